@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every bind.cc needs: NumPy arrays as Tensor views, fresh output arrays, and the list of ops.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <initializer_list>
+#include <vector>
+
+#include "core/check.h"
+#include "core/tensor.h"
+
+namespace pyvision {
+
+namespace py = pybind11;
+
+// A native-endian, aligned array of T as a view. T decides writability: `const float` takes read-only arrays.
+// The Python layer hands over arrays of the right kind; these checks keep a direct call of `_core` safe as
+// well.
+template <class T>
+Tensor view(const py::array& array, const char* op, const char* name) {
+  using Value = std::remove_const_t<T>;
+  check_type(py::isinstance<py::array_t<Value>>(array), op, "expected ", name, " of dtype ",
+             py::str(py::dtype::of<Value>()).cast<std::string>(), ", got ",
+             py::str(array.dtype()).cast<std::string>());
+  check(array.ndim() <= kMaxRank, op, "expected ", name, " of at most ", kMaxRank, " dimensions, got ",
+        array.ndim());
+  check(std::is_const_v<T> || array.writeable(), op, "expected ", name,
+        " to be writeable, got a read-only array");
+  check(reinterpret_cast<uintptr_t>(array.data()) % alignof(Value) == 0, op, "expected ", name,
+        " to be aligned");
+  Tensor tensor;
+  tensor.data = const_cast<void*>(array.data());
+  tensor.dtype = dtype_of<Value>::value;
+  tensor.rank = static_cast<int>(array.ndim());
+  for (int i = 0; i < tensor.rank; ++i) {
+    tensor.shape[i] = array.shape(i);
+    check(array.strides(i) % static_cast<py::ssize_t>(sizeof(Value)) == 0, op, "expected ", name,
+          " to have strides that are multiples of its item size");
+    tensor.strides[i] = array.strides(i) / static_cast<py::ssize_t>(sizeof(Value));
+  }
+  return tensor;
+}
+
+// The same, and C-contiguous, of the given rank.
+template <class T>
+Tensor dense_view(const py::array& array, const char* op, const char* name, int rank) {
+  const Tensor tensor = view<T>(array, op, name);
+  check(tensor.rank == rank, op, "expected ", name, " with ", rank, " dimensions, got shape ",
+        shape_text(tensor));
+  check(tensor.contiguous(), op, "expected ", name, " to be C-contiguous");
+  return tensor;
+}
+
+template <class T>
+Nhwc<T> dense_nhwc(const py::array& array, const char* op, const char* name) {
+  const Tensor t = dense_view<T>(array, op, name, 4);
+  return dense_nhwc(t.as<T>(), t.shape[0], t.shape[1], t.shape[2], t.shape[3]);
+}
+
+// A fresh C-contiguous array, uninitialised. Throws when the shape overflows; NumPy throws when memory is
+// short.
+template <class T>
+py::array_t<T> empty(const char* op, const std::vector<int64_t>& shape) {
+  checked_numel(op, shape.data(), static_cast<int>(shape.size()), sizeof(T));
+  return py::array_t<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+// One bind function per line of ops.inc, defined in that op's bind.cc.
+#define PYVISION_OP(name) void bind_##name(py::module_& m);
+#define PYVISION_SIMD_OP(name) void bind_##name(py::module_& m);
+#include "ops.inc"
+#undef PYVISION_OP
+#undef PYVISION_SIMD_OP
+
+}  // namespace pyvision

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// conv2d: y[n, oh, ow, o] = act(b[o] + r[n, oh, ow, o] + sum_{i, kh, kw} w[o, kh, kw, i] x[n, ih, iw, i])
+//   ih = oh * stride_h - pad_top + kh * dilation_h,  iw = ow * stride_w - pad_left + kw * dilation_w,
+//   x is 0 outside the image; with groups, output channel o sees the input channels of its own group only.
+//   Output size: (extent + pads - dilation * (kernel - 1) - 1) / stride + 1, rounded down, as in torch.
+//
+// Everything here is NHWC: channels contiguous, pixels any constant distance apart.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/activation.h"
+#include "core/tensor.h"
+
+namespace pyvision {
+
+struct Conv2dParams {
+  int64_t in_channels = 0, out_channels = 0;
+  int64_t kernel_h = 1, kernel_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  int64_t groups = 1;
+  ActivationParams activation;
+
+  int64_t out_h(int64_t h) const {
+    return (h + pad_top + pad_bottom - dilation_h * (kernel_h - 1) - 1) / stride_h + 1;
+  }
+  int64_t out_w(int64_t w) const {
+    return (w + pad_left + pad_right - dilation_w * (kernel_w - 1) - 1) / stride_w + 1;
+  }
+};
+
+// Throws std::invalid_argument when the parameters contradict each other or the input's extents.
+void check_conv2d(const char* op, const Conv2dParams& params, int64_t h, int64_t w);
+
+enum class Conv2dAlgorithm : uint8_t { kAuto, kDirect, kWinograd };
+
+// A convolution with its weights packed for the ISA in force when it was made. Immutable, so any number of
+// threads may run it at once.
+class Conv2d {
+ public:
+  // weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,) or null.
+  Conv2d(const Conv2dParams& params, const float* weight, const float* bias,
+         Conv2dAlgorithm algorithm = Conv2dAlgorithm::kAuto);
+  Conv2d(Conv2d&&) noexcept;
+  ~Conv2d();
+
+  const Conv2dParams& params() const;
+  // "direct", "depthwise", "winograd_4x4": what kAuto chose.
+  const char* algorithm_name() const;
+  // Bytes of packed weights.
+  int64_t packed_bytes() const;
+
+  // input: (n, h, w, in_channels), residual: null or the output's shape, output: (n, out_h, out_w,
+  // out_channels). The residual may be the output's own memory; the input may not.
+  void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
+           const Nhwc<float>& output) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pyvision

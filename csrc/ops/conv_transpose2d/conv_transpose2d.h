@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// conv_transpose2d: the adjoint of conv2d with the same parameters (torch.nn.functional.conv_transpose2d).
+//   y[n, ih * stride_h - padding_h + kh * dilation_h, …, o] += w[i, o, kh, kw] x[n, ih, iw, i]
+//   Output size: (extent - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1.
+//
+// Computed as stride_h * stride_w dense convolutions, one per sub-pixel phase of the output.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/activation.h"
+#include "core/tensor.h"
+
+namespace pyvision {
+
+struct ConvTranspose2dParams {
+  int64_t in_channels = 0, out_channels = 0;
+  int64_t kernel_h = 1, kernel_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t padding_h = 0, padding_w = 0;
+  int64_t output_padding_h = 0, output_padding_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  int64_t groups = 1;
+  ActivationParams activation;
+
+  int64_t out_h(int64_t h) const {
+    return (h - 1) * stride_h - 2 * padding_h + dilation_h * (kernel_h - 1) + output_padding_h + 1;
+  }
+  int64_t out_w(int64_t w) const {
+    return (w - 1) * stride_w - 2 * padding_w + dilation_w * (kernel_w - 1) + output_padding_w + 1;
+  }
+};
+
+void check_conv_transpose2d(const char* op, const ConvTranspose2dParams& params, int64_t h, int64_t w);
+
+class ConvTranspose2d {
+ public:
+  // weight: (in_channels, out_channels / groups, kernel_h, kernel_w), bias: (out_channels,) or null.
+  ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias);
+  ConvTranspose2d(ConvTranspose2d&&) noexcept;
+  ~ConvTranspose2d();
+
+  const ConvTranspose2dParams& params() const;
+  // input: (n, h, w, in_channels), output: (n, out_h, out_w, out_channels)
+  void run(const Nhwc<const float>& input, const Nhwc<float>& output) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pyvision

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The activations over F32, one at a time and over rows. Formulas: torch.nn.functional's.
+#pragma once
+
+#include "core/activation.h"
+#include "simd/math-inl.h"
+
+namespace pyvision::PYVISION_ISA_NS {
+
+// Calls body(f) with f: F32 -> F32 for the activation, so that a loop inside `body` has no branch in it.
+template <class Body>
+inline void with_activation(const ActivationParams& params, Body body) {
+  const F32 zero = F32::zero(), one = F32::set(1.0f), six = F32::set(6.0f);
+  const auto hard_sigmoid = [=](F32 x) {
+    return max(zero, min(six, x + F32::set(3.0f))) * F32::set(1.0f / 6);
+  };
+  switch (params.kind) {
+    case Activation::kNone:
+      return body([](F32 x) { return x; });
+    case Activation::kRelu:
+      return body([=](F32 x) { return max(zero, x); });
+    case Activation::kRelu6:
+      return body([=](F32 x) { return max(zero, min(six, x)); });
+    case Activation::kLeakyRelu: {
+      const F32 slope = F32::set(params.slope);
+      return body([=](F32 x) { return select(x < zero, x * slope, x); });
+    }
+    case Activation::kHardSigmoid:
+      return body(hard_sigmoid);
+    case Activation::kHardSwish:
+      return body([=](F32 x) { return x * hard_sigmoid(x); });
+    case Activation::kSigmoid:
+      return body([](F32 x) { return sigmoid(x); });
+    case Activation::kSilu:
+      return body([](F32 x) { return x * sigmoid(x); });
+    case Activation::kTanh:
+      return body([](F32 x) { return tanh(x); });
+    case Activation::kGelu:
+      return body(
+          [=](F32 x) { return F32::set(0.5f) * x * (one + erf(x * F32::set(0.70710678118654752f))); });
+  }
+}
+
+// y[i] = f(x[i]) for i in [0, n); x and y may be the same.
+inline void activate(const ActivationParams& params, const float* x, float* y, int64_t n) {
+  with_activation(params, [=](auto f) {
+    int64_t i = 0;
+    for (; i + F32::kLanes <= n; i += F32::kLanes) f(F32::load(x + i)).store(y + i);
+    if (i < n) f(F32::load_n(x + i, static_cast<int>(n - i))).store_n(y + i, static_cast<int>(n - i));
+  });
+}
+
+}  // namespace pyvision::PYVISION_ISA_NS

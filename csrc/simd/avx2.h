@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Eight f32 lanes: AVX2 with FMA and F16C.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define PYVISION_ISA_NS avx2
+
+namespace pyvision::avx2 {
+
+template <class T>
+struct Vec;
+struct Mask {
+  __m256 m;
+};
+
+// Lanes below n are all ones.
+inline __m256i lane_mask(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+template <>
+struct Vec<int32_t> {
+  static constexpr int kLanes = 8;
+  __m256i v;
+  static Vec set(int32_t x) { return {_mm256_set1_epi32(x)}; }
+  static Vec load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  void store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+};
+using I32 = Vec<int32_t>;
+inline I32 operator+(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
+inline I32 operator-(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+
+template <>
+struct Vec<float> {
+  static constexpr int kLanes = 8;
+  static constexpr const char* kIsaName = "avx2";
+  __m256 v;
+  static Vec zero() { return {_mm256_setzero_ps()}; }
+  static Vec set(float x) { return {_mm256_set1_ps(x)}; }
+  static Vec iota() { return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7)}; }
+  static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Vec load_n(const float* p, int n) { return {_mm256_maskload_ps(p, lane_mask(n))}; }
+  static Vec load_u8(const uint8_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
+  static Vec load_u8_n(const uint8_t* p, int n) {
+    if (n >= kLanes) return load_u8(p);
+    uint64_t word = 0;
+    for (int i = 0; i < n; ++i) word |= static_cast<uint64_t>(p[i]) << (8 * i);
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(word))))};
+  }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void store_n(float* p, int n) const { _mm256_maskstore_ps(p, lane_mask(n), v); }
+};
+using F32 = Vec<float>;
+inline F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline F32 operator-(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline F32 operator-(F32 a) { return {_mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f))}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+// min and max return the second argument when either is NaN.
+inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline F32 abs(F32 a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.v)}; }
+inline F32 floor(F32 a) { return {_mm256_floor_ps(a.v)}; }
+inline F32 round(F32 a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline I32 to_i32(F32 a) { return {_mm256_cvttps_epi32(a.v)}; }  // truncates
+inline F32 to_f32(I32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
+inline F32 bits_as_f32(I32 a) { return {_mm256_castsi256_ps(a.v)}; }
+inline I32 bits_as_i32(F32 a) { return {_mm256_castps_si256(a.v)}; }
+template <int kBits>
+inline I32 shift_left(I32 a) {
+  return {_mm256_slli_epi32(a.v, kBits)};
+}
+inline Mask operator<(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+inline Mask operator<=(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
+inline Mask operator==(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+inline Mask is_nan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
+inline Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.m, b.m)}; }
+inline Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.m, b.m)}; }
+inline F32 select(Mask m, F32 a, F32 b) { return {_mm256_blendv_ps(b.v, a.v, m.m)}; }
+inline uint32_t bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m.m)); }
+// Folds eight lanes to one with a two-operand step; every lane-wise reduction is this tree.
+#define PYVISION_REDUCE(name, step)                                              \
+  inline float name(F32 a) {                                                     \
+    __m128 x = step(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1)); \
+    x = step(x, _mm_movehl_ps(x, x));                                            \
+    return _mm_cvtss_f32(step(x, _mm_shuffle_ps(x, x, 1)));                      \
+  }
+PYVISION_REDUCE(reduce_add, _mm_add_ps)
+PYVISION_REDUCE(reduce_max, _mm_max_ps)
+PYVISION_REDUCE(reduce_min, _mm_min_ps)
+#undef PYVISION_REDUCE
+
+}  // namespace pyvision::avx2

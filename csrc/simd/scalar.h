@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// One lane per vector: the portable body, and the reference for the other two.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#define PYVISION_ISA_NS scalar
+
+namespace pyvision::scalar {
+
+template <class T>
+struct Vec;
+struct Mask {
+  bool m;
+};
+
+template <>
+struct Vec<int32_t> {
+  static constexpr int kLanes = 1;
+  int32_t v;
+  static Vec set(int32_t x) { return {x}; }
+  static Vec load(const int32_t* p) { return {*p}; }
+  void store(int32_t* p) const { *p = v; }
+};
+using I32 = Vec<int32_t>;
+inline I32 operator+(I32 a, I32 b) { return {a.v + b.v}; }
+inline I32 operator-(I32 a, I32 b) { return {a.v - b.v}; }
+
+template <>
+struct Vec<float> {
+  static constexpr int kLanes = 1;
+  static constexpr const char* kIsaName = "scalar";
+  float v;
+  static Vec zero() { return {0.0f}; }
+  static Vec set(float x) { return {x}; }
+  static Vec iota() { return {0.0f}; }
+  static Vec load(const float* p) { return {*p}; }
+  static Vec load_n(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }
+  static Vec load_u8(const uint8_t* p) { return {static_cast<float>(*p)}; }
+  static Vec load_u8_n(const uint8_t* p, int n) { return {n > 0 ? static_cast<float>(*p) : 0.0f}; }
+  void store(float* p) const { *p = v; }
+  void store_n(float* p, int n) const {
+    if (n > 0) *p = v;
+  }
+};
+using F32 = Vec<float>;
+inline F32 operator+(F32 a, F32 b) { return {a.v + b.v}; }
+inline F32 operator-(F32 a, F32 b) { return {a.v - b.v}; }
+inline F32 operator*(F32 a, F32 b) { return {a.v * b.v}; }
+inline F32 operator/(F32 a, F32 b) { return {a.v / b.v}; }
+inline F32 operator-(F32 a) { return {-a.v}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {a.v * b.v + c.v}; }  // not fused: no FMA in the baseline
+// min and max return the second argument when either is NaN, like the x86 instructions.
+inline F32 min(F32 a, F32 b) { return {a.v < b.v ? a.v : b.v}; }
+inline F32 max(F32 a, F32 b) { return {a.v > b.v ? a.v : b.v}; }
+inline F32 abs(F32 a) { return {__builtin_fabsf(a.v)}; }
+inline F32 sqrt(F32 a) { return {__builtin_sqrtf(a.v)}; }
+inline F32 floor(F32 a) { return {__builtin_floorf(a.v)}; }
+inline F32 round(F32 a) { return {__builtin_nearbyintf(a.v)}; }   // half to even
+inline I32 to_i32(F32 a) { return {static_cast<int32_t>(a.v)}; }  // truncates; in range only
+inline F32 to_f32(I32 a) { return {static_cast<float>(a.v)}; }
+inline F32 bits_as_f32(I32 a) {
+  F32 r;
+  std::memcpy(&r.v, &a.v, 4);
+  return r;
+}
+inline I32 bits_as_i32(F32 a) {
+  I32 r;
+  std::memcpy(&r.v, &a.v, 4);
+  return r;
+}
+template <int kBits>
+inline I32 shift_left(I32 a) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) << kBits)};
+}
+inline Mask operator<(F32 a, F32 b) { return {a.v < b.v}; }
+inline Mask operator<=(F32 a, F32 b) { return {a.v <= b.v}; }
+inline Mask operator==(F32 a, F32 b) { return {a.v == b.v}; }
+inline Mask is_nan(F32 a) { return {a.v != a.v}; }
+inline Mask operator&(Mask a, Mask b) { return {a.m && b.m}; }
+inline Mask operator|(Mask a, Mask b) { return {a.m || b.m}; }
+inline F32 select(Mask m, F32 a, F32 b) { return m.m ? a : b; }
+inline uint32_t bits(Mask m) { return m.m; }
+inline float reduce_add(F32 a) { return a.v; }
+inline float reduce_max(F32 a) { return a.v; }
+inline float reduce_min(F32 a) { return a.v; }
+
+}  // namespace pyvision::scalar

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures every test shares: each ISA forced in turn, thread counts, and the reference data where it is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvision import _core
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(params=["scalar", "avx2", "avx512"])
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Force one ISA for the test, and fail if any op's kernels silently fell back to another."""
+    name: str = request.param
+    if name not in _core.supported_isas():
+        pytest.skip(f"this CPU has no {name}")
+    before = _core.isa()
+    _core.set_isa(name)
+    assert set(_core.kernel_isas().values()) == {name}
+    yield name
+    _core.set_isa(before)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = _core.num_threads()
+    _core.set_num_threads(request.param)
+    yield request.param
+    _core.set_num_threads(before)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of reference networks and images beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared reference data is not beside this repository")
+    return SHARED
