@@ -125,13 +125,12 @@ class Pool {
         job->users.fetch_sub(1, std::memory_order_release);
         continue;
       }
-      if (!spin_for_change(seen)) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        ++parked_;
-        wake_.wait(lock, [&] { return version_.load(std::memory_order_relaxed) != seen; });
-        --parked_;
-      }
       if (stop_.load()) return;
+      if (spin_for_change(seen)) continue;
+      std::unique_lock<std::mutex> lock(mutex_);
+      ++parked_;
+      wake_.wait(lock, [&] { return version_.load(std::memory_order_relaxed) != seen || stop_.load(); });
+      --parked_;
     }
   }
 

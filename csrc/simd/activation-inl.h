@@ -7,16 +7,17 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
+// Cheap ones take a few instructions and no register beyond constants: a GEMM applies them before it stores.
+inline bool is_cheap(Activation kind) { return kind <= Activation::kHardSwish; }
+
 // Calls body(f) with f: F32 -> F32 for the activation, so that a loop inside `body` has no branch in it.
 template <class Body>
-inline void with_activation(const ActivationParams& params, Body body) {
-  const F32 zero = F32::zero(), one = F32::set(1.0f), six = F32::set(6.0f);
+inline void with_cheap_activation(const ActivationParams& params, Body body) {
+  const F32 zero = F32::zero(), six = F32::set(6.0f);
   const auto hard_sigmoid = [=](F32 x) {
     return max(zero, min(six, x + F32::set(3.0f))) * F32::set(1.0f / 6);
   };
   switch (params.kind) {
-    case Activation::kNone:
-      return body([](F32 x) { return x; });
     case Activation::kRelu:
       return body([=](F32 x) { return max(zero, x); });
     case Activation::kRelu6:
@@ -29,6 +30,14 @@ inline void with_activation(const ActivationParams& params, Body body) {
       return body(hard_sigmoid);
     case Activation::kHardSwish:
       return body([=](F32 x) { return x * hard_sigmoid(x); });
+    default:
+      return body([](F32 x) { return x; });
+  }
+}
+
+template <class Body>
+inline void with_activation(const ActivationParams& params, Body body) {
+  switch (params.kind) {
     case Activation::kSigmoid:
       return body([](F32 x) { return sigmoid(x); });
     case Activation::kSilu:
@@ -36,8 +45,11 @@ inline void with_activation(const ActivationParams& params, Body body) {
     case Activation::kTanh:
       return body([](F32 x) { return tanh(x); });
     case Activation::kGelu:
-      return body(
-          [=](F32 x) { return F32::set(0.5f) * x * (one + erf(x * F32::set(0.70710678118654752f))); });
+      return body([](F32 x) {
+        return F32::set(0.5f) * x * (F32::set(1.0f) + erf(x * F32::set(0.70710678118654752f)));
+      });
+    default:
+      return with_cheap_activation(params, body);
   }
 }
 

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// The microkernel: MR rows of A times one panel of B, accumulated in registers, finished by the epilogue.
+#pragma once
+
+#include "conv/gemm.h"
+#include "simd/activation-inl.h"
+
+namespace pyvision::PYVISION_ISA_NS {
+
+// MR x NV accumulators, NV loads of B and one broadcast of A must fit the register file.
+#if defined(__AVX512F__)
+constexpr int kRowTile = 14, kPanelVectors = 2;  // 28 + 2 + 1 of 32 zmm
+#elif defined(__AVX2__)
+constexpr int kRowTile = 6, kPanelVectors = 2;  // 12 + 2 + 1 of 16 ymm
+#else
+constexpr int kRowTile = 4,
+              kPanelVectors = 8;  // 4 x 8 floats: eight SSE registers once the compiler vectorises
+#endif
+constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
+
+// Distance between rows of an A tile: a compile-time constant, so that each broadcast is one base register
+// plus an immediate, and 17 cache lines, an odd number, so that the rows spread over all L1 sets.
+constexpr int64_t kTileStride = kKBlock + 16;
+
+// Where the rows of a tile go, and what happens to the sums on the way.
+struct TileOutput {
+  float* row[kRowTile];             // (columns,) each, at the panel's first column
+  const float* residual[kRowTile];  // likewise; unused unless has_residual
+  const float* bias;                // (panel_width,)
+  ActivationParams activation;
+  int columns;  // valid columns of the panel
+  bool has_residual;
+  bool first, last;  // of the K blocks: start from zero, apply the epilogue
+};
+
+using Microkernel = void (*)(const float* a, const float* b, int64_t k, const TileOutput& out);
+
+template <int MR, int NV, class F>
+inline void store_tile(const F32 (&acc)[MR][NV], const TileOutput& out, F f) {
+  if (out.columns == NV * F32::kLanes) {
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) f(acc[r][v]).store(out.row[r] + v * F32::kLanes);
+    }
+    return;
+  }
+  for (int v = 0; v < NV; ++v) {
+    const int lanes = out.columns - v * F32::kLanes;
+    if (lanes <= 0) return;
+    const int n = lanes < F32::kLanes ? lanes : F32::kLanes;
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) f(acc[r][v]).store_n(out.row[r] + v * F32::kLanes, n);
+  }
+}
+
+template <int MR, int NV>
+inline void add_rows(F32 (&acc)[MR][NV], const float* const* rows, int columns) {
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v) {
+    const int lanes = columns - v * F32::kLanes;
+    if (lanes >= F32::kLanes) {
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + F32::load(rows[r] + v * F32::kLanes);
+    } else if (lanes > 0) {
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + F32::load_n(rows[r] + v * F32::kLanes, lanes);
+    }
+  }
+}
+
+// a: (MR, kTileStride), b: (k, NV * lanes)
+template <int MR, int NV>
+void microkernel(const float* a, const float* b, int64_t k, const TileOutput& out) {
+  F32 acc[MR][NV];
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v] = F32::zero();
+  }
+  for (int64_t i = 0; i < k; ++i) {
+    F32 bv[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+      const F32 av = F32::set(a[r * kTileStride]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
+    }
+    a += 1;
+    b += NV * F32::kLanes;
+  }
+
+  if (!out.first) add_rows(acc, out.row, out.columns);
+  if (!out.last) return store_tile(acc, out, [](F32 x) { return x; });
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v) {
+    const F32 bias = F32::load(out.bias + v * F32::kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + bias;
+  }
+  if (out.has_residual) add_rows(acc, out.residual, out.columns);
+  if (is_cheap(out.activation.kind))
+    return with_cheap_activation(out.activation, [&](auto f) { store_tile(acc, out, f); });
+  // An exponential needs registers of its own: a second pass over the tile while it is in L1.
+  store_tile(acc, out, [](F32 x) { return x; });
+  for (int r = 0; r < MR; ++r) activate(out.activation, out.row[r], out.row[r], out.columns);
+}
+
+// Kernels for every number of rows, so that rows can be dealt evenly to tiles: 49 rows are 13 + 12 + 12 + 12,
+// not 14 + 14 + 14 + 7.
+template <int NV, int... Rows>
+inline Microkernel pick_microkernel(int rows, std::integer_sequence<int, Rows...>) {
+  static constexpr Microkernel kTable[] = {microkernel<Rows + 1, NV>...};
+  return kTable[rows - 1];
+}
+inline Microkernel pick_microkernel(int rows, bool narrow) {
+  constexpr auto kRows = std::make_integer_sequence<int, kRowTile>{};
+  return narrow ? pick_microkernel<1>(rows, kRows) : pick_microkernel<kPanelVectors>(rows, kRows);
+}
+
+// The last panel holds one vector instead of kPanelVectors when that is enough.
+inline bool panel_is_narrow(int64_t columns) { return columns <= F32::kLanes && kPanelVectors > 1; }
+
+// weight: (out_channels, k) with strides, element (o, tap, i) at o * stride_o + tap * stride_tap + i *
+// stride_i. packed: (panels, taps * channels, panel_width), taps outer, channels inner.
+inline void pack_panels(const float* weight, int64_t out_channels, int64_t taps, int64_t channels,
+                        int64_t stride_o, int64_t stride_tap, int64_t stride_i, float* packed) {
+  for (int64_t o0 = 0; o0 < out_channels; o0 += kPanelWidth) {
+    const int64_t columns = out_channels - o0 < kPanelWidth ? out_channels - o0 : kPanelWidth;
+    const int64_t width = panel_is_narrow(columns) ? F32::kLanes : kPanelWidth;
+    for (int64_t tap = 0; tap < taps; ++tap)
+      for (int64_t i = 0; i < channels; ++i)
+        for (int64_t o = 0; o < width; ++o)
+          *packed++ = o < columns ? weight[(o0 + o) * stride_o + tap * stride_tap + i * stride_i] : 0.0f;
+  }
+}
+
+}  // namespace pyvision::PYVISION_ISA_NS

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tile GEMM that every convolution ends in: what one call computes, as plain data.
+//
+//   C[r, o] = act(bias[o] + residual[r, o] + sum_k A[r, k] B[k, o])
+//
+// A row r is one output pixel; the producer writes its K values (taps row-major, channels innermost) into an
+// A tile. B is packed once: panels of `panel_width` columns, each panel K rows of consecutive columns,
+// zero-padded.
+#pragma once
+
+#include <cstdint>
+
+#include "core/activation.h"
+#include "core/tensor.h"
+
+namespace pyvision {
+
+// K values of a tile are produced and multiplied kKBlock at a time: 14 rows of 256 floats are 14 KB, under
+// half of the smallest L1 (32 KB), so that the streaming B panel does not evict them.
+constexpr int64_t kKBlock = 256;
+
+// How K splits into equal blocks of at most kKBlock. Fixed by K alone: the order of additions, and so every
+// bit of the result, is the same for any tiling and thread count.
+inline int64_t k_block_size(int64_t k) {
+  const int64_t blocks = (k + kKBlock - 1) / kKBlock;
+  return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 7) / 8 * 8;
+}
+
+struct Epilogue {
+  const float* bias;  // (out_channels,) padded with zeros to whole panels
+  ActivationParams activation;
+};
+
+// Where row r of C lives: output pixel (n, oh, ow), in the output and, if there is one, in the residual.
+struct RowMap {
+  int64_t out_h, out_w;
+  Nhwc<float> output;          // data already at the first channel of this group
+  Nhwc<const float> residual;  // data null when there is none
+};
+
+// One group of a direct convolution.
+struct DirectConv {
+  Nhwc<const float> input;  // data already at the first channel of this group, c = channels per group
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+  const float* packed;  // (panels, k, panel_width); the last panel may be narrower
+  int64_t k;            // kernel_h * kernel_w * c
+  int64_t out_channels;
+  RowMap rows;
+  Epilogue epilogue;
+  int64_t row_count;  // n * out_h * out_w
+  int64_t row_tiles;  // rows are dealt to this many tiles as evenly as can be
+  bool panels_in_l2;  // all of B stays in L2: finish a tile before the next, so that C is hot
+};
+
+// Rows of tile t: [tile_begin(t), tile_begin(t + 1)), at most the kernel's row_tile.
+inline int64_t tile_begin(const DirectConv& job, int64_t tile) {
+  const int64_t base = job.row_count / job.row_tiles, extra = job.row_count % job.row_tiles;
+  return tile * base + (tile < extra ? tile : extra);
+}
+
+// A depthwise convolution: output channel c sees input channel c only.
+struct DepthwiseConv {
+  Nhwc<const float> input;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+  const float* packed;  // (kernel_h, kernel_w, c)
+  RowMap rows;
+  Epilogue epilogue;
+};
+
+}  // namespace pyvision

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <optional>
+
+#include "core/bind.h"
+#include "ops/conv2d/conv2d.h"
+
+namespace pyvision {
+namespace {
+
+constexpr const char* kOp = "conv2d";
+
+Conv2dAlgorithm parse_algorithm(const std::string& name) {
+  if (name == "auto") return Conv2dAlgorithm::kAuto;
+  if (name == "direct") return Conv2dAlgorithm::kDirect;
+  check(name == "winograd", kOp, "expected algorithm to be one of auto, direct, winograd, got '", name, "'");
+  return Conv2dAlgorithm::kWinograd;
+}
+
+Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias,
+                   std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
+                   std::array<int64_t, 2> dilation, int64_t groups, const std::string& activation,
+                   float slope, const std::string& algorithm) {
+  const Tensor w = dense_view<const float>(weight, kOp, "weight", 4);
+  Conv2dParams p;
+  p.out_channels = w.shape[0];
+  p.in_channels = w.shape[1] * groups;
+  p.kernel_h = w.shape[2], p.kernel_w = w.shape[3];
+  p.stride_h = stride[0], p.stride_w = stride[1];
+  p.pad_top = padding[0], p.pad_left = padding[1], p.pad_bottom = padding[2], p.pad_right = padding[3];
+  p.dilation_h = dilation[0], p.dilation_w = dilation[1];
+  p.groups = groups;
+  p.activation = {parse_activation(kOp, activation), slope};
+  // The image is not known yet: check all but its extents against one just large enough.
+  check_conv2d(kOp, p, int64_t{1} << 30, int64_t{1} << 30);
+  const float* b = nullptr;
+  if (bias) {
+    const Tensor view = dense_view<const float>(*bias, kOp, "bias", 1);
+    check(view.shape[0] == p.out_channels, kOp, "expected bias of shape (", p.out_channels, ",), got ",
+          shape_text(view));
+    b = view.as<const float>();
+  }
+  py::gil_scoped_release release;
+  return Conv2d(p, w.as<const float>(), b, parse_algorithm(algorithm));
+}
+
+py::array_t<float> run_conv2d(const Conv2d& conv, const py::array& input,
+                              const std::optional<py::array>& residual,
+                              const std::optional<py::array_t<float>>& out) {
+  const Conv2dParams& p = conv.params();
+  const Nhwc<const float> x = dense_nhwc<const float>(input, kOp, "input");
+  check(x.c == p.in_channels, kOp, "expected input with ", p.in_channels, " channels, got ", x.c);
+  check_conv2d(kOp, p, x.h, x.w);
+  const std::vector<int64_t> shape = {x.n, p.out_h(x.h), p.out_w(x.w), p.out_channels};
+  const auto check_shape = [&](const Nhwc<const float>& y, const char* name) {
+    check(y.n == shape[0] && y.h == shape[1] && y.w == shape[2] && y.c == shape[3], kOp, "expected ", name,
+          " of shape (N, H, W, C) = ", shape_text(shape.data(), 4), ", got (", y.n, ", ", y.h, ", ", y.w,
+          ", ", y.c, ")");
+  };
+  Nhwc<const float> r;
+  if (residual) check_shape(r = dense_nhwc<const float>(*residual, kOp, "residual"), "residual");
+  if (out) check_shape(dense_nhwc<const float>(*out, kOp, "out"), "out");
+  py::array_t<float> output = out ? *out : empty<float>(kOp, shape);
+  const Nhwc<float> y = dense_nhwc<float>(output, kOp, "out");
+  {
+    py::gil_scoped_release release;
+    conv.run(x, residual ? &r : nullptr, y);
+  }
+  return output;
+}
+
+}  // namespace
+
+void bind_conv2d(py::module_& m) {
+  py::class_<Conv2d>(m, "Conv2d")
+      .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias") = py::none(),
+           py::arg("stride") = std::array<int64_t, 2>{1, 1}, py::arg("padding") = std::array<int64_t, 4>{},
+           py::arg("dilation") = std::array<int64_t, 2>{1, 1}, py::arg("groups") = 1,
+           py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("algorithm") = "auto")
+      .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
+           py::arg("out") = py::none())
+      .def_property_readonly("algorithm", &Conv2d::algorithm_name)
+      .def_property_readonly("packed_bytes", &Conv2d::packed_bytes);
+}
+
+}  // namespace pyvision

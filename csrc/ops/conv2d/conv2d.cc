@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/conv2d/conv2d.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "conv/plan.h"
+#include "core/arena.h"
+#include "core/check.h"
+#include "core/parallel.h"
+#include "ops/conv2d/kernels.h"
+
+namespace pyvision {
+namespace {
+
+template <class T>
+Nhwc<T> channel_slice(Nhwc<T> map, int64_t first, int64_t count) {
+  map.data += first;
+  map.c = count;
+  return map;
+}
+
+}  // namespace
+
+void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
+  check(p.kernel_h > 0 && p.kernel_w > 0, op, "expected a kernel of at least 1x1, got ", p.kernel_h, "x",
+        p.kernel_w);
+  check(p.stride_h > 0 && p.stride_w > 0, op, "expected stride > 0, got (", p.stride_h, ", ", p.stride_w,
+        ")");
+  check(p.dilation_h > 0 && p.dilation_w > 0, op, "expected dilation > 0, got (", p.dilation_h, ", ",
+        p.dilation_w, ")");
+  check(p.pad_top >= 0 && p.pad_left >= 0 && p.pad_bottom >= 0 && p.pad_right >= 0, op,
+        "expected padding >= 0, got (", p.pad_top, ", ", p.pad_left, ", ", p.pad_bottom, ", ", p.pad_right,
+        ")");
+  check(p.groups > 0, op, "expected groups > 0, got ", p.groups);
+  check(p.in_channels > 0 && p.out_channels > 0, op, "expected at least one channel, got ", p.in_channels,
+        " in and ", p.out_channels, " out");
+  check(p.in_channels % p.groups == 0 && p.out_channels % p.groups == 0, op,
+        "expected channels divisible by groups=", p.groups, ", got ", p.in_channels, " in and ",
+        p.out_channels, " out");
+  const int64_t limit = int64_t{1} << 31;  // products of these stay far inside int64
+  check(std::max({p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.dilation_h, p.dilation_w, p.pad_top,
+                  p.pad_left, p.pad_bottom, p.pad_right, h, w}) < limit,
+        op, "expected extents, stride, padding and dilation below 2^31");
+  check(h + p.pad_top + p.pad_bottom >= p.dilation_h * (p.kernel_h - 1) + 1 &&
+            w + p.pad_left + p.pad_right >= p.dilation_w * (p.kernel_w - 1) + 1,
+        op, "expected input no smaller than the kernel, got ", h, "x", w, " with padding for a ", p.kernel_h,
+        "x", p.kernel_w, " kernel, dilation (", p.dilation_h, ", ", p.dilation_w, ")");
+}
+
+struct Conv2d::Impl {
+  Conv2dParams params;
+  const Conv2dKernels* kernels;
+  ConvMethod method;
+  AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, channels)
+  AlignedBuffer bias;    // per group, zero-padded to whole panels
+  int64_t group_in, group_out, k;
+  int64_t packed_per_group, bias_per_group;  // in floats
+
+  void pack_weights(const float* weight);
+  void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
+  void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
+};
+
+Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bias, Conv2dAlgorithm algorithm)
+    : impl_(new Impl) {
+  Impl& s = *impl_;
+  s.params = params;
+  s.kernels = &conv2d_kernels();
+  s.method = choose_conv_method(params, algorithm);
+  s.group_in = params.in_channels / params.groups;
+  s.group_out = params.out_channels / params.groups;
+  s.k = params.kernel_h * params.kernel_w * s.group_in;
+  s.pack_weights(weight);
+
+  const int64_t width = s.kernels->panel_width;
+  s.bias_per_group = s.method == ConvMethod::kDepthwise ? 1 : (s.group_out + width - 1) / width * width;
+  s.bias = AlignedBuffer(static_cast<size_t>(params.groups * s.bias_per_group) * sizeof(float));
+  std::memset(s.bias.as<void>(), 0, s.bias.bytes());
+  if (bias == nullptr) return;
+  for (int64_t o = 0; o < params.out_channels; ++o)
+    s.bias.as<float>()[o / s.group_out * s.bias_per_group + o % s.group_out] = bias[o];
+}
+
+Conv2d::Conv2d(Conv2d&&) noexcept = default;
+Conv2d::~Conv2d() = default;
+
+const Conv2dParams& Conv2d::params() const { return impl_->params; }
+const char* Conv2d::algorithm_name() const { return conv_method_name(impl_->method); }
+int64_t Conv2d::packed_bytes() const { return static_cast<int64_t>(impl_->packed.bytes()); }
+
+void Conv2d::Impl::pack_weights(const float* weight) {
+  const int64_t taps = params.kernel_h * params.kernel_w;
+  if (method == ConvMethod::kDepthwise) {
+    packed_per_group = taps;
+    packed = AlignedBuffer(static_cast<size_t>(taps * params.in_channels) * sizeof(float));
+    for (int64_t c = 0; c < params.in_channels; ++c)
+      for (int64_t tap = 0; tap < taps; ++tap)
+        packed.as<float>()[tap * params.in_channels + c] = weight[c * taps + tap];
+    return;
+  }
+  packed_per_group = kernels->packed_floats(group_out, k);
+  packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
+  for (int64_t g = 0; g < params.groups; ++g)
+    kernels->pack(weight + g * group_out * k, group_out, taps, group_in, k, 1, taps,
+                  packed.as<float>() + g * packed_per_group);
+}
+
+void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows) const {
+  const ConvMachine machine{kernels->row_tile, kernels->panel_width, num_threads()};
+  const int64_t row_count = rows.output.pixels();
+  const DirectPlan plan = plan_direct(row_count, group_out, k, params.groups, machine);
+  const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
+  parallel_for(params.groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
+    Scratch<float> tile(kernels->tile_floats);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t g = task / tasks_per_group;                    // [0, groups)
+      const int64_t t = task % tasks_per_group % plan.tile_tasks;  // [0, tile_tasks)
+      const int64_t p = task % tasks_per_group / plan.tile_tasks;  // [0, panel_tasks)
+      DirectConv job;
+      job.input = channel_slice(input, g * group_in, group_in);
+      job.kernel_h = params.kernel_h, job.kernel_w = params.kernel_w;
+      job.stride_h = params.stride_h, job.stride_w = params.stride_w;
+      job.pad_top = params.pad_top, job.pad_left = params.pad_left;
+      job.dilation_h = params.dilation_h, job.dilation_w = params.dilation_w;
+      job.packed = packed.as<float>() + g * packed_per_group;
+      job.k = k;
+      job.out_channels = group_out;
+      job.rows = rows;
+      job.rows.output = channel_slice(rows.output, g * group_out, group_out);
+      if (rows.residual.data != nullptr)
+        job.rows.residual = channel_slice(rows.residual, g * group_out, group_out);
+      job.epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
+      job.row_count = row_count;
+      job.row_tiles = plan.row_tiles;
+      job.panels_in_l2 = plan.panels_in_l2;
+      kernels->direct(job, t * plan.tiles_per_task, std::min((t + 1) * plan.tiles_per_task, plan.row_tiles),
+                      p * plan.panels_per_task, std::min((p + 1) * plan.panels_per_task, plan.panels), tile);
+    }
+  });
+}
+
+void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const {
+  DepthwiseConv job;
+  job.input = input;
+  job.kernel_h = params.kernel_h, job.kernel_w = params.kernel_w;
+  job.stride_h = params.stride_h, job.stride_w = params.stride_w;
+  job.pad_top = params.pad_top, job.pad_left = params.pad_left;
+  job.dilation_h = params.dilation_h, job.dilation_w = params.dilation_w;
+  job.packed = packed.as<float>();
+  job.rows = rows;
+  job.epilogue = {bias.as<float>(), params.activation};
+  const int64_t row_cost = rows.out_w * input.c * params.kernel_h * params.kernel_w;  // multiply-adds
+  parallel_for(rows.output.n * rows.out_h, depthwise_rows_per_task(rows.output.n * rows.out_h, row_cost),
+               [&](int64_t begin, int64_t end) { kernels->depthwise(job, begin, end); });
+}
+
+void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
+                 const Nhwc<float>& output) const {
+  if (output.pixels() == 0 || output.c == 0) return;
+  RowMap rows{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
+  switch (impl_->method) {
+    case ConvMethod::kDepthwise:
+      return impl_->run_depthwise(input, rows);
+    case ConvMethod::kDirect:
+      return impl_->run_direct(input, rows);
+  }
+}
+
+}  // namespace pyvision

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "conv/depthwise-inl.h"
+#include "conv/direct-inl.h"
+#include "ops/conv2d/kernels.h"
+
+namespace pyvision::PYVISION_ISA_NS {
+
+inline int64_t packed_floats(int64_t out_channels, int64_t k) {
+  const int64_t whole = out_channels / kPanelWidth, rest = out_channels % kPanelWidth;
+  const int64_t last = rest == 0 ? 0 : (panel_is_narrow(rest) ? F32::kLanes : kPanelWidth);
+  return (whole * kPanelWidth + last) * k;
+}
+
+const Conv2dKernels conv2d = {
+    F32::kIsaName, kRowTile,    kPanelWidth, F32::kLanes,    kRowTile * kTileStride,
+    packed_floats, pack_panels, direct_conv, depthwise_conv,
+};
+
+}  // namespace pyvision::PYVISION_ISA_NS
