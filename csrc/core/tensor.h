@@ -57,9 +57,9 @@ struct Tensor {
 
   // Axes of extent 1 have no meaningful stride, as in NumPy.
   bool contiguous() const {
+    if (numel() == 0) return true;
     int64_t expected = 1;
     for (int i = rank - 1; i >= 0; --i) {
-      if (shape[i] == 0) return true;
       if (shape[i] != 1 && strides[i] != expected) return false;
       expected *= shape[i];
     }

@@ -2,7 +2,12 @@
 // Sixteen f32 lanes: AVX-512 F, BW, DQ, VL.
 #pragma once
 
+// GCC 12's own intrinsics pass undefined registers on purpose, and warn of it where they are inlined.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <cstdint>
 
@@ -81,5 +86,30 @@ inline uint32_t bits(Mask m) { return m.m; }
 inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
+
+// rows[i] lane j becomes rows[j] lane i: pairs, then fours, within the 128-bit quarters, then the quarters.
+inline void transpose(F32 (&rows)[16]) {
+  __m512 t[16], u[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {  // quarter q of u[i + 4 r] is quarter r of rows[i + 4 q]
+    const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x44),
+                 b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xee);
+    const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x44),
+                 d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xee);
+    rows[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
+    rows[i + 4].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+    rows[i + 8].v = _mm512_shuffle_f32x4(b, d, 0x88);
+    rows[i + 12].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}
 
 }  // namespace pyvision::avx512

@@ -87,4 +87,7 @@ inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
 
+// rows[i] lane j becomes rows[j] lane i.
+inline void transpose(F32 (&)[1]) {}
+
 }  // namespace pyvision::scalar

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays of other frameworks in and out: the only file that knows they exist.
+
+Arrays come in without a copy and results go back as the caller's kind. No framework is imported here: an array
+of one can only arrive after its framework was imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from pyvision import _core
+
+Array: TypeAlias = Any
+"""A NumPy array, a torch CPU tensor, or anything with DLPack or ``__array__``."""
+
+_DLPACK_CPU = 1
+_NO_CUDA = "this build has no CUDA; move it to the CPU first"
+
+
+def as_numpy(x: Array, op: str, name: str, dtypes: Sequence[str] = ("float32",)) -> np.ndarray:
+    """View ``x`` as a native, aligned NumPy array of one of ``dtypes``; copies only what is not so already.
+
+    Raises:
+        TypeError: ``x`` is not an array, lies on another device, requires grad, or has another dtype.
+    """
+    array = _to_numpy(x, op, name, dtypes)
+    _check_dtype(array.dtype.name, op, name, dtypes)
+    if not (array.dtype.isnative and array.flags.aligned):
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def result_like(array: np.ndarray, *callers: Array) -> Array:
+    """``array`` as the kind of the first of ``callers``, sharing its memory."""
+    caller = next((c for c in callers if c is not None), None)
+    if isinstance(caller, np.ndarray):
+        return array
+    if _is_torch(caller):
+        return sys.modules["torch"].from_numpy(array)
+    if hasattr(caller, "__array_namespace__"):
+        return caller.__array_namespace__().from_dlpack(array)
+    return array
+
+
+def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:
+    """The 4-d ``x`` as a C-contiguous (N, H, W, C) array; a view where its memory is in that order already."""
+    check_layout(layout, op)
+    if x.ndim != 4:
+        raise ValueError(f"[{op}] expected {name} with 4 dimensions {tuple(layout)}, got shape {x.shape}")
+    if layout == "NHWC":
+        return np.ascontiguousarray(x)
+    nhwc = x.transpose(0, 2, 3, 1)
+    if nhwc.flags.c_contiguous or not x.flags.c_contiguous:
+        return np.ascontiguousarray(nhwc)
+    return _core.nchw_to_nhwc(x)
+
+
+def from_nhwc(y: np.ndarray, layout: str, like_channels_last: bool = False) -> np.ndarray:
+    """The C-contiguous (N, H, W, C) array in ``layout``.
+
+    With ``like_channels_last`` an NCHW result keeps its memory in NHWC order, as torch's channels_last does.
+    """
+    if layout == "NHWC":
+        return y
+    nchw = y.transpose(0, 3, 1, 2)
+    if like_channels_last or nchw.flags.c_contiguous:
+        return nchw
+    return _core.nhwc_to_nchw(y)
+
+
+def is_channels_last(x: np.ndarray, layout: str) -> bool:
+    """Whether an NCHW array's memory is in NHWC order."""
+    return layout == "NCHW" and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def check_layout(layout: str, op: str) -> None:
+    """Raise ValueError unless ``layout`` is one of the two."""
+    if layout not in ("NCHW", "NHWC"):
+        raise ValueError(f"[{op}] expected layout to be 'NCHW' or 'NHWC', got {layout!r}")
+
+
+def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray:
+    if isinstance(x, np.ndarray):
+        return x
+    if _is_torch(x):
+        return _torch_to_numpy(x, op, name, dtypes)
+    if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
+        if x.__dlpack_device__()[0] != _DLPACK_CPU:
+            raise TypeError(f"[{op}] expected {name} on the CPU, got one on a device: {_NO_CUDA}")
+        try:
+            return np.from_dlpack(x)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+            # NumPy takes no read-only or exotic capsules; the object may still offer __array__.
+            if not hasattr(x, "__array__"):
+                raise TypeError(
+                    f"[{op}] expected {name} to export through DLPack, got {_kind(x)}: {error}"
+                ) from error
+    if hasattr(x, "__cuda_array_interface__"):
+        raise TypeError(f"[{op}] expected {name} on the CPU, got a CUDA array: {_NO_CUDA}")
+    if hasattr(x, "__array__") and not isinstance(x, np.generic | type):
+        array = x.__array__()
+        if isinstance(array, np.ndarray):
+            return array
+    raise TypeError(f"[{op}] expected {name} to be an array, got {_kind(x)}")
+
+
+def _torch_to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray:
+    torch = sys.modules["torch"]
+    if x.layout != torch.strided:
+        raise TypeError(f"[{op}] expected {name} to be dense, got a tensor of layout {x.layout}")
+    if x.device.type != "cpu":
+        raise TypeError(f"[{op}] expected {name} on the CPU, got a tensor on {x.device}: {_NO_CUDA}")
+    if x.requires_grad and torch.is_grad_enabled():
+        raise TypeError(
+            f"[{op}] expected {name} without gradients, got a tensor that requires grad: "
+            "call it under torch.no_grad(), or pass its .detach()"
+        )
+    _check_dtype(str(x.dtype).removeprefix("torch."), op, name, dtypes)  # NumPy lacks some of torch's
+    array: np.ndarray = x.detach().resolve_neg().numpy()
+    return array
+
+
+def _is_torch(x: Array) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def _check_dtype(got: str, op: str, name: str, dtypes: Sequence[str]) -> None:
+    if got not in dtypes:
+        raise TypeError(f"[{op}] expected {name} of dtype {' or '.join(dtypes)}, got {got}")
+
+
+def _kind(x: object) -> str:
+    return "None" if x is None else f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of plain arguments that many ops share. Ranges are checked by the ops themselves."""
+
+from __future__ import annotations
+
+import operator
+from typing import SupportsIndex
+
+IntPair = int | tuple[int, int]
+_INT64 = range(-(2**63), 2**63)
+
+
+def integer(value: SupportsIndex, op: str, name: str) -> int:
+    """``value`` as an int; refuses bools, floats, and what 64 bits cannot hold."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"[{op}] expected {name} to be an integer, got {value!r}")
+    number = operator.index(value)
+    if number not in _INT64:
+        raise ValueError(f"[{op}] expected {name} to fit in 64 bits, got {number}")
+    return number
+
+
+def pair(value: IntPair, op: str, name: str) -> tuple[int, int]:
+    """``value`` as (vertical, horizontal): one integer for both, or a tuple or list of two."""
+    if isinstance(value, tuple | list):
+        if len(value) != 2:
+            raise ValueError(f"[{op}] expected {name} to be an integer or two, got {len(value)}: {value!r}")
+        return integer(value[0], op, name), integer(value[1], op, name)
+    number = integer(value, op, name)
+    return number, number
+
+
+def axis(value: int, rank: int, op: str, name: str = "dim") -> int:
+    """``value`` as an axis in [0, rank); negative ones count from the end."""
+    number = integer(value, op, name)
+    if not -rank <= number < rank:
+        raise ValueError(f"[{op}] expected {name} in [{-rank}, {rank}), got {number}")
+    return number % rank
