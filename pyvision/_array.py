@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays of other frameworks in and out: the only file that knows they exist.
 
-Arrays come in without a copy and results go back as the caller's kind. No framework is imported here: an array
-of one can only arrive after its framework was imported.
+Arrays come in without a copy and results go back as the caller's kind. No framework is imported here: an
+array of one can only arrive after its framework was imported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def as_numpy(x: Array, op: str, name: str, dtypes: Sequence[str] = ("float32",))
 
 def result_like(array: np.ndarray, *callers: Array) -> Array:
     """``array`` as the kind of the first of ``callers``, sharing its memory."""
-    caller = next((c for c in callers if c is not None), None)
+    caller: Array = next((c for c in callers if c is not None), None)
     if isinstance(caller, np.ndarray):
         return array
     if _is_torch(caller):
@@ -48,7 +48,7 @@ def result_like(array: np.ndarray, *callers: Array) -> Array:
 
 
 def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:
-    """The 4-d ``x`` as a C-contiguous (N, H, W, C) array; a view where its memory is in that order already."""
+    """The 4-d ``x`` as a C-contiguous (N, H, W, C) array: a view if its memory is in that order already."""
     check_layout(layout, op)
     if x.ndim != 4:
         raise ValueError(f"[{op}] expected {name} with 4 dimensions {tuple(layout)}, got shape {x.shape}")
@@ -57,7 +57,8 @@ def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:
     nhwc = x.transpose(0, 2, 3, 1)
     if nhwc.flags.c_contiguous or not x.flags.c_contiguous:
         return np.ascontiguousarray(nhwc)
-    return _core.nchw_to_nhwc(x)
+    converted: np.ndarray = _core.nchw_to_nhwc(x)
+    return converted
 
 
 def from_nhwc(y: np.ndarray, layout: str, like_channels_last: bool = False) -> np.ndarray:
@@ -70,7 +71,8 @@ def from_nhwc(y: np.ndarray, layout: str, like_channels_last: bool = False) -> n
     nchw = y.transpose(0, 3, 1, 2)
     if like_channels_last or nchw.flags.c_contiguous:
         return nchw
-    return _core.nhwc_to_nchw(y)
+    converted: np.ndarray = _core.nhwc_to_nchw(y)
+    return converted
 
 
 def is_channels_last(x: np.ndarray, layout: str) -> bool:
@@ -89,6 +91,8 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
         return x
     if _is_torch(x):
         return _torch_to_numpy(x, op, name, dtypes)
+    if isinstance(x, np.generic | type):  # they have an array's attributes
+        raise TypeError(f"[{op}] expected {name} to be an array, got {_kind(x)}")
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
         if x.__dlpack_device__()[0] != _DLPACK_CPU:
             raise TypeError(f"[{op}] expected {name} on the CPU, got one on a device: {_NO_CUDA}")
@@ -102,7 +106,7 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
                 ) from error
     if hasattr(x, "__cuda_array_interface__"):
         raise TypeError(f"[{op}] expected {name} on the CPU, got a CUDA array: {_NO_CUDA}")
-    if hasattr(x, "__array__") and not isinstance(x, np.generic | type):
+    if hasattr(x, "__array__"):
         array = x.__array__()
         if isinstance(array, np.ndarray):
             return array

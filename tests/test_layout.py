@@ -9,7 +9,7 @@ import pytest
 from pyvision import _core
 from pyvision._array import from_nhwc, to_nhwc
 
-# Around the 8- and 16-wide register blocks, the woven few-channel cases, and a plane of several parallel blocks.
+# Around the 8- and 16-wide register blocks, the woven few-channel cases, and a plane of several blocks.
 SHAPES = [
     (n, c, h, w)
     for n, h, w in [(0, 2, 2), (1, 1, 1), (2, 1, 3), (1, 3, 5), (1, 4, 4), (2, 7, 9), (1, 96, 80)]
@@ -26,7 +26,7 @@ def test_round_trip_is_exact(isa: str, shape: tuple[int, int, int, int]) -> None
     np.testing.assert_array_equal(_core.nhwc_to_nchw(nhwc), x)
 
 
-def test_threads_agree(isa: str, threads: int) -> None:
+def test_any_thread_count(isa: str, threads: int) -> None:
     x = np.arange(3 * 19 * 50 * 61, dtype=np.float32).reshape(3, 19, 50, 61)
     np.testing.assert_array_equal(_core.nchw_to_nhwc(x), x.transpose(0, 2, 3, 1))
 

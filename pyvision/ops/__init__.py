@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators on arrays: argument names and semantics of torch and torchvision, results of the caller's kind."""
+"""Operators on arrays, with torch's and torchvision's names and semantics."""
 
 from __future__ import annotations
 

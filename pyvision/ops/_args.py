@@ -12,9 +12,12 @@ _INT64 = range(-(2**63), 2**63)
 
 def integer(value: SupportsIndex, op: str, name: str) -> int:
     """``value`` as an int; refuses bools, floats, and what 64 bits cannot hold."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"[{op}] expected {name} to be an integer, got {value!r}")
-    number = operator.index(value)
     if number not in _INT64:
         raise ValueError(f"[{op}] expected {name} to fit in 64 bits, got {number}")
     return number
