@@ -6,6 +6,7 @@
 
 #include "conv/gemm.h"
 #include "simd/activation-inl.h"
+#include "simd/lanes-inl.h"
 
 namespace pyvision::PYVISION_ISA_NS {
 
@@ -19,16 +20,6 @@ struct DepthwiseRow {
   int64_t ih;                // input row of tap row 0; may be outside
   int64_t kh_begin, kh_end;  // tap rows inside the image
 };
-
-inline F32 load_lanes(const float* p, int lanes) {
-  return lanes == F32::kLanes ? F32::load(p) : F32::load_n(p, lanes);
-}
-inline void store_lanes(F32 x, float* p, int lanes) {
-  if (lanes == F32::kLanes)
-    x.store(p);
-  else
-    x.store_n(p, lanes);
-}
 
 template <class F>
 inline void finish_pixel(const DepthwiseConv& job, const DepthwiseRow& row, int64_t ow, int64_t c, int lanes,

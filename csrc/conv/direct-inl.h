@@ -60,11 +60,13 @@ inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_
     const int64_t row_begin = tile_begin(job, tile), row_end = tile_begin(job, tile + 1);
     const CopyProducer producer(job, row_begin, row_end);
     const TileRows rows(job.rows, row_begin, row_end);
-    for (int64_t k = k_begin; k < k_stop; k += block) {
+    int64_t k = k_begin;
+    do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
       const int64_t k_end = k + block < k_stop ? k + block : k_stop;
       producer.fill(k, k_end, scratch);
       multiply_tile(job, scratch, rows, k, k_end, panel_begin, panel_end);
-    }
+      k += block;
+    } while (k < k_stop);
   };
   if (job.panels_in_l2) {
     for (int64_t tile = first_tile; tile < last_tile; ++tile) run(tile, 0, job.k);

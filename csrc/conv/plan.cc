@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "conv/gemm.h"
+#include "conv/winograd.h"
 #include "core/check.h"
 
 namespace pyvision {
@@ -19,14 +20,43 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 }  // namespace
 
 const char* conv_method_name(ConvMethod method) {
-  return method == ConvMethod::kDepthwise ? "depthwise" : "direct";
+  switch (method) {
+    case ConvMethod::kDirect:
+      return "direct";
+    case ConvMethod::kDepthwise:
+      return "depthwise";
+    case ConvMethod::kWinograd:
+      return "winograd_4x4";
+  }
+  return "";
 }
 
-ConvMethod choose_conv_method(const Conv2dParams& params, Conv2dAlgorithm algorithm) {
-  const bool depthwise =
-      params.groups == params.in_channels && params.out_channels == params.in_channels && params.groups > 1;
-  check(algorithm != Conv2dAlgorithm::kWinograd, "conv2d", "winograd");
-  return depthwise && algorithm == Conv2dAlgorithm::kAuto ? ConvMethod::kDepthwise : ConvMethod::kDirect;
+ConvMethod choose_conv_method(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h, int64_t w) {
+  const bool can_winograd = p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
+                            p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1;
+  check(algorithm != Conv2dAlgorithm::kWinograd || can_winograd, "conv2d",
+        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm 'winograd'");
+  if (algorithm == Conv2dAlgorithm::kWinograd) return ConvMethod::kWinograd;
+  if (algorithm == Conv2dAlgorithm::kDirect) return ConvMethod::kDirect;
+  if (p.groups > 1 && p.groups == p.in_channels && p.out_channels == p.in_channels)
+    return ConvMethod::kDepthwise;
+  // Its weights are four times as large and its transforms cost the same for few channels as for many, so it
+  // pays from 8 channels up, and where whole 4x4 tiles cover the map without too much waste (h, w are 0 when
+  // unknown).
+  const bool winograd_pays = p.in_channels >= 8 && p.out_channels >= 8 && std::min(h, w) >= 10;
+  return can_winograd && winograd_pays ? ConvMethod::kWinograd : ConvMethod::kDirect;
+}
+
+WinogradPlan plan_winograd(int64_t tiles, int64_t in_channels, int64_t out_channels,
+                           const ConvMachine& machine) {
+  const int64_t floats_per_tile = kWinogradPoints * (in_channels + out_channels);
+  const int64_t row_tiles_in_l2 = std::max<int64_t>(1, 2 * kL2Floats / (floats_per_tile * machine.row_tile));
+  WinogradPlan plan;
+  plan.blocks = ceil_div(tiles, row_tiles_in_l2 * machine.row_tile);
+  plan.share_blocks = machine.threads > 1 && plan.blocks < 2 * machine.threads;
+  plan.tiles_per_block = ceil_div(tiles, plan.blocks);
+  plan.blocks = ceil_div(tiles, plan.tiles_per_block);
+  return plan;
 }
 
 DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,

@@ -19,7 +19,7 @@ Conv2dAlgorithm parse_algorithm(const std::string& name) {
 Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias,
                    std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                    std::array<int64_t, 2> dilation, int64_t groups, const std::string& activation,
-                   float slope, const std::string& algorithm) {
+                   float slope, const std::string& algorithm, std::array<int64_t, 2> input_size) {
   const Tensor w = dense_view<const float>(weight, kOp, "weight", 4);
   Conv2dParams p;
   p.out_channels = w.shape[0];
@@ -30,8 +30,7 @@ Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias
   p.dilation_h = dilation[0], p.dilation_w = dilation[1];
   p.groups = groups;
   p.activation = {parse_activation(kOp, activation), slope};
-  // The image is not known yet: check all but its extents against one just large enough.
-  check_conv2d(kOp, p, int64_t{1} << 30, int64_t{1} << 30);
+  check_conv2d_params(kOp, p);
   const float* b = nullptr;
   if (bias) {
     const Tensor view = dense_view<const float>(*bias, kOp, "bias", 1);
@@ -40,7 +39,7 @@ Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias
     b = view.as<const float>();
   }
   py::gil_scoped_release release;
-  return Conv2d(p, w.as<const float>(), b, parse_algorithm(algorithm));
+  return Conv2d(p, w.as<const float>(), b, parse_algorithm(algorithm), input_size[0], input_size[1]);
 }
 
 py::array_t<float> run_conv2d(const Conv2d& conv, const py::array& input,
@@ -75,7 +74,8 @@ void bind_conv2d(py::module_& m) {
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias") = py::none(),
            py::arg("stride") = std::array<int64_t, 2>{1, 1}, py::arg("padding") = std::array<int64_t, 4>{},
            py::arg("dilation") = std::array<int64_t, 2>{1, 1}, py::arg("groups") = 1,
-           py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("algorithm") = "auto")
+           py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("algorithm") = "auto",
+           py::arg("input_size") = std::array<int64_t, 2>{0, 0})
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
       .def_property_readonly("algorithm", &Conv2d::algorithm_name)

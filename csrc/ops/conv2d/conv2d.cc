@@ -22,7 +22,7 @@ Nhwc<T> channel_slice(Nhwc<T> map, int64_t first, int64_t count) {
 
 }  // namespace
 
-void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
+void check_conv2d_params(const char* op, const Conv2dParams& p) {
   check(p.kernel_h > 0 && p.kernel_w > 0, op, "expected a kernel of at least 1x1, got ", p.kernel_h, "x",
         p.kernel_w);
   check(p.stride_h > 0 && p.stride_w > 0, op, "expected stride > 0, got (", p.stride_h, ", ", p.stride_w,
@@ -38,10 +38,15 @@ void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
   check(p.in_channels % p.groups == 0 && p.out_channels % p.groups == 0, op,
         "expected channels divisible by groups=", p.groups, ", got ", p.in_channels, " in and ",
         p.out_channels, " out");
-  const int64_t limit = int64_t{1} << 31;  // products of these stay far inside int64
-  check(std::max({p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.dilation_h, p.dilation_w, p.pad_top,
-                  p.pad_left, p.pad_bottom, p.pad_right, h, w}) < limit,
-        op, "expected extents, stride, padding and dilation below 2^31");
+  const int64_t largest = std::max({p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.dilation_h,
+                                    p.dilation_w, p.pad_top, p.pad_left, p.pad_bottom, p.pad_right});
+  check(largest < (int64_t{1} << 31), op, "expected kernel, stride, padding and dilation below 2^31, got ",
+        largest);
+}
+
+void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
+  check_conv2d_params(op, p);
+  check(h > 0 && w > 0, op, "expected a non-empty image, got ", h, "x", w);
   check(h + p.pad_top + p.pad_bottom >= p.dilation_h * (p.kernel_h - 1) + 1 &&
             w + p.pad_left + p.pad_right >= p.dilation_w * (p.kernel_w - 1) + 1,
         op, "expected input no smaller than the kernel, got ", h, "x", w, " with padding for a ", p.kernel_h,
@@ -60,14 +65,16 @@ struct Conv2d::Impl {
   void pack_weights(const float* weight);
   void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
+  void run_winograd(const Nhwc<const float>& input, const RowMap& rows) const;
 };
 
-Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bias, Conv2dAlgorithm algorithm)
+Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bias, Conv2dAlgorithm algorithm,
+               int64_t h, int64_t w)
     : impl_(new Impl) {
   Impl& s = *impl_;
   s.params = params;
   s.kernels = &conv2d_kernels();
-  s.method = choose_conv_method(params, algorithm);
+  s.method = choose_conv_method(params, algorithm, h, w);
   s.group_in = params.in_channels / params.groups;
   s.group_out = params.out_channels / params.groups;
   s.k = params.kernel_h * params.kernel_w * s.group_in;
@@ -99,6 +106,14 @@ void Conv2d::Impl::pack_weights(const float* weight) {
         packed.as<float>()[tap * params.in_channels + c] = weight[c * taps + tap];
     return;
   }
+  if (method == ConvMethod::kWinograd) {
+    packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
+    packed = AlignedBuffer(static_cast<size_t>(kWinogradPoints * packed_per_group) * sizeof(float));
+    const AlignedBuffer scratch(static_cast<size_t>(group_out * group_in) * sizeof(float));
+    kernels->winograd_pack(weight, group_out, group_in, scratch.as<float>(), packed.as<float>(),
+                           packed_per_group);
+    return;
+  }
   packed_per_group = kernels->packed_floats(group_out, k);
   packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
   for (int64_t g = 0; g < params.groups; ++g)
@@ -112,7 +127,7 @@ void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows
   const DirectPlan plan = plan_direct(row_count, group_out, k, params.groups, machine);
   const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
   parallel_for(params.groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
-    Scratch<float> tile(kernels->tile_floats);
+    Scratch<float> tile(kernels->row_tile * kernels->tile_stride);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t g = task / tasks_per_group;                    // [0, groups)
       const int64_t t = task % tasks_per_group % plan.tile_tasks;  // [0, tile_tasks)
@@ -155,6 +170,58 @@ void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& r
                [&](int64_t begin, int64_t end) { kernels->depthwise(job, begin, end); });
 }
 
+void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows) const {
+  const int64_t channels = params.in_channels, width = kernels->panel_width;
+  WinogradConv job;
+  job.input = input;
+  job.pad_top = params.pad_top, job.pad_left = params.pad_left;
+  job.packed = packed.as<float>();
+  job.packed_per_point = packed_per_group;
+  job.out_channels = params.out_channels;
+  job.rows = rows;
+  job.epilogue = {bias.as<float>(), params.activation};
+  job.tiles_h = (rows.out_h + kWinogradOut - 1) / kWinogradOut;
+  job.tiles_w = (rows.out_w + kWinogradOut - 1) / kWinogradOut;
+  const Scratch<float> zeros(channels);
+  std::memset(zeros.get(), 0, static_cast<size_t>(channels) * sizeof(float));
+  job.zeros = zeros;
+
+  const int64_t tiles = input.n * job.tiles_h * job.tiles_w;
+  const WinogradPlan plan =
+      plan_winograd(tiles, channels, params.out_channels, {kernels->row_tile, width, num_threads()});
+  const int64_t k_blocks = (channels + k_block_size(channels) - 1) / k_block_size(channels);
+  const int64_t v_floats = k_blocks * kWinogradPoints * plan.tiles_per_block * kernels->tile_stride;
+  // One cache line between the planes of m: at a multiple of 4 KB they would all fall into the same L1 set.
+  const int64_t m_per_point = plan.tiles_per_block * ((params.out_channels + width - 1) / width * width) + 16;
+  const auto block_at = [&](int64_t index, float* memory) {
+    const int64_t begin = index * plan.tiles_per_block;
+    return WinogradBlock{begin, std::min(plan.tiles_per_block, tiles - begin), memory, memory + v_floats,
+                         m_per_point};
+  };
+  if (!plan.share_blocks) {
+    parallel_for(plan.blocks, 1, [&](int64_t begin, int64_t end) {
+      const Scratch<float> memory(v_floats + kWinogradPoints * m_per_point);
+      for (int64_t index = begin; index < end; ++index) {
+        const WinogradBlock block = block_at(index, memory);
+        kernels->winograd_input(job, block, 0, block.tile_count);
+        kernels->winograd_multiply(job, block, 0, kWinogradPoints);
+        kernels->winograd_output(job, block, 0, block.tile_count);
+      }
+    });
+    return;
+  }
+  const Scratch<float> memory(v_floats + kWinogradPoints * m_per_point);
+  for (int64_t index = 0; index < plan.blocks; ++index) {
+    const WinogradBlock block = block_at(index, memory);
+    parallel_for(block.tile_count, 2,
+                 [&](int64_t b, int64_t e) { kernels->winograd_input(job, block, b, e); });
+    parallel_for(kWinogradPoints, 3,
+                 [&](int64_t b, int64_t e) { kernels->winograd_multiply(job, block, b, e); });
+    parallel_for(block.tile_count, 2,
+                 [&](int64_t b, int64_t e) { kernels->winograd_output(job, block, b, e); });
+  }
+}
+
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                  const Nhwc<float>& output) const {
   if (output.pixels() == 0 || output.c == 0) return;
@@ -164,6 +231,8 @@ void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residu
       return impl_->run_depthwise(input, rows);
     case ConvMethod::kDirect:
       return impl_->run_direct(input, rows);
+    case ConvMethod::kWinograd:
+      return impl_->run_winograd(input, rows);
   }
 }
 

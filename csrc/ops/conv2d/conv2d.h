@@ -32,7 +32,9 @@ struct Conv2dParams {
   }
 };
 
-// Throws std::invalid_argument when the parameters contradict each other or the input's extents.
+// Both throw std::invalid_argument: when the parameters contradict each other, and when they do not fit the
+// input.
+void check_conv2d_params(const char* op, const Conv2dParams& params);
 void check_conv2d(const char* op, const Conv2dParams& params, int64_t h, int64_t w);
 
 enum class Conv2dAlgorithm : uint8_t { kAuto, kDirect, kWinograd };
@@ -42,8 +44,9 @@ enum class Conv2dAlgorithm : uint8_t { kAuto, kDirect, kWinograd };
 class Conv2d {
  public:
   // weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,) or null.
+  // h, w: extents of the inputs to come, 0 when unknown; kAuto needs them to consider Winograd.
   Conv2d(const Conv2dParams& params, const float* weight, const float* bias,
-         Conv2dAlgorithm algorithm = Conv2dAlgorithm::kAuto);
+         Conv2dAlgorithm algorithm = Conv2dAlgorithm::kAuto, int64_t h = 0, int64_t w = 0);
   Conv2d(Conv2d&&) noexcept;
   ~Conv2d();
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "conv/depthwise-inl.h"
 #include "conv/direct-inl.h"
+#include "conv/winograd-inl.h"
 #include "ops/conv2d/kernels.h"
 
 namespace pyvision::PYVISION_ISA_NS {
@@ -12,8 +13,9 @@ inline int64_t packed_floats(int64_t out_channels, int64_t k) {
 }
 
 const Conv2dKernels conv2d = {
-    F32::kIsaName, kRowTile,    kPanelWidth, F32::kLanes,    kRowTile * kTileStride,
-    packed_floats, pack_panels, direct_conv, depthwise_conv,
+    F32::kIsaName, kRowTile,       kPanelWidth,       F32::kLanes,     kTileStride,
+    packed_floats, pack_panels,    direct_conv,       depthwise_conv,  activate,
+    winograd_pack, winograd_input, winograd_multiply, winograd_output,
 };
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conv/gemm.h"
+#include "conv/winograd.h"
 #include "core/dispatch.h"
 
 namespace pyvision {
@@ -10,7 +11,7 @@ namespace pyvision {
 struct Conv2dKernels {
   const char* isa;
   int64_t row_tile, panel_width, lanes;
-  int64_t tile_floats;  // scratch for one A tile
+  int64_t tile_stride;  // floats per row of an A tile
 
   // Floats of packed B for one group: whole panels, the last one narrow when one vector is enough.
   int64_t (*packed_floats)(int64_t out_channels, int64_t k);
@@ -21,6 +22,14 @@ struct Conv2dKernels {
   void (*direct)(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                  int64_t panel_end, float* scratch);
   void (*depthwise)(const DepthwiseConv& job, int64_t row_begin, int64_t row_end);
+  // y[i] = act(x[i]), i in [0, n); x and y may be the same.
+  void (*activate)(const ActivationParams& activation, const float* x, float* y, int64_t n);
+  // The three stages of Winograd over tiles, points, tiles; scratch: (out_channels, channels).
+  void (*winograd_pack)(const float* weight, int64_t out_channels, int64_t channels, float* scratch,
+                        float* packed, int64_t packed_per_point);
+  void (*winograd_input)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
+  void (*winograd_multiply)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
+  void (*winograd_output)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
 };
 
 PYVISION_KERNELS(Conv2dKernels, conv2d)

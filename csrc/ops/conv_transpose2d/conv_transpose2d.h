@@ -32,6 +32,9 @@ struct ConvTranspose2dParams {
   }
 };
 
+// Both throw std::invalid_argument: when the parameters contradict each other, and when they do not fit the
+// input.
+void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& params);
 void check_conv_transpose2d(const char* op, const ConvTranspose2dParams& params, int64_t h, int64_t w);
 
 class ConvTranspose2d {
@@ -42,6 +45,7 @@ class ConvTranspose2d {
   ~ConvTranspose2d();
 
   const ConvTranspose2dParams& params() const;
+  int64_t packed_bytes() const;
   // input: (n, h, w, in_channels), output: (n, out_h, out_w, out_channels)
   void run(const Nhwc<const float>& input, const Nhwc<float>& output) const;
 

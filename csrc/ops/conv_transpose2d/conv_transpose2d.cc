@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/conv_transpose2d/conv_transpose2d.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "core/arena.h"
+#include "core/check.h"
+#include "core/parallel.h"
+#include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/kernels.h"
+
+namespace pyvision {
+namespace {
+
+// One axis of a sub-pixel phase: outputs first, first + stride, … see every `tap_step`-th tap, and along them
+// the input moves one pixel per output. With the taps in descending order that is a convolution of stride 1.
+//
+//   stride 2, kernel 4, padding 1:   phase 0: taps 3 1    phase 1: taps 2 0
+struct PhaseAxis {
+  int64_t first;              // output coordinate
+  std::vector<int64_t> taps;  // descending
+  int64_t dilation, pad;      // pad may be negative: the phase starts inside the image
+};
+
+std::vector<PhaseAxis> phases_of_axis(int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+  std::vector<PhaseAxis> phases;
+  for (int64_t first = 0; first < stride; ++first) {
+    PhaseAxis phase{first, {}, dilation / std::gcd(dilation, stride), 0};
+    for (int64_t tap = kernel - 1; tap >= 0; --tap)
+      if ((first + padding - tap * dilation) % stride == 0) phase.taps.push_back(tap);
+    if (!phase.taps.empty()) phase.pad = -(first + padding - phase.taps.front() * dilation) / stride;
+    phases.push_back(std::move(phase));
+  }
+  return phases;
+}
+
+}  // namespace
+
+void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& p) {
+  Conv2dParams adjoint;
+  adjoint.in_channels = p.in_channels, adjoint.out_channels = p.out_channels;
+  adjoint.kernel_h = p.kernel_h, adjoint.kernel_w = p.kernel_w;
+  adjoint.stride_h = p.stride_h, adjoint.stride_w = p.stride_w;
+  adjoint.pad_top = adjoint.pad_bottom = p.padding_h, adjoint.pad_left = adjoint.pad_right = p.padding_w;
+  adjoint.dilation_h = p.dilation_h, adjoint.dilation_w = p.dilation_w;
+  adjoint.groups = p.groups;
+  check_conv2d_params(op, adjoint);
+  check(p.output_padding_h >= 0 && p.output_padding_w >= 0 &&
+            p.output_padding_h < std::max(p.stride_h, p.dilation_h) &&
+            p.output_padding_w < std::max(p.stride_w, p.dilation_w),
+        op, "expected output_padding in [0, max(stride, dilation)), got (", p.output_padding_h, ", ",
+        p.output_padding_w, ")");
+}
+
+void check_conv_transpose2d(const char* op, const ConvTranspose2dParams& p, int64_t h, int64_t w) {
+  check_conv_transpose2d_params(op, p);
+  check(h > 0 && w > 0 && p.out_h(h) > 0 && p.out_w(w) > 0, op, "expected a non-empty output, got ",
+        p.out_h(h), "x", p.out_w(w), " for an input of ", h, "x", w);
+}
+
+struct ConvTranspose2d::Impl {
+  struct Phase {
+    int64_t first_h, first_w;
+    Conv2d conv;
+  };
+  ConvTranspose2dParams params;
+  const Conv2dKernels* kernels;
+  std::vector<Phase> phases;
+  // Where taps do not overlap (kernel == stride), all phases are columns of one 1x1 convolution: outputs
+  // ordered (phase_h, phase_w, channel), then spread over the output. Otherwise null.
+  std::unique_ptr<Conv2d> merged;
+
+  Conv2d make_phase(const PhaseAxis& vertical, const PhaseAxis& horizontal, const float* weight,
+                    const float* bias) const;
+  Conv2d make_merged(const float* weight, const float* bias) const;
+  void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
+  void activate_row(const Nhwc<float>& output, int64_t n, int64_t oh) const;
+};
+
+ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias)
+    : impl_(new Impl) {
+  Impl& s = *impl_;
+  s.params = params;
+  s.kernels = &conv2d_kernels();
+  const bool tiles_exactly = params.kernel_h == params.stride_h && params.kernel_w == params.stride_w &&
+                             params.padding_h == 0 && params.padding_w == 0 && params.output_padding_h == 0 &&
+                             params.output_padding_w == 0 && params.dilation_h == 1 && params.dilation_w == 1;
+  if (tiles_exactly && params.groups == 1) {
+    s.merged = std::make_unique<Conv2d>(s.make_merged(weight, bias));
+    return;
+  }
+  const auto horizontal =
+      phases_of_axis(params.kernel_w, params.stride_w, params.padding_w, params.dilation_w);
+  for (const PhaseAxis& v :
+       phases_of_axis(params.kernel_h, params.stride_h, params.padding_h, params.dilation_h))
+    for (const PhaseAxis& h : horizontal)
+      s.phases.push_back({v.first, h.first, s.make_phase(v, h, weight, bias)});
+}
+
+ConvTranspose2d::ConvTranspose2d(ConvTranspose2d&&) noexcept = default;
+ConvTranspose2d::~ConvTranspose2d() = default;
+
+const ConvTranspose2dParams& ConvTranspose2d::params() const { return impl_->params; }
+
+int64_t ConvTranspose2d::packed_bytes() const {
+  if (impl_->merged) return impl_->merged->packed_bytes();
+  int64_t bytes = 0;
+  for (const Impl::Phase& phase : impl_->phases) bytes += phase.conv.packed_bytes();
+  return bytes;
+}
+
+Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h, const float* weight,
+                                         const float* bias) const {
+  Conv2dParams p;
+  p.in_channels = params.in_channels, p.out_channels = params.out_channels, p.groups = params.groups;
+  p.kernel_h = static_cast<int64_t>(v.taps.size()), p.kernel_w = static_cast<int64_t>(h.taps.size());
+  if (p.kernel_h == 0 || p.kernel_w == 0)
+    p.kernel_h = 0, p.kernel_w = 1;  // no taps: bias and activation alone
+  p.dilation_h = v.dilation, p.dilation_w = h.dilation;
+  p.pad_top = v.pad, p.pad_left = h.pad;
+  p.activation = params.activation;
+  const int64_t group_in = p.in_channels / p.groups, group_out = p.out_channels / p.groups;
+  std::vector<float> phase_weight;  // (out_channels, in_channels / groups, kernel_h, kernel_w)
+  phase_weight.reserve(static_cast<size_t>(p.out_channels * group_in * p.kernel_h * p.kernel_w));
+  for (int64_t o = 0; o < p.out_channels && p.kernel_h > 0; ++o)
+    for (int64_t i = 0; i < group_in; ++i)
+      for (int64_t kh : v.taps)
+        for (int64_t kw : h.taps)
+          phase_weight.push_back(
+              weight[(((o / group_out * group_in + i) * group_out + o % group_out) * params.kernel_h + kh) *
+                         params.kernel_w +
+                     kw]);
+  return Conv2d(p, phase_weight.data(), bias, Conv2dAlgorithm::kDirect);
+}
+
+Conv2d ConvTranspose2d::Impl::make_merged(const float* weight, const float* bias) const {
+  const int64_t taps = params.kernel_h * params.kernel_w;
+  Conv2dParams p;
+  p.in_channels = params.in_channels, p.out_channels = taps * params.out_channels;
+  std::vector<float> columns(static_cast<size_t>(p.out_channels * p.in_channels));
+  std::vector<float> columns_bias(static_cast<size_t>(p.out_channels), 0.0f);
+  for (int64_t tap = 0; tap < taps; ++tap)
+    for (int64_t o = 0; o < params.out_channels; ++o) {
+      const int64_t column = tap * params.out_channels + o;
+      if (bias != nullptr) columns_bias[column] = bias[o];
+      for (int64_t i = 0; i < p.in_channels; ++i)
+        columns[column * p.in_channels + i] = weight[(i * params.out_channels + o) * taps + tap];
+    }
+  return Conv2d(p, columns.data(), columns_bias.data(), Conv2dAlgorithm::kDirect);
+}
+
+void ConvTranspose2d::Impl::run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const {
+  const int64_t run =
+      params.kernel_w * params.out_channels;  // neighbours in the product and, where dense, in the output
+  const int64_t columns = params.kernel_h * run;
+  const int64_t rows = input.n * input.h;
+  const int64_t grain = std::max<int64_t>(1, (1 << 15) / std::max<int64_t>(1, input.w * columns));
+  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+    const Scratch<float> product(input.w * columns);  // (w, phase_h, phase_w, channel)
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t n = row / input.h, h = row % input.h;
+      Nhwc<const float> strip = input;
+      strip.data = input.at(n, h, 0);
+      strip.n = strip.h = 1;
+      merged->run(strip, nullptr, dense_nhwc(product.get(), 1, 1, input.w, columns));
+      for (int64_t phase = 0; phase < params.kernel_h; ++phase) {
+        const float* from = product + phase * run;
+        for (int64_t w = 0; w < input.w; ++w) {
+          for (int64_t kw = 0; kw < params.kernel_w; ++kw) {
+            float* to = output.at(n, h * params.kernel_h + phase, w * params.kernel_w + kw);
+            for (int64_t o = 0; o < params.out_channels; ++o)
+              to[o] = from[w * columns + kw * params.out_channels + o];
+          }
+        }
+        activate_row(output, n, h * params.kernel_h + phase);
+      }
+    }
+  });
+}
+
+void ConvTranspose2d::Impl::activate_row(const Nhwc<float>& output, int64_t n, int64_t oh) const {
+  if (params.activation.kind == Activation::kNone) return;
+  float* row = output.at(n, oh, 0);
+  if (output.stride_w == output.c) return kernels->activate(params.activation, row, row, output.w * output.c);
+  for (int64_t ow = 0; ow < output.w; ++ow, row += output.stride_w)
+    kernels->activate(params.activation, row, row, output.c);
+}
+
+void ConvTranspose2d::run(const Nhwc<const float>& input, const Nhwc<float>& output) const {
+  if (impl_->merged) return impl_->run_merged(input, output);
+  const int64_t stride_h = impl_->params.stride_h, stride_w = impl_->params.stride_w;
+  for (const Impl::Phase& phase : impl_->phases) {
+    Nhwc<float> part = output;
+    part.data = output.at(0, phase.first_h, phase.first_w);
+    part.h = (output.h - phase.first_h + stride_h - 1) / stride_h;
+    part.w = (output.w - phase.first_w + stride_w - 1) / stride_w;
+    part.stride_h *= stride_h;
+    part.stride_w *= stride_w;
+    if (part.h > 0 && part.w > 0) phase.conv.run(input, nullptr, part);
+  }
+}
+
+}  // namespace pyvision
