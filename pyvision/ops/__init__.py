@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
 from pyvision.ops.softmax import softmax
 
 __all__ = [
+    "conv2d",
+    "conv_transpose2d",
+    "depthwise_conv2d",
+    "linear",
     "softmax",
 ]

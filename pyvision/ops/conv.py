@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision.ops._activation import ActivationSpec, activation_pair
+from pyvision.ops._args import IntPair, integer, pair
+
+Layout = Literal["NCHW", "NHWC"]
+
+
+def conv2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    *,
+    activation: ActivationSpec = None,
+    residual: Array | None = None,
+    layout: Layout = "NCHW",
+    precision: Literal["f32"] = "f32",
+) -> Array:
+    """2-d cross-correlation, ``activation(conv(input, weight) + bias + residual)`` stored in one pass.
+
+    Semantics: :func:`torch.nn.functional.conv2d`. The weights are packed at every call; a model, or
+    ``pyvision.nn.Conv2d``, packs them once.
+
+    Args:
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        weight: float32, (C_out, C_in / groups, kernel_h, kernel_w) in either layout.
+        bias: float32, (C_out,).
+        stride, dilation: an integer or (vertical, horizontal), at least 1.
+        padding: zeros on each side: an integer, (vertical, horizontal), "valid" (none), or "same" (stride 1:
+            the output is as large as the input; the odd pixel goes to the bottom and right).
+        groups: blocks of channels that see only each other.
+        activation: see ``ActivationSpec``.
+        residual: float32, of the output's shape and layout; added before the activation.
+        layout: of ``input``, ``residual`` and the result.
+        precision: of products and sums.
+
+    Returns:
+        (N, C_out, H_out, W_out) in ``layout``, H_out = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1
+        rounded down, of the same kind as ``input``.
+
+    Raises:
+        TypeError: an argument is not an array, or not of dtype float32.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "conv2d"
+    if precision != "f32":
+        raise ValueError(f"[{op}] expected precision to be 'f32', got {precision!r}")
+    x, w, b = _operands(op, input, weight, bias, layout)
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    n_groups = integer(groups, op, "groups")
+    conv = _core.Conv2d(
+        w, b, strides, _sides(op, padding, w, strides, dilations), dilations, n_groups,
+        *activation_pair(activation, op), input_size=x.shape[1:3],
+        algorithm="auto" if n_groups > 1 else "direct",  # Winograd's weights cost too much to make for one call
+    )  # fmt: skip
+    r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
+    return _result(conv.run(x, r), input, layout, op)
+
+
+def depthwise_conv2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    activation: ActivationSpec = None,
+    layout: Layout = "NCHW",
+) -> Array:
+    """:func:`conv2d` where every input channel has filters of its own: ``groups`` is the number of channels.
+
+    Args:
+        weight: float32, (C_in * multiplier, 1, kernel_h, kernel_w).
+
+    The other arguments, the result and the errors are those of :func:`conv2d`.
+    """
+    x = as_numpy(input, "depthwise_conv2d", "input")
+    if x.ndim != 4:
+        raise ValueError(f"[depthwise_conv2d] expected input with 4 dimensions, got shape {x.shape}")
+    channels = x.shape[1 if layout == "NCHW" else 3]
+    return conv2d(
+        input, weight, bias, stride, padding, dilation, channels, activation=activation, layout=layout
+    )
+
+
+def conv_transpose2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair = 0,
+    output_padding: IntPair = 0,
+    groups: int = 1,
+    dilation: IntPair = 1,
+    *,
+    activation: ActivationSpec = None,
+    layout: Layout = "NCHW",
+) -> Array:
+    """Transposed convolution: the adjoint of :func:`conv2d`, which enlarges a map by learned interpolation.
+
+    Semantics: :func:`torch.nn.functional.conv_transpose2d`.
+
+    Args:
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        weight: float32, (C_in, C_out / groups, kernel_h, kernel_w).
+        bias: float32, (C_out,).
+        stride, padding, output_padding, dilation: an integer or (vertical, horizontal).
+
+    Returns:
+        (N, C_out, H_out, W_out) in ``layout``,
+        H_out = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
+
+    Raises:
+        TypeError: an argument is not an array, or not of dtype float32.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "conv_transpose2d"
+    x, w, b = _operands(op, input, weight, bias, layout)
+    conv = _core.ConvTranspose2d(
+        w, b, pair(stride, op, "stride"), pair(padding, op, "padding"),
+        pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
+        pair(dilation, op, "dilation"), *activation_pair(activation, op),
+    )  # fmt: skip
+    return _result(conv.run(x), input, layout, op)
+
+
+def linear(
+    input: Array, weight: Array, bias: Array | None = None, *, activation: ActivationSpec = None
+) -> Array:
+    """``activation(input @ weight.T + bias)``: a 1x1 convolution over rows.
+
+    Args:
+        input: float32, (..., in_features).
+        weight: float32, (out_features, in_features).
+        bias: float32, (out_features,).
+
+    Returns:
+        (..., out_features), of the same kind as ``input``.
+
+    Raises:
+        TypeError: an argument is not an array, or not of dtype float32.
+        ValueError: shapes contradict each other.
+    """
+    op = "linear"
+    x, w = as_numpy(input, op, "input"), as_numpy(weight, op, "weight")
+    b = None if bias is None else as_numpy(bias, op, "bias")
+    if w.ndim != 2 or 0 in w.shape:
+        raise ValueError(f"[{op}] expected weight of shape (out_features, in_features), got {w.shape}")
+    if x.ndim == 0 or x.shape[-1] != w.shape[1]:
+        raise ValueError(f"[{op}] expected input of shape (..., {w.shape[1]}), got {x.shape}")
+    if b is not None and b.shape != w.shape[:1]:
+        raise ValueError(f"[{op}] expected bias of shape ({w.shape[0]},), got {b.shape}")
+    kind, slope = activation_pair(activation, op)
+    conv = _core.Conv2d(
+        np.ascontiguousarray(w)[:, :, None, None],
+        None if b is None else np.ascontiguousarray(b),
+        activation=kind,
+        slope=slope,
+    )
+    rows = np.ascontiguousarray(x).reshape(1, 1, -1, w.shape[1])
+    y = conv.run(rows) if rows.size else np.empty((0, w.shape[0]), np.float32)
+    return result_like(y.reshape(*x.shape[:-1], w.shape[0]), input)
+
+
+def _operands(
+    op: str, input: Array, weight: Array, bias: Array | None, layout: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
+    w = np.ascontiguousarray(as_numpy(weight, op, "weight"))
+    return x, w, None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias"))
+
+
+def _sides(
+    op: str,
+    padding: IntPair | str,
+    weight: np.ndarray,
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[int, int, int, int]:
+    """Padding as (top, left, bottom, right)."""
+    if isinstance(padding, str):
+        if padding not in ("valid", "same"):
+            raise ValueError(
+                f"[{op}] expected padding to be an integer, two, 'valid' or 'same', got {padding!r}"
+            )
+        if padding == "valid" or weight.ndim != 4:
+            return 0, 0, 0, 0
+        if stride != (1, 1):
+            raise ValueError(f"[{op}] expected stride 1 with padding='same', got {stride}")
+        total_h, total_w = (d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
+        return total_h // 2, total_w // 2, total_h - total_h // 2, total_w - total_w // 2
+    vertical, horizontal = pair(padding, op, "padding")
+    return vertical, horizontal, vertical, horizontal
+
+
+def _result(y: np.ndarray, input: Array, layout: str, op: str) -> Array:
+    channels_last = is_channels_last(as_numpy(input, op, "input"), layout)
+    return result_like(from_nhwc(y, layout, channels_last), input)
