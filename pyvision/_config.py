@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import operator
 import platform
 from typing import SupportsIndex
 
@@ -36,7 +35,8 @@ def show_config() -> None:
 
 def get_num_threads() -> int:
     """How many threads the CPU kernels use, the calling one included."""
-    return _core.num_threads()
+    count: int = _core.num_threads()
+    return count
 
 
 def set_num_threads(n: SupportsIndex) -> None:
@@ -44,9 +44,9 @@ def set_num_threads(n: SupportsIndex) -> None:
 
     The default is what the affinity mask and the cgroup quota grant; PYVISION_NUM_THREADS overrides it.
     """
-    if isinstance(n, bool) or not isinstance(n, SupportsIndex):
-        raise TypeError(f"[set_num_threads] expected an integer, got {type(n).__name__}")
-    count = operator.index(n)
+    from pyvision.ops._args import integer
+
+    count = integer(n, "set_num_threads", "n")
     if not 1 <= count <= 4096:
         raise ValueError(f"[set_num_threads] expected a count in [1, 4096], got {count}")
     _core.set_num_threads(count)

@@ -4,9 +4,9 @@
 How each kind becomes RGB:
 
 * 16-bit grey is scaled by 255/65535, so that white stays white (8 of 16 bits are kept of 16-bit colour);
-* transparency (alpha channel, palette entry or colour key) is composited over white, as a page would show it;
-* palette, 1-bit, grey and CMYK images are converted; an EXIF orientation is applied; of an animation the first
-  frame is taken.
+* transparency (alpha channel, palette entry or colour key) is composited over white, as a page shows it;
+* palette, 1-bit, grey and CMYK images are converted; an EXIF orientation is applied; of an animation the
+  first frame is taken.
 """
 
 from __future__ import annotations
@@ -27,10 +27,24 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 #: What a directory is searched for.
 IMAGE_SUFFIXES = frozenset(
-    [".bmp", ".dib", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+    [
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".j2k",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 
-# Decoders are chosen by content, not by suffix. Named, because Pillow also knows formats that start other programs.
+# Chosen by content, not by suffix. Listed, because Pillow also knows formats that start other programs.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "DIB", "JPEG2000")
 
 # Full chroma resolution: thin coloured lines smear at JPEG's usual half.
@@ -108,13 +122,15 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def save_image(path: StrPath, image: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) RGB or (H, W) grey uint8 in the format of the suffix; the file appears whole or not at all."""
+    """Write (H, W, 3) RGB or (H, W) grey uint8 in the format of the suffix.
+
+    The file appears whole or not at all. Raises ValueError for a suffix not in WRITABLE_SUFFIXES.
+    """
     path = Path(path)
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise ValueError(
-            f"[save_image] expected a suffix of {', '.join(sorted(WRITABLE_SUFFIXES))}, got {path.suffix!r} ({path})"
-        )
+        known = ", ".join(sorted(WRITABLE_SUFFIXES))
+        raise ValueError(f"[save_image] expected a suffix of {known}, got {path.suffix!r} ({path})")
     encoded = io.BytesIO()
     name, options = writer
     Image.fromarray(image).save(encoded, name, **options)
@@ -146,7 +162,9 @@ def expand(source: StrPath) -> list[str] | None:
     if os.path.lexists(path) or not glob.has_magic(path):
         return None
     # Patterns such as photos/* also match what is no image: that is left out, as in a directory.
-    files = [name for name in glob.glob(path, recursive=True) if _is_image_name(name) and os.path.isfile(name)]
+    files = [
+        name for name in glob.glob(path, recursive=True) if _is_image_name(name) and os.path.isfile(name)
+    ]
     if not files:
         raise ImageError(f"{path}: no images match this pattern")
     return sorted(files)
