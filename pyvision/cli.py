@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `pyvision` command. Exit status: 0 done, 1 some images could not be done, 2 bad arguments, 130 Ctrl-C."""
+"""The `pyvision` command. Exit status: 0 done, 1 some images were not done, 2 bad arguments, 130 Ctrl-C."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _Job(Protocol):
 
     task: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
-    options: dict[str, float]
+    options: dict[str, Any]
 
     def summary(self, result: Any) -> Summary: ...
     def rows(self, summary: Summary) -> list[tuple[str, ...]]:
@@ -120,11 +120,11 @@ class _Job(Protocol):
 
 
 class _Detect:
-    task = "detect"
-    columns = ("found", "score", "box")
+    task: ClassVar[str] = "detect"
+    columns: ClassVar[tuple[str, ...]] = ("found", "score", "box")
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.options = {"score_threshold": args.score, "iou_threshold": args.iou}
+        self.options: dict[str, Any] = {"score_threshold": args.score, "iou_threshold": args.iou}
 
     def summary(self, result: pyvision.Detections) -> Summary:
         return result.to_dict()
@@ -143,11 +143,11 @@ class _Detect:
 
 
 class _Segment:
-    task = "segment"
-    columns = ("found", "share", "box")
+    task: ClassVar[str] = "segment"
+    columns: ClassVar[tuple[str, ...]] = ("found", "share", "box")
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.options: dict[str, float] = {}
+        self.options: dict[str, Any] = {}
         self.threshold: float = args.threshold
 
     def summary(self, result: pyvision.Segmentation) -> Summary:
