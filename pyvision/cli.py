@@ -220,7 +220,10 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
         table.caption = f"{args.model}: {pyvision.get_num_threads()} threads, {pyvision._core.isa()}" + (
             "" if args.no_save else f"; saved in {_printable(str(args.out))}"
         )
-        Console().print(table)
+        console = Console()
+        if not console.is_terminal:
+            console.width = 200  # a file or a pipe has no width to fit in: keep each row on its line
+        console.print(table)
     return 1 if failures else 0
 
 
@@ -283,7 +286,7 @@ def _table(job: _Job) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, caption_justify="left")
     table.add_column("image", overflow="fold")
     table.add_column(job.columns[0], style="bold")
     for name in (*job.columns[1:], "time"):

@@ -21,7 +21,7 @@ _BLACK: Color = (16, 16, 16)
 
 @functools.cache
 def class_color(class_id: int) -> Color:
-    """A stable colour per class: OKLCH hues a golden angle apart, at three lightnesses: neighbours differ well."""
+    """A stable colour per class: OKLCH hues a golden angle apart, at three lightnesses."""
     hue = math.radians(262 + class_id * 137.508)
     lightness = (0.6, 0.88, 0.72)[class_id % 3]
     for chroma in np.arange(0.24, 0, -0.005):  # the most colourful that sRGB can show

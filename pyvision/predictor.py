@@ -17,7 +17,7 @@ from PIL import Image
 from pyvision import ops
 from pyvision._array import as_numpy
 from pyvision.image_io import ImageError, StrPath, expand, read_image, to_rgb
-from pyvision.ops._args import integer
+from pyvision.ops._args import integer, real
 from pyvision.results import Detections, Segmentation
 
 if TYPE_CHECKING:
@@ -30,9 +30,12 @@ Source: TypeAlias = Any
 class Model(Protocol):
     """What a Predictor needs of a model, whatever its task."""
 
-    task: str
-    preprocessing: Preprocessing
-    categories: tuple[str, ...]
+    @property
+    def task(self) -> str: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+    @property
+    def categories(self) -> tuple[str, ...]: ...
 
 
 class DetectionModel(Model, Protocol):
@@ -42,19 +45,20 @@ class DetectionModel(Model, Protocol):
         score_threshold: float,
         iou_threshold: float,
         max_detections: int,
+        /,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Boxes, scores and labels, best first, in the pixels of the prepared (1, h, w, 3) image."""
 
 
 class SegmentationModel(Model, Protocol):
-    def segment(self, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def segment(self, tensor: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
         """The probability map (h, w) of the prepared (1, h, w, 3) image."""
 
 
 def load(name_or_path: StrPath) -> Predictor:
     """A Predictor for a pretrained model, by name (`models.list_models()`) or by the path of a weights file.
 
-    Raises ValueError for a name that is neither.
+    Raises ValueError for a name that is neither, and for a file that is damaged or fits no model.
     """
     from pyvision import models
 
@@ -62,11 +66,28 @@ def load(name_or_path: StrPath) -> Predictor:
     if name in models.list_models():
         return Predictor(models.get_model(name, weights="default"))
     if os.path.isfile(name):
-        return Predictor(models.get_model(models.architecture_of(name), weights=name))
+        return Predictor(_model_of(name))
     close = get_close_matches(name, models.list_models(), n=1)
     hint = f": did you mean {close[0]!r}?" if close else ""
     raise ValueError(
         f"[load] expected one of {', '.join(models.list_models())} or a weights file, got {name!r}{hint}"
+    )
+
+
+def _model_of(path: str) -> Model:
+    """The model that the weights in a file fit."""
+    from pyvision import models
+    from pyvision.models import weights
+
+    weights.read_file(path)  # tells a damaged file from one that fits no model
+    for name in models.list_models():
+        try:
+            return models.get_model(name, weights=path)
+        except ValueError:
+            continue
+    known = ", ".join(models.list_models())
+    raise ValueError(
+        f"[load] expected the weights of one of {known}, got a file that fits none of them: {path}"
     )
 
 
@@ -203,11 +224,10 @@ def _read(leaf: Source) -> tuple[npt.NDArray[np.uint8], str | None]:
 
 
 def _fraction(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
-        raise TypeError(f"[predict] expected {name} to be a number, got {value!r}")
-    if not 0 <= value <= 1:  # refuses NaN too
-        raise ValueError(f"[predict] expected {name} in [0, 1], got {value}")
-    return float(value)
+    fraction = real(value, "predict", name)
+    if not 0 <= fraction <= 1:  # refuses NaN too
+        raise ValueError(f"[predict] expected {name} in [0, 1], got {fraction}")
+    return fraction
 
 
 def _count(value: int, name: str) -> int:
