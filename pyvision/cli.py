@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -26,6 +27,8 @@ Summary: TypeAlias = dict[str, Any]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows ? and not an error
     try:
         args = _parser().parse_args(argv)
         status: int = args.run(args)
@@ -172,6 +175,7 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
     import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     from pyvision.image_io import ImageError, write_file
 
@@ -212,14 +216,15 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
             summaries.append(summary)
             for i, row in enumerate(job.rows(summary)):
                 took = f"{result.speed['prepare'] + result.speed['infer']:.1f} ms"
-                table.add_row(*((_printable(file), *row, took) if i == 0 else ("", *row, "")))
+                cells = (_printable(file), *row, took) if i == 0 else ("", *row, "")
+                table.add_row(*map(Text, cells))  # Text: brackets in a name are no markup
 
     if args.json:
         print(json.dumps(summaries, indent=2))
     elif summaries:
-        table.caption = f"{args.model}: {pyvision.get_num_threads()} threads, {pyvision._core.isa()}" + (
-            "" if args.no_save else f"; saved in {_printable(str(args.out))}"
-        )
+        place = "" if args.no_save else f"; saved in {args.out}"
+        threads = f"{pyvision.get_num_threads()} threads, {pyvision._core.isa()}"
+        table.caption = Text(_printable(f"{args.model}: {threads}{place}"))
         console = Console()
         if not console.is_terminal:
             console.width = 200  # a file or a pipe has no width to fit in: keep each row on its line
@@ -296,14 +301,16 @@ def _table(job: _Job) -> Table:
 
 def _complain(errors: Console, message: str) -> int:
     """One line about one file on stderr; the number of failures it stands for."""
-    line = "pyvision: " + _printable(message).replace("\n", "\\n")
-    errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    errors.print(
+        f"pyvision: {_printable(message)}", markup=False, highlight=False, emoji=False, soft_wrap=True
+    )
     return 1
 
 
 def _printable(name: str) -> str:
-    """A file's name as text: names may hold bytes that are no characters."""
-    return os.fsencode(name).decode(errors="replace")
+    """A file's name on one line: names may hold line breaks, and bytes that are no characters."""
+    text = os.fsencode(name).decode(errors="replace")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _box_text(box: Sequence[float]) -> str:
