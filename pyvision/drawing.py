@@ -77,13 +77,12 @@ def draw_boxes(
 
 def draw_mask(image: Rgb, mask: npt.NDArray[np.bool_], color: Color, *, opacity: float = 0.4) -> Rgb:
     """`image` with the masked pixels (H, W bool) tinted and their contour drawn."""
-    canvas = image.copy()
-    tint = np.array(color, np.float32)
-    canvas[mask] = (
-        (image[mask] * np.float32(1 - opacity) + tint * np.float32(opacity)).round().astype(np.uint8)
-    )
-    canvas[mask & ~_erode(mask, line_width((image.shape[1], image.shape[0])))] = color
-    return canvas
+    canvas = Image.fromarray(image)
+    plain = Image.new("RGB", canvas.size, color)
+    contour = mask & ~_erode(mask, line_width(canvas.size))
+    canvas.paste(Image.blend(canvas, plain, opacity), mask=Image.fromarray(mask))
+    canvas.paste(plain, mask=Image.fromarray(contour))
+    return np.asarray(canvas)
 
 
 def line_width(size: tuple[int, int]) -> int:
