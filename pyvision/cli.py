@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `pyvision` command. Exit status: 0 done, 1 some images were not done, 2 bad arguments, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+import pyvision
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pyvision.predictor import Predictor
+
+Summary: TypeAlias = dict[str, Any]
+"""The JSON object of one image."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows ? and not an error
+    try:
+        args = _parser().parse_args(argv)
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # argparse: help, version, bad arguments
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        print("pyvision: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader left, as in `pyvision … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pyvision",
+        description="Computer vision on hand-written kernels: find objects and people in pictures.",
+    )
+    parser.add_argument("--version", action="version", version=f"pyvision {pyvision.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    detect = commands.add_parser("detect", help="find objects: annotated images and JSON")
+    _add_image_options(detect, model="nanodet_g")
+    detect.add_argument("--score", type=_fraction, default=0.4, help="least score to report (default: 0.4)")
+    detect.add_argument("--iou", type=_fraction, default=0.6, help="overlap that drops a box (default: 0.6)")
+    detect.set_defaults(run=lambda args: _annotate(args, _Detect(args), detect))
+
+    segment = commands.add_parser("segment", help="cut out people: annotated images, masks and JSON")
+    _add_image_options(segment, model="selfie_segmentation")
+    segment.add_argument("--threshold", type=_fraction, default=0.5, help="least probability (default: 0.5)")
+    segment.set_defaults(run=lambda args: _annotate(args, _Segment(args), segment))
+
+    info = commands.add_parser("info", help="print version, instruction set, threads and CUDA state, and why")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_image_options(parser: argparse.ArgumentParser, *, model: str) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, directory or quoted pattern")
+    parser.add_argument("--model", default=model, help=f"model name or weights file (default: {model})")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    place.add_argument("--no-save", action="store_true", help="save nothing")
+    parser.add_argument("--json", action="store_true", help="print the JSON array on stdout, and no table")
+    parser.add_argument(
+        "--threads", type=_thread_count, metavar="N", help="CPU threads (default: all granted)"
+    )
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1], got {text}")
+    return value
+
+
+def _thread_count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f"expected a count in [1, 4096], got {text}")
+    return value
+
+
+# What argparse calls them: "invalid number value: 'abc'".
+_fraction.__name__ = "number"
+_thread_count.__name__ = "integer"
+
+
+def _info(_args: argparse.Namespace) -> int:
+    pyvision.show_config()
+    return 0
+
+
+class _Job(Protocol):
+    """What differs between detect and segment."""
+
+    task: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    options: dict[str, Any]
+
+    def summary(self, result: Any) -> Summary: ...
+    def rows(self, summary: Summary) -> list[tuple[str, ...]]:
+        """The cells under `columns`, a line each."""
+
+    def names(self, stem: str, suffix: str) -> list[str]:
+        """The files of one image: the annotated picture, the JSON, and what else the job saves."""
+
+    def save(self, result: Any, paths: Sequence[Path]) -> None:
+        """Write all of `names` but the JSON."""
+
+
+class _Detect:
+    task: ClassVar[str] = "detect"
+    columns: ClassVar[tuple[str, ...]] = ("found", "score", "box")
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.options: dict[str, Any] = {"score_threshold": args.score, "iou_threshold": args.iou}
+
+    def summary(self, result: pyvision.Detections) -> Summary:
+        return result.to_dict()
+
+    def rows(self, summary: Summary) -> list[tuple[str, ...]]:
+        found = summary["detections"]
+        return [(one["label"], f"{one['score']:.2f}", _box_text(one["box"])) for one in found] or [
+            ("nothing", "", "")
+        ]
+
+    def names(self, stem: str, suffix: str) -> list[str]:
+        return [stem + suffix, stem + ".json"]
+
+    def save(self, result: pyvision.Detections, paths: Sequence[Path]) -> None:
+        result.save(paths[0])
+
+
+class _Segment:
+    task: ClassVar[str] = "segment"
+    columns: ClassVar[tuple[str, ...]] = ("found", "share", "box")
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.options: dict[str, Any] = {}
+        self.threshold: float = args.threshold
+
+    def summary(self, result: pyvision.Segmentation) -> Summary:
+        return result.to_dict(threshold=self.threshold)
+
+    def rows(self, summary: Summary) -> list[tuple[str, ...]]:
+        if summary["box"] is None:
+            return [("nothing", "", "")]
+        return [(summary["label"], f"{summary['fraction']:.1%}", _box_text(summary["box"]))]
+
+    def names(self, stem: str, suffix: str) -> list[str]:
+        return [stem + suffix, stem + ".json", stem + "_mask.png"]
+
+    def save(self, result: pyvision.Segmentation, paths: Sequence[Path]) -> None:
+        from pyvision.image_io import save_image
+
+        result.save(paths[0], threshold=self.threshold)
+        save_image(paths[2], (result.probability * 255).round().astype("uint8"))
+
+
+def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentParser) -> int:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    from pyvision.image_io import ImageError, write_file
+
+    # One line per bad file is ours to write; Pillow's warnings about odd metadata are not for this audience.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if args.threads is not None:
+        pyvision.set_num_threads(args.threads)
+    predictor = _load(args.model, job.task, parser)
+    errors = Console(stderr=True)
+    files, failures = _find(args.images, errors)
+    outputs = {} if args.no_save else _plan_outputs(files, args.out, job, parser)
+    if files:
+        predictor.predict(
+            np.zeros((1, 1, 3), np.uint8)
+        )  # compiles the model: no image's time should include that
+
+    summaries: list[Summary] = []
+    table = _table(job)
+    columns = (TextColumn(job.task), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    show_progress = errors.is_terminal and len(files) > 1
+    with Progress(*columns, console=errors, transient=True, disable=not show_progress) as progress:
+        for file in progress.track(files):
+            try:
+                result = predictor.predict(file, **job.options)
+                summary = job.summary(result)
+                if file in outputs:
+                    job.save(result, outputs[file])
+                    write_file(outputs[file][1], (json.dumps(summary, indent=2) + "\n").encode())
+            except ImageError as error:
+                failures += _complain(errors, str(error))
+                continue
+            except MemoryError:
+                failures += _complain(errors, f"{file}: not enough memory for this image")
+                continue
+            except OSError as error:
+                failures += _complain(errors, f"{file}: cannot save {error.filename}: {error.strerror}")
+                continue
+            summaries.append(summary)
+            for i, row in enumerate(job.rows(summary)):
+                took = f"{result.speed['prepare'] + result.speed['infer']:.1f} ms"
+                cells = (_printable(file), *row, took) if i == 0 else ("", *row, "")
+                table.add_row(*map(Text, cells))  # Text: brackets in a name are no markup
+
+    if args.json:
+        print(json.dumps(summaries, indent=2))
+    elif summaries:
+        place = "" if args.no_save else f"; saved in {args.out}"
+        threads = f"{pyvision.get_num_threads()} threads, {pyvision._core.isa()}"
+        table.caption = Text(_printable(f"{args.model}: {threads}{place}"))
+        console = Console()
+        if not console.is_terminal:
+            console.width = 200  # a file or a pipe has no width to fit in: keep each row on its line
+        console.print(table)
+    return 1 if failures else 0
+
+
+def _load(model: str, task: str, parser: argparse.ArgumentParser) -> Predictor:
+    try:
+        predictor = pyvision.load(model)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if predictor.model.task != task:
+        parser.error(f"argument --model: {model} is not a model to {task} with")
+    return predictor
+
+
+def _find(sources: Sequence[str], errors: Console) -> tuple[list[str], int]:
+    """The files that the arguments stand for, each once, and how many arguments stood for nothing."""
+    from pyvision.image_io import ImageError, expand
+
+    files: list[str] = []
+    failures = 0
+    for source in sources:
+        try:
+            found = expand(source)
+            files += [source] if found is None else found
+        except (ImageError, OSError) as error:
+            failures += _complain(errors, str(error))
+    return list(dict.fromkeys(files)), failures
+
+
+def _plan_outputs(
+    files: Sequence[str], folder: Path, job: _Job, parser: argparse.ArgumentParser
+) -> dict[str, list[Path]]:
+    """Where each image's results go: named as the image, and numbered where two would share a name."""
+    from pyvision.image_io import WRITABLE_SUFFIXES
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"argument --out: cannot make {folder}: {error.strerror}")
+    home = {os.path.realpath(os.path.dirname(file)): file for file in files}.get(os.path.realpath(folder))
+    if home is not None:
+        parser.error(
+            f"argument --out: {folder} holds {home}, which would be overwritten; choose another directory"
+        )
+
+    taken: set[str] = set()
+    plan = {}
+    for file in files:
+        stem, suffix = os.path.splitext(os.path.basename(file))
+        suffix = suffix if suffix.lower() in WRITABLE_SUFFIXES else ".png"
+        names, number = job.names(stem, suffix), 1
+        while any(name.casefold() in taken for name in names):
+            number += 1
+            names = job.names(f"{stem}_{number}", suffix)
+        taken.update(name.casefold() for name in names)
+        plan[file] = [folder / name for name in names]
+    return plan
+
+
+def _table(job: _Job) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, caption_justify="left")
+    table.add_column("image", overflow="fold")
+    table.add_column(job.columns[0], style="bold")
+    for name in (*job.columns[1:], "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _complain(errors: Console, message: str) -> int:
+    """One line about one file on stderr; the number of failures it stands for."""
+    errors.print(
+        f"pyvision: {_printable(message)}", markup=False, highlight=False, emoji=False, soft_wrap=True
+    )
+    return 1
+
+
+def _printable(name: str) -> str:
+    """A file's name on one line: names may hold line breaks, and bytes that are no characters."""
+    text = os.fsencode(name).decode(errors="replace")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _box_text(box: Sequence[float]) -> str:
+    return " ".join(f"{round(value):4d}" for value in box)
