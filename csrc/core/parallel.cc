@@ -40,8 +40,10 @@ inline void cpu_relax() {
 
 // One parallel_for in flight. Lives on the caller's stack; `users` keeps it alive until the last worker left.
 struct Job {
-  FunctionRef<void(int64_t, int64_t)> body;
-  int64_t n, grain;
+  Job(FunctionRef<void(int64_t, int64_t)> body, int64_t n, int64_t grain) : body(body), n(n), grain(grain) {}
+
+  const FunctionRef<void(int64_t, int64_t)> body;
+  const int64_t n, grain;
   std::atomic<int64_t> next{0};
   std::atomic<int> users{0};
   std::atomic<bool> cancelled{false};
@@ -266,7 +268,7 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> 
   const int64_t chunks = (n + grain - 1) / grain;
   State* state = g_state;
   Pool* pool = chunks > 1 ? acquire_pool(state) : nullptr;
-  Job job{body, n, grain};
+  Job job(body, n, grain);
   if (pool != nullptr) pool->submit(&job, chunks);
   const bool interrupted = run_as_caller(&job);
   if (pool != nullptr) {

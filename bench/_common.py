@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every bench shares: its arguments, the settings they force, and how a report is finished."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+import pyvision
+from pyvision import _core
+from pyvision.profile import Case, Comparison, Peak, Report, compare, describe_machine, measure_peak
+from pyvision.profile.peers import PEERS, Floats, Prepared
+from pyvision.profile.report import OURS
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT.parent / "shared" / "models"
+
+
+def parse_arguments(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=1, help="threads of pyvision and of every peer (1)")
+    parser.add_argument("--isa", choices=_core.supported_isas(), help="force an instruction set on pyvision")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of each comparison (15)")
+    parser.add_argument("--quick", action="store_true", help="3 short rounds: does it run, not how fast")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains TEXT")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", help="folder for the JSON")
+    options = parser.parse_args()
+    pyvision.set_num_threads(options.threads)
+    if options.isa:
+        _core.set_isa(options.isa)
+    return options
+
+
+def new_report(bench: str) -> Report:
+    return Report(bench, describe_machine(peer.package for peer in PEERS))
+
+
+def time_case(
+    options: argparse.Namespace, candidates: Mapping[str, Callable[[], object]]
+) -> tuple[Comparison, Peak]:
+    """The comparison, and the higher of the peaks measured before and after it."""
+    rounds, min_time, seconds = (3, 0.002, 0.02) if options.quick else (options.rounds, 0.02, 0.1)
+    before = measure_peak(seconds=seconds)
+    times = compare(candidates, rounds=rounds, min_time=min_time)
+    after = measure_peak(seconds=seconds)
+    return times, Peak(max(before.gflops, after.gflops), max(before.copy_gbs, after.copy_gbs))
+
+
+def candidates(ours: Callable[[], object], peers: Mapping[str, Prepared]) -> dict[str, Callable[[], object]]:
+    return {OURS: ours, **{name: peer.run for name, peer in peers.items()}}
+
+
+def drop_wrong(
+    expected: list[Floats], peers: dict[str, Prepared], absent: dict[str, str], tolerance: float
+) -> None:
+    """Peers that compute something else are not timed: a comparison of different work says nothing."""
+    for name in list(peers):
+        peers[name].run()
+        outputs = peers[name].outputs()
+        same = len(outputs) == len(expected) and all(
+            y.size == x.size and np.allclose(y.ravel(), x.ravel(), rtol=0, atol=tolerance)
+            for x, y in zip(sorted(expected, key=np.size), sorted(outputs, key=np.size), strict=True)
+        )
+        if not same:
+            del peers[name]
+            absent[name] = "its outputs differ from ours"
+
+
+def finish(report: Report, options: argparse.Namespace) -> None:
+    console = Console(width=None if Console().is_terminal else 200)
+    report.print(console)
+    if report.cases and not options.only:
+        console.print(f"written: {report.save(options.out)}", soft_wrap=True)
+
+
+def add_case(report: Report, case: Case) -> None:
+    report.cases.append(case)
+    print(f"{report.bench}: {case.name}: {case.times.median_ms(OURS):.3f} ms", flush=True)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nms on random boxes, IoU threshold 0.5, against torchvision and OpenCV (which both run it on one thread)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import numpy as np
+from _common import ROOT, add_case, candidates, finish, new_report, parse_arguments, time_case
+
+from pyvision import ops
+from pyvision.profile import Case
+from pyvision.profile.peers import Floats, Prepared, Unavailable, opencv_nms, torchvision_nms
+
+COUNTS = (100, 1_000, 4_000, 20_000)
+IOU_THRESHOLD = 0.5
+
+
+def random_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Boxes of 10 to 200 pixels in a 1333 x 800 image, as a detector proposes them, and scores without ties."""
+    corner = rng.uniform((0, 0), (1133, 600), (count, 2))
+    size = rng.uniform(10, 200, (count, 2))
+    boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+    scores = (rng.permutation(count) + 0.5) / count
+    return boxes, scores.astype(np.float32)
+
+
+def _make_torchvision_importable() -> None:
+    """Where torchvision's wheel does not import beside a CPU-only torch, a helper beside the repository does it."""
+    tools = ROOT.parent / "shared" / "tools"
+    if (tools / "torchvision_cpu.py").is_file():
+        sys.path.insert(0, str(tools))
+        importlib.import_module("torchvision_cpu")
+
+
+def main() -> None:
+    options = parse_arguments(__doc__)
+    report = new_report("nms")
+    rng = np.random.default_rng(0)
+    _make_torchvision_importable()
+    for count in COUNTS:
+        name = f"{count} boxes"
+        if options.only not in name:
+            continue
+        boxes, scores = random_boxes(count, rng)
+        kept = ops.nms(boxes, scores, IOU_THRESHOLD)
+        ready: dict[str, Prepared] = {}
+        absent: dict[str, str] = {}
+        for peer, make in (("torchvision", torchvision_nms), ("OpenCV", opencv_nms)):
+            try:
+                prepared = make(boxes, scores, IOU_THRESHOLD, options.threads)
+            except Unavailable as reason:
+                absent[peer] = str(reason)
+                continue
+            prepared.run()
+            if np.array_equal(np.ravel(prepared.outputs()[0]), kept):
+                ready[peer] = prepared
+            else:
+                absent[peer] = "it keeps other boxes"
+
+        def ours(boxes: Floats = boxes, scores: Floats = scores) -> object:
+            return ops.nms(boxes, scores, IOU_THRESHOLD)
+
+        times, peak = time_case(options, candidates(ours, ready))
+        add_case(report, Case(name, times, peak, note=f"keeps {len(kept)}", absent=absent))
+    finish(report, options)
+
+
+if __name__ == "__main__":
+    main()

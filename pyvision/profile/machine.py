@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a measurement ran on, and the ceilings it is read against."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pyvision import _core
+
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_COPY_BYTES_MIN = 256 << 20  # where the cache sizes are unknown
+
+
+@dataclass(frozen=True)
+class Machine:
+    cpu: str
+    kind: str  # a folder name: CPU, family, model, and the cores this process may use
+    isa: str
+    isa_reason: str
+    threads: int
+    threads_reason: str
+    caches: dict[str, int]  # "L1d" -> bytes
+    system: str
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Measured, not computed from a data sheet."""
+
+    gflops: float
+    copy_gbs: float  # GB/s, read plus written
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def describe_machine(packages: Iterable[str] = ()) -> Machine:
+    """The CPU, the dispatch in force, and the versions of pyvision, Python, NumPy and those of `packages` found."""
+    info = _cpu_info()
+    name = info.get("model name", platform.processor() or platform.machine())
+    family, model = info.get("cpu family", "?"), info.get("model", "?")
+    cores = len(_affinity())
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{name} family {family} model {model} {cores} cores".lower()).strip("-")
+    return Machine(
+        cpu=f"{name} (family {family}, model {model})",
+        kind=slug,
+        isa=_core.isa(),
+        isa_reason=_core.isa_reason(),
+        threads=_core.num_threads(),
+        threads_reason=_core.num_threads_reason(),
+        caches=_caches(),
+        system=f"{platform.system()} {platform.machine()}",
+        versions=_versions(packages),
+    )
+
+
+def measure_peak(*, threads: int | None = None, seconds: float = 0.1) -> Peak:
+    """The FMA peak of the ISA in force and the copy bandwidth well beyond the last cache, on `threads` of the pool."""
+    count = _core.num_threads() if threads is None else threads
+    copy_bytes = max(_COPY_BYTES_MIN, 8 * max(_caches().values(), default=0))
+    return Peak(
+        gflops=_core.measure_fma_peak(seconds, count) / 1e9,
+        copy_gbs=_core.measure_copy_bandwidth(copy_bytes, seconds, count) / 1e9,
+    )
+
+
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {}
+    first = path.read_text().split("\n\n", maxsplit=1)[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _caches() -> dict[str, int]:
+    """Bytes per cache of the first core: {"L1d": 32768, "L2": …}; empty where the system does not say."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    found: dict[str, int] = {}
+    for folder in sorted(_CACHES.glob("index*")):
+        level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            found[f"L{level}{'d' if kind == 'Data' else ''}"] = int(size[:-1]) * units[size[-1]]
+    return found
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in ("pyvision-kernels", "numpy", *packages):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
