@@ -35,27 +35,29 @@ struct TileOutput {
 
 using Microkernel = void (*)(const float* a, const float* b, int64_t k, const TileOutput& out);
 
-template <int MR, int NV, class F>
-inline void store_tile(const F32 (&acc)[MR][NV], const TileOutput& out, F f) {
-  if (out.columns == NV * F32::kLanes) {
+// The helpers of the microkernel must be inlined: an accumulator whose address is taken lives in memory.
+template <int MR, int NV>
+[[gnu::always_inline]] inline void store_tile(const F32 (&acc)[MR][NV], float* const* rows, int columns) {
+  if (columns == NV * F32::kLanes) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) f(acc[r][v]).store(out.row[r] + v * F32::kLanes);
+      for (int v = 0; v < NV; ++v) acc[r][v].store(rows[r] + v * F32::kLanes);
     }
     return;
   }
+#pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
-    const int lanes = out.columns - v * F32::kLanes;
+    const int lanes = columns - v * F32::kLanes;
     if (lanes <= 0) return;
     const int n = lanes < F32::kLanes ? lanes : F32::kLanes;
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) f(acc[r][v]).store_n(out.row[r] + v * F32::kLanes, n);
+    for (int r = 0; r < MR; ++r) acc[r][v].store_n(rows[r] + v * F32::kLanes, n);
   }
 }
 
 template <int MR, int NV>
-inline void add_rows(F32 (&acc)[MR][NV], const float* const* rows, int columns) {
+[[gnu::always_inline]] inline void add_rows(F32 (&acc)[MR][NV], const float* const* rows, int columns) {
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
     const int lanes = columns - v * F32::kLanes;
@@ -93,19 +95,26 @@ void microkernel(const float* a, const float* b, int64_t k, const TileOutput& ou
   }
 
   if (!out.first) add_rows(acc, out.row, out.columns);
-  if (!out.last) return store_tile(acc, out, [](F32 x) { return x; });
+  if (out.last) {
 #pragma GCC unroll 8
-  for (int v = 0; v < NV; ++v) {
-    const F32 bias = F32::load(out.bias + v * F32::kLanes);
+    for (int v = 0; v < NV; ++v) {
+      const F32 bias = F32::load(out.bias + v * F32::kLanes);
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + bias;
+      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + bias;
+    }
+    if (out.has_residual) add_rows(acc, out.residual, out.columns);
+    with_cheap_activation(out.activation, [&](auto f) {
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) acc[r][v] = f(acc[r][v]);
+      }
+    });
   }
-  if (out.has_residual) add_rows(acc, out.residual, out.columns);
-  if (is_cheap(out.activation.kind))
-    return with_cheap_activation(out.activation, [&](auto f) { store_tile(acc, out, f); });
+  store_tile(acc, out.row, out.columns);
   // An exponential needs registers of its own: a second pass over the tile while it is in L1.
-  store_tile(acc, out, [](F32 x) { return x; });
-  for (int r = 0; r < MR; ++r) activate(out.activation, out.row[r], out.row[r], out.columns);
+  if (out.last && !is_cheap(out.activation.kind))
+    for (int r = 0; r < MR; ++r) activate(out.activation, out.row[r], out.row[r], out.columns);
 }
 
 // Kernels for every number of rows, so that rows can be dealt evenly to tiles: 49 rows are 13 + 12 + 12 + 12,

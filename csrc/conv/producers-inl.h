@@ -6,10 +6,16 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-inline void copy_floats(const float* from, float* to, int64_t n) {
+// Copies n floats and up to a vector of junk behind them, where the source stays below `limit`. An A tile has room for
+// it (kTileStride), and what follows in the row is written next; short runs become one load and one store.
+inline void copy_floats(const float* from, float* to, int64_t n, const float* limit) {
   int64_t i = 0;
   for (; i + F32::kLanes <= n; i += F32::kLanes) F32::load(from + i).store(to + i);
-  if (i < n) F32::load_n(from + i, static_cast<int>(n - i)).store_n(to + i, static_cast<int>(n - i));
+  if (i == n) return;
+  if (from + i + F32::kLanes <= limit)
+    F32::load(from + i).store(to + i);
+  else
+    F32::load_n(from + i, static_cast<int>(n - i)).store(to + i);
 }
 
 inline void zero_floats(float* to, int64_t n) {
@@ -28,17 +34,24 @@ inline int64_t clamp_index(int64_t x, int64_t low, int64_t high) {
 class CopyProducer {
  public:
   CopyProducer(const DirectConv& job, int64_t row_begin, int64_t row_end) : job_(job) {
-    const bool merged = job.dilation_w == 1 && job.input.stride_w == job.input.c;
+    const Nhwc<const float>& in = job.input;
+    const bool merged = job.dilation_w == 1 && in.stride_w == in.c;
     run_taps_ = merged ? job.kernel_w : 1;
     runs_per_kernel_row_ = merged ? 1 : job.kernel_w;
-    run_length_ = run_taps_ * job.input.c;
+    run_length_ = run_taps_ * in.c;
+    step_h_ = job.dilation_h * in.stride_h;
+    step_w_ = job.dilation_w * in.stride_w;
+    limit_ = in.data + (in.n - 1) * in.stride_n + (in.h - 1) * in.stride_h + (in.w - 1) * in.stride_w + in.c;
+    const int64_t span_h = job.dilation_h * (job.kernel_h - 1), span_w = job.dilation_w * (job.kernel_w - 1);
     const int64_t out_w = job.rows.out_w, out_h = job.rows.out_h;
     int64_t ow = row_begin % out_w, oh = row_begin / out_w % out_h, n = row_begin / out_w / out_h;
     count_ = static_cast<int>(row_end - row_begin);
     for (int r = 0; r < count_; ++r) {
-      image_[r] = job.input.data + n * job.input.stride_n;
-      ih_[r] = oh * job.stride_h - job.pad_top;
-      iw_[r] = ow * job.stride_w - job.pad_left;
+      Window& window = windows_[r];
+      window.ih = oh * job.stride_h - job.pad_top;
+      window.iw = ow * job.stride_w - job.pad_left;
+      window.origin = in.data + n * in.stride_n + window.ih * in.stride_h + window.iw * in.stride_w;
+      window.inside = window.ih >= 0 && window.iw >= 0 && window.ih + span_h < in.h && window.iw + span_w < in.w;
       if (++ow == out_w) {
         ow = 0;
         if (++oh == out_h) oh = 0, ++n;
@@ -49,42 +62,50 @@ class CopyProducer {
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, float* tile) const {
     const int64_t first_run = k_begin / run_length_;
+    const int64_t kh_begin = first_run / runs_per_kernel_row_, kw_begin = first_run % runs_per_kernel_row_;
+    const int64_t skip = k_begin - first_run * run_length_;  // of the first run: an earlier K block had it
     for (int r = 0; r < count_; ++r) {
+      const Window& window = windows_[r];
       float* to = tile + r * kTileStride;
-      int64_t k = k_begin;
-      int64_t kh = first_run / runs_per_kernel_row_, kw = first_run % runs_per_kernel_row_;
-      for (int64_t offset = k_begin - first_run * run_length_; k < k_end; offset = 0) {
-        const int64_t left = run_length_ - offset;
-        const int64_t n = left < k_end - k ? left : k_end - k;
-        copy_run(r, kh, kw, offset, n, to);
+      float* const end = to + (k_end - k_begin);
+      int64_t kh = kh_begin, kw = kw_begin;
+      for (int64_t offset = skip; to < end; offset = 0) {
+        const int64_t n = run_length_ - offset < end - to ? run_length_ - offset : end - to;
+        const float* from = window.origin + kh * step_h_ + kw * step_w_ + offset;
+        if (window.inside)
+          copy_floats(from, to, n, limit_);
+        else
+          copy_clipped(window.ih + kh * job_.dilation_h, window.iw + kw * job_.dilation_w, from, offset, n, to);
         to += n;
-        k += n;
         if (++kw == runs_per_kernel_row_) kw = 0, ++kh;
       }
     }
   }
 
  private:
-  // Floats [offset, offset + n) of run (kh, kw) of row r; taps outside the image are zero.
-  void copy_run(int r, int64_t kh, int64_t kw, int64_t offset, int64_t n, float* to) const {
-    const int64_t ih = ih_[r] + kh * job_.dilation_h, iw = iw_[r] + kw * job_.dilation_w;
+  struct Window {        // of one output pixel
+    const float* origin; // where tap (0, 0) is, or would be
+    int64_t ih, iw;      // its coordinates; may be outside
+    bool inside;         // all taps are inside
+  };
+
+  // Floats [offset, offset + n) of the run that starts at pixel (ih, iw); taps outside the image are zero.
+  void copy_clipped(int64_t ih, int64_t iw, const float* from, int64_t offset, int64_t n, float* to) const {
     if (ih < 0 || ih >= job_.input.h) return zero_floats(to, n);
-    const float* from = image_[r] + ih * job_.input.stride_h + iw * job_.input.stride_w + offset;
-    if (iw >= 0 && iw + run_taps_ <= job_.input.w) return copy_floats(from, to, n);
     const int64_t end = offset + n;
     const int64_t valid_begin = clamp_index(clamp_index(-iw, 0, run_taps_) * job_.input.c, offset, end);
     const int64_t valid_end =
         clamp_index(clamp_index(job_.input.w - iw, 0, run_taps_) * job_.input.c, valid_begin, end);
     zero_floats(to, valid_begin - offset);
-    copy_floats(from + (valid_begin - offset), to + (valid_begin - offset), valid_end - valid_begin);
+    copy_floats(from + (valid_begin - offset), to + (valid_begin - offset), valid_end - valid_begin, limit_);
     zero_floats(to + (valid_end - offset), end - valid_end);
   }
 
   const DirectConv& job_;
-  int64_t run_taps_, runs_per_kernel_row_, run_length_;
+  int64_t run_taps_, runs_per_kernel_row_, run_length_, step_h_, step_w_;
+  const float* limit_;  // end of the input's memory
   int count_;
-  const float* image_[kRowTile];
-  int64_t ih_[kRowTile], iw_[kRowTile];
+  Window windows_[kRowTile];
 };
 
 }  // namespace pyvision::PYVISION_ISA_NS

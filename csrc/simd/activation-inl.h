@@ -10,9 +10,10 @@ namespace pyvision::PYVISION_ISA_NS {
 // Cheap ones take a few instructions and no register beyond constants: a GEMM applies them before it stores.
 inline bool is_cheap(Activation kind) { return kind <= Activation::kHardSwish; }
 
-// Calls body(f) with f: F32 -> F32 for the activation, so that a loop inside `body` has no branch in it.
+// Calls body(f) with f: F32 -> F32 for the activation, so that a loop inside `body` has no branch in it. Always inlined,
+// or what `body` captures would leave its registers. An activation that is not cheap is left to the caller: identity.
 template <class Body>
-inline void with_cheap_activation(const ActivationParams& params, Body body) {
+[[gnu::always_inline]] inline void with_cheap_activation(const ActivationParams& params, Body body) {
   const F32 zero = F32::zero(), six = F32::set(6.0f);
   const auto hard_sigmoid = [=](F32 x) {
     return max(zero, min(six, x + F32::set(3.0f))) * F32::set(1.0f / 6);
