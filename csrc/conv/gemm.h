@@ -48,14 +48,14 @@ struct DirectConv {
   RowMap rows;
   Epilogue epilogue;
   int64_t row_count;  // n * out_h * out_w
-  int64_t row_tiles;  // rows are dealt to this many tiles as evenly as can be
+  int64_t row_tiles;              // rows are dealt to this many tiles as evenly as can be
+  int64_t rows_base, rows_extra;  // row_count / row_tiles, row_count % row_tiles
   bool panels_in_l2;  // all of B stays in L2: finish a tile before the next, so that C is hot
 };
 
 // Rows of tile t: [tile_begin(t), tile_begin(t + 1)), at most the kernel's row_tile.
 inline int64_t tile_begin(const DirectConv& job, int64_t tile) {
-  const int64_t base = job.row_count / job.row_tiles, extra = job.row_count % job.row_tiles;
-  return tile * base + (tile < extra ? tile : extra);
+  return tile * job.rows_base + (tile < job.rows_extra ? tile : job.rows_extra);
 }
 
 // A depthwise convolution: output channel c sees input channel c only.

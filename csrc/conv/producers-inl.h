@@ -28,12 +28,25 @@ inline int64_t clamp_index(int64_t x, int64_t low, int64_t high) {
   return x < low ? low : (x > high ? high : x);
 }
 
-// Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in
-// memory, so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel
-// image, no padding of channels to a vector.
+// Walks output pixels in memory order without dividing.
+struct PixelCursor {
+  int64_t n, oh, ow;
+
+  PixelCursor(const RowMap& map, int64_t row)
+      : n(row / map.out_w / map.out_h), oh(row / map.out_w % map.out_h), ow(row % map.out_w) {}
+  void advance(const RowMap& map) {
+    if (++ow < map.out_w) return;
+    ow = 0;
+    if (++oh == map.out_h) oh = 0, ++n;
+  }
+};
+
+// Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in memory,
+// so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel image, no
+// padding of channels to a vector.
 class CopyProducer {
  public:
-  CopyProducer(const DirectConv& job, int64_t row_begin, int64_t row_end) : job_(job) {
+  explicit CopyProducer(const DirectConv& job) : job_(job) {
     const Nhwc<const float>& in = job.input;
     const bool merged = job.dilation_w == 1 && in.stride_w == in.c;
     run_taps_ = merged ? job.kernel_w : 1;
@@ -41,30 +54,28 @@ class CopyProducer {
     run_length_ = run_taps_ * in.c;
     step_h_ = job.dilation_h * in.stride_h;
     step_w_ = job.dilation_w * in.stride_w;
+    last_h_ = in.h - job.dilation_h * (job.kernel_h - 1);
+    last_w_ = in.w - job.dilation_w * (job.kernel_w - 1);
     limit_ = in.data + (in.n - 1) * in.stride_n + (in.h - 1) * in.stride_h + (in.w - 1) * in.stride_w + in.c;
-    const int64_t span_h = job.dilation_h * (job.kernel_h - 1), span_w = job.dilation_w * (job.kernel_w - 1);
-    const int64_t out_w = job.rows.out_w, out_h = job.rows.out_h;
-    int64_t ow = row_begin % out_w, oh = row_begin / out_w % out_h, n = row_begin / out_w / out_h;
-    count_ = static_cast<int>(row_end - row_begin);
-    for (int r = 0; r < count_; ++r) {
-      Window& window = windows_[r];
-      window.ih = oh * job.stride_h - job.pad_top;
-      window.iw = ow * job.stride_w - job.pad_left;
-      window.origin = in.data + n * in.stride_n + window.ih * in.stride_h + window.iw * in.stride_w;
-      window.inside = window.ih >= 0 && window.iw >= 0 && window.ih + span_h < in.h && window.iw + span_w < in.w;
-      if (++ow == out_w) {
-        ow = 0;
-        if (++oh == out_h) oh = 0, ++n;
-      }
-    }
+  }
+
+  // Row r of the tile is this output pixel.
+  void set_row(int r, const PixelCursor& pixel) {
+    const Nhwc<const float>& in = job_.input;
+    Window& window = windows_[r];
+    window.ih = pixel.oh * job_.stride_h - job_.pad_top;
+    window.iw = pixel.ow * job_.stride_w - job_.pad_left;
+    window.origin = in.data + pixel.n * in.stride_n + window.ih * in.stride_h + window.iw * in.stride_w;
+    window.inside = window.ih >= 0 && window.iw >= 0 && window.ih < last_h_ && window.iw < last_w_;
   }
 
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
-  void fill(int64_t k_begin, int64_t k_end, float* tile) const {
-    const int64_t first_run = k_begin / run_length_;
-    const int64_t kh_begin = first_run / runs_per_kernel_row_, kw_begin = first_run % runs_per_kernel_row_;
+  void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
+    const int64_t first_run = k_begin == 0 ? 0 : k_begin / run_length_;
+    const int64_t kh_begin = first_run == 0 ? 0 : first_run / runs_per_kernel_row_;
+    const int64_t kw_begin = first_run - kh_begin * runs_per_kernel_row_;
     const int64_t skip = k_begin - first_run * run_length_;  // of the first run: an earlier K block had it
-    for (int r = 0; r < count_; ++r) {
+    for (int r = 0; r < count; ++r) {
       const Window& window = windows_[r];
       float* to = tile + r * kTileStride;
       float* const end = to + (k_end - k_begin);
@@ -103,8 +114,8 @@ class CopyProducer {
 
   const DirectConv& job_;
   int64_t run_taps_, runs_per_kernel_row_, run_length_, step_h_, step_w_;
-  const float* limit_;  // end of the input's memory
-  int count_;
+  int64_t last_h_, last_w_;  // windows that start at or beyond these reach outside
+  const float* limit_;       // end of the input's memory
   Window windows_[kRowTile];
 };
 

@@ -148,6 +148,7 @@ void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows
       job.epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
       job.row_count = row_count;
       job.row_tiles = plan.row_tiles;
+      job.rows_base = row_count / plan.row_tiles, job.rows_extra = row_count % plan.row_tiles;
       job.panels_in_l2 = plan.panels_in_l2;
       kernels->direct(job, t * plan.tiles_per_task, std::min((t + 1) * plan.tiles_per_task, plan.row_tiles),
                       p * plan.panels_per_task, std::min((p + 1) * plan.panels_per_task, plan.panels), tile);
