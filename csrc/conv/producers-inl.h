@@ -6,8 +6,9 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// Copies n floats and up to a vector of junk behind them, where the source stays below `limit`. An A tile has room for
-// it (kTileStride), and what follows in the row is written next; short runs become one load and one store.
+// Copies n floats and up to a vector of junk behind them, where the source stays below `limit`. An A tile has
+// room for it (kTileStride), and what follows in the row is written next; short runs become one load and one
+// store.
 inline void copy_floats(const float* from, float* to, int64_t n, const float* limit) {
   int64_t i = 0;
   for (; i + F32::kLanes <= n; i += F32::kLanes) F32::load(from + i).store(to + i);
@@ -41,9 +42,9 @@ struct PixelCursor {
   }
 };
 
-// Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in memory,
-// so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel image, no
-// padding of channels to a vector.
+// Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in
+// memory, so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel
+// image, no padding of channels to a vector.
 class CopyProducer {
  public:
   explicit CopyProducer(const DirectConv& job) : job_(job) {
@@ -69,6 +70,18 @@ class CopyProducer {
     window.inside = window.ih >= 0 && window.iw >= 0 && window.ih < last_h_ && window.iw < last_w_;
   }
 
+  // Whether consecutive output pixels see consecutive input pixels, one each: then a tile's rows lie in the
+  // input as the GEMM wants them and nothing needs to be copied. Not where many rows would fall into the same
+  // L1 sets.
+  static bool reads_in_place(const DirectConv& job) {
+    const Nhwc<const float>& in = job.input;
+    return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
+           job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
+           in.uniform() && in.c <= kKBlock && in.stride_w % 512 != 0;
+  }
+  void set_origin(const float* origin) { windows_[0].origin = origin; }
+  const float* first_window() const { return windows_[0].origin; }
+
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
     const int64_t first_run = k_begin == 0 ? 0 : k_begin / run_length_;
@@ -86,7 +99,8 @@ class CopyProducer {
         if (window.inside)
           copy_floats(from, to, n, limit_);
         else
-          copy_clipped(window.ih + kh * job_.dilation_h, window.iw + kw * job_.dilation_w, from, offset, n, to);
+          copy_clipped(window.ih + kh * job_.dilation_h, window.iw + kw * job_.dilation_w, from, offset, n,
+                       to);
         to += n;
         if (++kw == runs_per_kernel_row_) kw = 0, ++kh;
       }
@@ -94,10 +108,10 @@ class CopyProducer {
   }
 
  private:
-  struct Window {        // of one output pixel
-    const float* origin; // where tap (0, 0) is, or would be
-    int64_t ih, iw;      // its coordinates; may be outside
-    bool inside;         // all taps are inside
+  struct Window {         // of one output pixel
+    const float* origin;  // where tap (0, 0) is, or would be
+    int64_t ih, iw;       // its coordinates; may be outside
+    bool inside;          // all taps are inside
   };
 
   // Floats [offset, offset + n) of the run that starts at pixel (ih, iw); taps outside the image are zero.
