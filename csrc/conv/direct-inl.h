@@ -16,15 +16,22 @@ struct ConvTile {
 
   explicit ConvTile(const DirectConv& job) : producer(job) {}
 
-  // The next `rows` pixels from the cursor on.
+  // The next `rows` pixels from the cursor on, one stretch of an output row at a time.
   void take(const DirectConv& job, int rows, PixelCursor* cursor) {
     const RowMap& map = job.rows;
     count = rows;
-    for (int r = 0; r < rows; ++r) {
-      producer.set_row(r, *cursor);
-      output[r] = map.output.at(cursor->n, cursor->oh, cursor->ow);
-      if (map.residual.data != nullptr) residual[r] = map.residual.at(cursor->n, cursor->oh, cursor->ow);
-      cursor->advance(map);
+    for (int r = 0; r < rows;) {
+      const int64_t left = map.out_w - cursor->ow;
+      const int stretch = static_cast<int>(left < rows - r ? left : rows - r);
+      producer.set_rows(r, stretch, *cursor);
+      float* to = map.output.at(cursor->n, cursor->oh, cursor->ow);
+      for (int i = 0; i < stretch; ++i) output[r + i] = to + i * map.output.stride_w;
+      if (map.residual.data != nullptr) {
+        const float* from = map.residual.at(cursor->n, cursor->oh, cursor->ow);
+        for (int i = 0; i < stretch; ++i) residual[r + i] = from + i * map.residual.stride_w;
+      }
+      r += stretch;
+      cursor->advance(map, stretch);
     }
   }
 

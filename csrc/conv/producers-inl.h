@@ -35,8 +35,10 @@ struct PixelCursor {
 
   PixelCursor(const RowMap& map, int64_t row)
       : n(row / map.out_w / map.out_h), oh(row / map.out_w % map.out_h), ow(row % map.out_w) {}
-  void advance(const RowMap& map) {
-    if (++ow < map.out_w) return;
+  // By at most the rest of the output row.
+  void advance(const RowMap& map, int64_t pixels) {
+    ow += pixels;
+    if (ow < map.out_w) return;
     ow = 0;
     if (++oh == map.out_h) oh = 0, ++n;
   }
@@ -60,14 +62,18 @@ class CopyProducer {
     limit_ = in.data + (in.n - 1) * in.stride_n + (in.h - 1) * in.stride_h + (in.w - 1) * in.stride_w + in.c;
   }
 
-  // Row r of the tile is this output pixel.
-  void set_row(int r, const PixelCursor& pixel) {
+  // Tile rows [r, r + count) are this output pixel and its right neighbours.
+  void set_rows(int r, int count, const PixelCursor& pixel) {
     const Nhwc<const float>& in = job_.input;
-    Window& window = windows_[r];
-    window.ih = pixel.oh * job_.stride_h - job_.pad_top;
-    window.iw = pixel.ow * job_.stride_w - job_.pad_left;
-    window.origin = in.data + pixel.n * in.stride_n + window.ih * in.stride_h + window.iw * in.stride_w;
-    window.inside = window.ih >= 0 && window.iw >= 0 && window.ih < last_h_ && window.iw < last_w_;
+    const int64_t ih = pixel.oh * job_.stride_h - job_.pad_top;
+    int64_t iw = pixel.ow * job_.stride_w - job_.pad_left;
+    const float* origin = in.data + pixel.n * in.stride_n + ih * in.stride_h + iw * in.stride_w;
+    const bool rows_inside = ih >= 0 && ih < last_h_;
+    for (int i = r; i < r + count; ++i) {
+      windows_[i] = {origin, ih, iw, rows_inside && iw >= 0 && iw < last_w_};
+      iw += job_.stride_w;
+      origin += job_.stride_w * in.stride_w;
+    }
   }
 
   // Whether consecutive output pixels see consecutive input pixels, one each: then a tile's rows lie in the
