@@ -21,7 +21,7 @@ constexpr int kRowTile = 4,
 constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
 // Distance between rows of an A tile: a compile-time constant, so that each broadcast is one base register
-// plus an immediate, and 17 cache lines, an odd number, so that the rows spread over all L1 sets.
+// plus an immediate, and 19 cache lines, an odd number, so that the rows spread over all L1 sets.
 constexpr int64_t kTileStride = kKBlock + 16;
 
 // Where the rows of a tile go, and what happens to the sums on the way.

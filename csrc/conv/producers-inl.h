@@ -90,6 +90,7 @@ class CopyProducer {
 
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
+    if (k_end - k_begin == job_.k && fits_whole_vectors(count)) return fill_whole_vectors(count, tile);
     const int64_t first_run = k_begin == 0 ? 0 : k_begin / run_length_;
     const int64_t kh_begin = first_run == 0 ? 0 : first_run / runs_per_kernel_row_;
     const int64_t kw_begin = first_run - kh_begin * runs_per_kernel_row_;
@@ -119,6 +120,27 @@ class CopyProducer {
     int64_t ih, iw;       // its coordinates; may be outside
     bool inside;          // all taps are inside
   };
+
+  // Few channels make short runs: a tight loop over whole vectors, where none of them reads past the input's
+  // end.
+  bool fits_whole_vectors(int count) const {
+    if (run_length_ > 2 * F32::kLanes || runs_per_kernel_row_ != 1) return false;
+    for (int r = 0; r < count; ++r)
+      if (!windows_[r].inside) return false;
+    return windows_[count - 1].origin + (job_.kernel_h - 1) * step_h_ + 2 * F32::kLanes <= limit_;
+  }
+  void fill_whole_vectors(int count, float* tile) const {
+    const bool two = run_length_ > F32::kLanes;
+    for (int64_t kh = 0; kh < job_.kernel_h;
+         ++kh) {  // ascending: each run overwrites the junk behind the one before
+      for (int r = 0; r < count; ++r) {
+        const float* from = windows_[r].origin + kh * step_h_;
+        float* to = tile + r * kTileStride + kh * run_length_;
+        F32::load(from).store(to);
+        if (two) F32::load(from + F32::kLanes).store(to + F32::kLanes);
+      }
+    }
+  }
 
   // Floats [offset, offset + n) of the run that starts at pixel (ih, iw); taps outside the image are zero.
   void copy_clipped(int64_t ih, int64_t iw, const float* from, int64_t offset, int64_t n, float* to) const {
