@@ -47,7 +47,10 @@ class Case:
 
     @property
     def out_size(self) -> tuple[int, int]:
-        extents = (self.height, self.padding[0], self.padding[2]), (self.width, self.padding[1], self.padding[3])
+        extents = (
+            (self.height, self.padding[0], self.padding[2]),
+            (self.width, self.padding[1], self.padding[3]),
+        )
         h, w = (
             (sum(extent) - d * (k - 1) - 1) // s + 1
             for extent, k, s, d in zip(extents, self.kernel, self.stride, self.dilation, strict=True)
@@ -94,7 +97,8 @@ class Case:
         error = EPS * (self.terms + 2) * bound  # bias and residual are two more terms
         if self.algorithm == "winograd":
             # Behind one result are the sum over channels, two input transforms of 3 roundings, the rounding
-            # of the transformed weight, two output transforms of 6, bias and residual; each rounding is eps / 2.
+            # of the transformed weight, two output transforms of 6, bias and residual;
+            # each rounding is eps / 2.
             depth = self.in_channels + 6 + 1 + 12 + 2
             error = EPS / 2 * depth * reference.winograd_bound(
                 x, weight, bias, padding=self.padding, residual=residual
@@ -165,12 +169,19 @@ def test_sums_longer_than_a_block(isa: str, in_channels: int, activation: str) -
     """K around multiples of the block of 256; 300 outputs are more weights than half of L2 holds."""
     for out_channels in (17, 300):
         case = Case(
-            width=5, height=3, in_channels=in_channels, out_channels=out_channels, kernel=(1, 1), residual=True,
-            activation=activation,
+            width=5, height=3, in_channels=in_channels, out_channels=out_channels, kernel=(1, 1),
+            residual=True, activation=activation,
         )  # fmt: skip
         check(case)
     check(
-        Case(width=4, height=4, in_channels=in_channels // 8, out_channels=33, padding=(1, 1, 1, 1), kernel=(3, 3))
+        Case(
+            width=4,
+            height=4,
+            in_channels=in_channels // 8,
+            out_channels=33,
+            padding=(1, 1, 1, 1),
+            kernel=(3, 3),
+        )
     )
 
 
@@ -238,14 +249,18 @@ def test_winograd(isa: str, seed: int) -> None:
 
 def test_winograd_over_several_blocks_of_channels_and_tiles(isa: str) -> None:
     check(Case(height=8, width=8, in_channels=300, out_channels=9, algorithm="winograd", residual=True))
-    check(Case(height=66, width=65, in_channels=9, out_channels=8, algorithm="winograd", padding=(1, 1, 1, 1)))
+    check(
+        Case(height=66, width=65, in_channels=9, out_channels=8, algorithm="winograd", padding=(1, 1, 1, 1))
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "winograd"])
 def test_typical_error_is_far_below_the_bound(isa: str, algorithm: str) -> None:
     """Bounds hold for the worst rounding. Random ones cancel: a hundredth of eps * k * sum |a * b| for direct
     products; F(4x4, 3x3) is an order of magnitude less accurate (Barabasz et al. 2020, table 4)."""
-    case = Case(height=16, width=16, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), algorithm=algorithm)
+    case = Case(
+        height=16, width=16, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), algorithm=algorithm
+    )
     x, weight, bias, _ = case.data()
     y, bound = reference.conv2d(x, weight, bias, padding=case.padding)
     scale = np.sqrt(np.mean((EPS * case.terms * bound) ** 2))
@@ -264,7 +279,12 @@ def test_tolerance_notices_a_lost_product(algorithm: str) -> None:
         assert_within(case.make(broken, bias).run(x), expected, tolerance)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_drawn_shapes(isa: str, data: st.DataObject) -> None:
     small = st.integers(1, 4)
@@ -335,11 +355,17 @@ def test_output_stays_between_its_neighbours(isa: str) -> None:
     "case",
     [
         Case(height=20, width=20, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), residual=True),
-        Case(height=20, width=20, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), algorithm="winograd"),
+        Case(
+            height=20, width=20, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), algorithm="winograd"
+        ),
         Case(height=70, width=70, in_channels=16, out_channels=16, algorithm="winograd"),
-        Case(height=7, width=7, in_channels=512, out_channels=520, kernel=(1, 1)),  # columns are dealt out too
+        Case(
+            height=7, width=7, in_channels=512, out_channels=520, kernel=(1, 1)
+        ),  # columns are dealt out too
         Case(height=30, width=30, in_channels=48, out_channels=96, groups=3, stride=(2, 2)),
-        Case(height=40, width=40, in_channels=65, out_channels=65, groups=65, kernel=(5, 5), algorithm="auto"),
+        Case(
+            height=40, width=40, in_channels=65, out_channels=65, groups=65, kernel=(5, 5), algorithm="auto"
+        ),
         Case(batch=9, height=1, width=1, in_channels=65, out_channels=130, activation="gelu", kernel=(1, 1)),
     ],
     ids=lambda c: f"{c.algorithm}-{c.in_channels}-{c.out_channels}-{c.groups}",
@@ -361,7 +387,12 @@ def test_images_of_a_batch_do_not_depend_on_each_other(isa: str) -> None:
 
 def test_algorithms() -> None:
     def chosen(
-        out: int, in_group: int, kernel: int = 3, algorithm: str = "auto", size: Any = (56, 56), **options: Any
+        out: int,
+        in_group: int,
+        kernel: int = 3,
+        algorithm: str = "auto",
+        size: Any = (56, 56),
+        **options: Any,
     ) -> str:
         weight = np.zeros((out, in_group, kernel, kernel), np.float32)
         name: str = _core.Conv2d(weight, algorithm=algorithm, input_size=size, **options).algorithm
@@ -377,7 +408,8 @@ def test_algorithms() -> None:
     assert chosen(64, 1, groups=64, algorithm="direct") == "direct"
     assert chosen(128, 1, groups=64) == "direct"
     impossible: list[dict[str, Any]] = [
-        {"kernel": 1}, {"kernel": 5}, {"stride": (2, 2)}, {"stride": (1, 2)}, {"dilation": (2, 2)}, {"groups": 2},
+        {"kernel": 1}, {"kernel": 5}, {"stride": (2, 2)}, {"stride": (1, 2)}, {"dilation": (2, 2)},
+        {"groups": 2},
     ]  # fmt: skip
     for options in impossible:
         assert chosen(64, 64, **options) == "direct"
@@ -463,7 +495,9 @@ def test_bind_refuses_what_it_cannot_use() -> None:
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "channels_last"])
 def test_layouts(isa: str, layout: str) -> None:
-    case = Case(batch=2, height=9, width=11, in_channels=17, out_channels=33, padding=(1, 2, 1, 2), residual=True)
+    case = Case(
+        batch=2, height=9, width=11, in_channels=17, out_channels=33, padding=(1, 2, 1, 2), residual=True
+    )
     operands = x, weight, bias, residual = case.data()
     assert residual is not None
     expected, tolerance = case.expected(*operands)
@@ -518,7 +552,10 @@ def test_arrays_of_any_strides(isa: str) -> None:
     for array in (x, weight, bias):
         array.flags.writeable = False
     before = x.copy(), weight.copy(), bias.copy()
-    np.testing.assert_array_equal(ops.conv2d(x, weight, bias, residual=expected), 2 * expected - expected + expected)
+    wide = np.repeat(expected, 2, axis=3)
+    np.testing.assert_array_equal(
+        ops.conv2d(x, weight, bias, residual=wide[..., ::2]), ops.conv2d(x, weight, bias, residual=expected)
+    )
     for now, then in zip((x, weight, bias), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -561,7 +598,11 @@ def test_activation_argument() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"input": np.zeros((3, 8, 8), np.float32)}, ValueError, r"expected input with 4 dimensions.*\(3, 8, 8\)"),
+    (
+        {"input": np.zeros((3, 8, 8), np.float32)},
+        ValueError,
+        r"expected input with 4 dimensions.*\(3, 8, 8\)",
+    ),
     ({"input": np.zeros((1, 4, 8, 8), np.float32)}, ValueError, "expected input with 3 channels, got 4"),
     ({"input": np.zeros((1, 3, 2, 8), np.float32)}, ValueError, "no smaller than the kernel"),
     ({"input": np.zeros((1, 3, 0, 8), np.float32)}, ValueError, "expected a non-empty image"),
@@ -570,7 +611,11 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"weight": np.zeros((5, 3, 3), np.float32)}, ValueError, "expected weight with 4 dimensions"),
     ({"weight": np.zeros((5, 3, 0, 3), np.float32)}, ValueError, "expected a kernel of at least 1x1"),
     ({"weight": np.zeros((0, 3, 3, 3), np.float32)}, ValueError, "expected at least one channel"),
-    ({"weight": np.zeros((5, 3, 3, 3), np.float16)}, TypeError, "expected weight of dtype float32, got float16"),
+    (
+        {"weight": np.zeros((5, 3, 3, 3), np.float16)},
+        TypeError,
+        "expected weight of dtype float32, got float16",
+    ),
     ({"bias": np.zeros(4, np.float32)}, ValueError, r"expected bias of shape \(5,\), got \(4,\)"),
     ({"bias": np.zeros((5, 1), np.float32)}, ValueError, "expected bias with 1 dimensions"),
     ({"stride": 0}, ValueError, "expected stride > 0"),
@@ -589,7 +634,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=lambda v: "-".join(v) if isinstance(v, dict) else "")
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=range(len(REFUSED)))
 def test_refusals(change: dict[str, Any], error: type[Exception], message: str) -> None:
     arguments = {"input": random((1, 3, 8, 8)), "weight": random((5, 3, 3, 3)), **change}
     with pytest.raises(error, match=r"^\[conv2d\] .*" + message):
