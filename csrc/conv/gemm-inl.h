@@ -94,7 +94,11 @@ void microkernel(const float* a, const float* b, int64_t k, const TileOutput& ou
     b += NV * F32::kLanes;
   }
 
-  if (!out.first) add_rows(acc, out.row, out.columns);
+  // The residual joins the first block: it may be the output's memory, where later blocks find their sums.
+  if (!out.first)
+    add_rows(acc, out.row, out.columns);
+  else if (out.has_residual)
+    add_rows(acc, out.residual, out.columns);
   if (out.last) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
@@ -102,7 +106,6 @@ void microkernel(const float* a, const float* b, int64_t k, const TileOutput& ou
 #pragma GCC unroll 16
       for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + bias;
     }
-    if (out.has_residual) add_rows(acc, out.residual, out.columns);
     with_cheap_activation(out.activation, [&](auto f) {
 #pragma GCC unroll 16
       for (int r = 0; r < MR; ++r) {
