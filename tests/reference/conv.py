@@ -141,14 +141,14 @@ def winograd_bound(
 ) -> np.ndarray:
     """What sum |a * b| becomes when the products are Winograd's.
 
-    Each of its steps Y = A^T [(G g G^T) * (B^T d B)] A is a sum of products, so that the same theorem holds for
+    Each step of Y = A^T [(G g G^T) * (B^T d B)] A is a sum of products, so that the same theorem holds for
     each, and chained: the error is at most eps * depth * |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, where
     depth counts the additions and multiplications behind one result (B. Barabasz, A. Anderson, K. Soodhalter
     and D. Gregg, Error Analysis and Improving the Accuracy of Winograd Convolution, 2020, section 4).
     """
     top, left, bottom, right = padding
     x, weight = np.abs(x.astype(np.float64)), np.abs(weight.astype(np.float64))
-    n, height, width, channels = x.shape
+    n, height, width, _ = x.shape
     out_h, out_w = height + top + bottom - 2, width + left + right - 2
     tiles_h, tiles_w = -(-out_h // 4), -(-out_w // 4)
     spare = ((0, 0), (top, bottom + 4 * tiles_h - out_h), (left, right + 4 * tiles_w - out_w), (0, 0))
