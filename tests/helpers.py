@@ -17,6 +17,18 @@ def random(shape: tuple[int, ...], scale: float = 1.0, seed: int = 0) -> np.ndar
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
 
 
+def assert_within(actual: np.ndarray, expected: np.ndarray, tolerance: np.ndarray) -> None:
+    """Fail unless ``actual`` is finite, of the expected shape, and each element within its own tolerance."""
+    assert actual.shape == expected.shape
+    excess = np.abs(actual - expected) - tolerance
+    if not (excess <= 0).all():
+        worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape)
+        raise AssertionError(
+            f"{np.sum(~(excess <= 0))} of {excess.size} elements are off, most at {worst}: "
+            f"{actual[worst]}, expected {expected[worst]} within {tolerance[worst]}"
+        )
+
+
 def check_threads_agree(call: Callable[[], np.ndarray]) -> None:
     """Fail unless the result of ``call`` is bitwise the same with 1, 2 and 5 threads."""
     before = _core.num_threads()

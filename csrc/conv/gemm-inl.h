@@ -123,7 +123,8 @@ void microkernel(const float* a, int64_t stride, const float* b, int64_t k, cons
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) acc[r][v] = start;
   }
-  if (!out.first) add_rows(acc, out.row, out.columns);
+  // The residual joins the first block: it may be the output's memory, where later blocks find their sums.
+  if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
   RowAddress rows(a, stride);
   for (int64_t i = 0; i < k; ++i) {
     F32 bv[NV];
@@ -134,7 +135,6 @@ void microkernel(const float* a, int64_t stride, const float* b, int64_t k, cons
     b += NV * F32::kLanes;
   }
   if (out.last) {
-    if (out.has_residual) add_rows(acc, out.residual, out.columns);
     with_cheap_activation(out.activation, [&](auto f) {
 #pragma GCC unroll 16
       for (int r = 0; r < MR; ++r) {

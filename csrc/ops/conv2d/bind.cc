@@ -16,6 +16,12 @@ Conv2dAlgorithm parse_algorithm(const std::string& name) {
   return Conv2dAlgorithm::kWinograd;
 }
 
+bool overlap(const py::array& a, const py::array& b) {
+  const auto* a_begin = static_cast<const char*>(a.data());
+  const auto* b_begin = static_cast<const char*>(b.data());
+  return a_begin < b_begin + b.nbytes() && b_begin < a_begin + a.nbytes();
+}
+
 Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias,
                    std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                    std::array<int64_t, 2> dilation, int64_t groups, const std::string& activation,
@@ -42,9 +48,8 @@ Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias
   return Conv2d(p, w.as<const float>(), b, parse_algorithm(algorithm), input_size[0], input_size[1]);
 }
 
-py::array_t<float> run_conv2d(const Conv2d& conv, const py::array& input,
-                              const std::optional<py::array>& residual,
-                              const std::optional<py::array_t<float>>& out) {
+py::array run_conv2d(const Conv2d& conv, const py::array& input, const std::optional<py::array>& residual,
+                     const std::optional<py::array>& out) {
   const Conv2dParams& p = conv.params();
   const Nhwc<const float> x = dense_nhwc<const float>(input, kOp, "input");
   check(x.c == p.in_channels, kOp, "expected input with ", p.in_channels, " channels, got ", x.c);
@@ -57,8 +62,13 @@ py::array_t<float> run_conv2d(const Conv2d& conv, const py::array& input,
   };
   Nhwc<const float> r;
   if (residual) check_shape(r = dense_nhwc<const float>(*residual, kOp, "residual"), "residual");
-  if (out) check_shape(dense_nhwc<const float>(*out, kOp, "out"), "out");
-  py::array_t<float> output = out ? *out : empty<float>(kOp, shape);
+  if (out) {
+    check_shape(dense_nhwc<const float>(*out, kOp, "out"), "out");
+    check(!overlap(*out, input), kOp, "expected out apart from the input, got overlapping memory");
+    check(!residual || out->data() == residual->data() || !overlap(*out, *residual), kOp,
+          "expected residual to be out or apart from it, got overlapping memory");
+  }
+  py::array output = out ? *out : empty<float>(kOp, shape);
   const Nhwc<float> y = dense_nhwc<float>(output, kOp, "out");
   {
     py::gil_scoped_release release;

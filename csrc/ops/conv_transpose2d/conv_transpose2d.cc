@@ -47,6 +47,9 @@ void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& 
   adjoint.dilation_h = p.dilation_h, adjoint.dilation_w = p.dilation_w;
   adjoint.groups = p.groups;
   check_conv2d_params(op, adjoint);
+  constexpr int64_t kMaxPhases = 1 << 16;  // each is a convolution with weights of its own
+  check(p.stride_h <= kMaxPhases && p.stride_w <= kMaxPhases && p.stride_h * p.stride_w <= kMaxPhases, op,
+        "expected stride_h * stride_w of at most ", kMaxPhases, ", got (", p.stride_h, ", ", p.stride_w, ")");
   check(p.output_padding_h >= 0 && p.output_padding_w >= 0 &&
             p.output_padding_h < std::max(p.stride_h, p.dilation_h) &&
             p.output_padding_w < std::max(p.stride_w, p.dilation_w),
