@@ -36,8 +36,8 @@ def interpolate(
 
     Raises:
         TypeError: an argument is of the wrong kind or dtype.
-        ValueError: not exactly one of ``size`` and ``scale_factor`` is given, or one is out of range; an unknown
-            ``mode``; ``align_corners`` with a nearest mode.
+        ValueError: not exactly one of ``size`` and ``scale_factor`` is given, or one is out of range;
+            ``mode`` is unknown; ``align_corners`` is given with a nearest mode.
     """
     x = as_numpy(input, _OP, "input")
     nhwc = to_nhwc(x, layout, _OP, "input")

@@ -56,10 +56,15 @@ void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, co
   if (y.pixels() * y.c == 0) return;
   const InterpolateKernels& kernels = interpolate_kernels();
   const Axis vertical(params, params.scale_h, x.h, y.h), horizontal(params, params.scale_w, x.w, y.w);
+  const bool bilinear = params.mode == InterpolateMode::kBilinear;
+  // One dimension at a time: half the arithmetic where an input pixel serves several outputs, and long rows
+  // to blend where channels are few.
+  const bool separable = bilinear && (y.w > x.w || x.c <= 4);
+  const int64_t pixel = separable ? x.c : x.stride_w;
   const Scratch<InterpolateColumn> columns(y.w);
   for (int64_t ow = 0; ow < y.w; ++ow) {
     const Axis::Source source = horizontal.source(ow);
-    columns[ow] = {source.first * x.stride_w, source.second * x.stride_w, source.weight};
+    columns[ow] = {source.first * pixel, source.second * pixel, source.weight};
   }
   const InterpolateColumn* const shared_columns = columns;
   const int64_t grain = std::max<int64_t>(1, (1 << 15) / (y.w * y.c));  // about 5 us of copying each
@@ -69,12 +74,17 @@ void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, co
       const Axis::Source rows = vertical.source(oh);
       const float* add = addend == nullptr ? nullptr : addend->at(n, oh, 0);
       const int64_t add_step = addend == nullptr ? 0 : addend->stride_w;
-      if (params.mode == InterpolateMode::kBilinear)
-        kernels.bilinear(x.at(n, rows.first, 0), x.at(n, rows.second, 0), rows.weight, shared_columns, add,
-                         add_step, y.at(n, oh, 0), y.stride_w, y.w, y.c);
-      else
-        kernels.nearest(x.at(n, rows.first, 0), shared_columns, add, add_step, y.at(n, oh, 0), y.stride_w,
-                        y.w, y.c);
+      const float *top = x.at(n, rows.first, 0), *bottom = x.at(n, rows.second, 0);
+      float* out = y.at(n, oh, 0);
+      if (separable) {
+        const Scratch<float> row(x.w * x.c);
+        kernels.blend_rows(top, bottom, rows.weight, x.stride_w, row, x.w, x.c);
+        kernels.linear(row, shared_columns, add, add_step, out, y.stride_w, y.w, y.c);
+      } else if (bilinear) {
+        kernels.bilinear(top, bottom, rows.weight, shared_columns, add, add_step, out, y.stride_w, y.w, y.c);
+      } else {
+        kernels.nearest(top, shared_columns, add, add_step, out, y.stride_w, y.w, y.c);
+      }
     }
   });
 }

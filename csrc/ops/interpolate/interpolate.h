@@ -42,7 +42,13 @@ struct InterpolateKernels {
   const char* isa;
   void (*nearest)(const float* row, const InterpolateColumn* columns, const float* addend,
                   int64_t addend_step, float* y, int64_t y_step, int64_t count, int64_t channels);
-  // top, bottom: the two input rows; weight: of the bottom one
+  // Two input rows blended into one; weight: of the bottom one. x_step: between their pixels, row: dense
+  void (*blend_rows)(const float* top, const float* bottom, float weight, int64_t x_step, float* row,
+                     int64_t count, int64_t channels);
+  // One input row to one output row.
+  void (*linear)(const float* row, const InterpolateColumn* columns, const float* addend, int64_t addend_step,
+                 float* y, int64_t y_step, int64_t count, int64_t channels);
+  // Both steps at once.
   void (*bilinear)(const float* top, const float* bottom, float weight, const InterpolateColumn* columns,
                    const float* addend, int64_t addend_step, float* y, int64_t y_step, int64_t count,
                    int64_t channels);

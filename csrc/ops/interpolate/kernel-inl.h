@@ -4,16 +4,60 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-template <bool kAdd>
-inline void nearest_pixels(const float* row, const InterpolateColumn* columns, const float* addend,
-                           int64_t addend_step, float* y, int64_t y_step, int64_t count, int64_t channels) {
+// Below this a vector is mostly padding, and plain arithmetic is quicker.
+constexpr int64_t kFewChannels = 4;
+
+inline F32 blend(F32 a, F32 b, F32 weight_a, F32 weight_b) { return fma(b, weight_b, a * weight_a); }
+
+inline void blend_rows(const float* top, const float* bottom, float weight, int64_t x_step, float* row,
+                       int64_t count, int64_t channels) {
+  if (x_step == channels) {
+    channels *= count;
+    count = 1;
+  }
+  const F32 high = F32::set(1.0f - weight), low = F32::set(weight);
   with_channel_blocks(channels, [=](auto each) {
     for (int64_t p = 0; p < count; ++p) {
       each([=](auto block, int64_t c) {
-        const float* from = row + columns[p].left + c;
+        const float *a = top + p * x_step + c, *b = bottom + p * x_step + c;
+        for (int v = 0; v < block.kVecs; ++v)
+          block.store(blend(block.load(a, v), block.load(b, v), high, low), row + p * channels + c, v);
+      });
+    }
+  });
+}
+
+// kLinear: both neighbours by weight, else the left one.
+template <bool kLinear, bool kAdd>
+inline void resample_few_channels(const float* row, const InterpolateColumn* columns, const float* addend,
+                                  int64_t addend_step, float* y, int64_t y_step, int64_t count,
+                                  int64_t channels) {
+  for (int64_t p = 0; p < count; ++p) {
+    const InterpolateColumn column = columns[p];
+    for (int64_t c = 0; c < channels; ++c) {
+      float value = row[column.left + c];
+      if (kLinear) value = value * (1.0f - column.weight) + row[column.right + c] * column.weight;
+      y[p * y_step + c] = kAdd ? value + addend[p * addend_step + c] : value;
+    }
+  }
+}
+
+template <bool kLinear, bool kAdd>
+inline void resample_pixels(const float* row, const InterpolateColumn* columns, const float* addend,
+                            int64_t addend_step, float* y, int64_t y_step, int64_t count, int64_t channels) {
+  if (channels <= kFewChannels)
+    return resample_few_channels<kLinear, kAdd>(row, columns, addend, addend_step, y, y_step, count,
+                                                channels);
+  with_channel_blocks(channels, [=](auto each) {
+    for (int64_t p = 0; p < count; ++p) {
+      const InterpolateColumn column = columns[p];
+      const F32 left = F32::set(1.0f - column.weight), right = F32::set(column.weight);
+      each([=](auto block, int64_t c) {
+        const float *a = row + column.left + c, *b = row + column.right + c;
         const float* add = kAdd ? addend + p * addend_step + c : nullptr;
         for (int v = 0; v < block.kVecs; ++v) {
-          const F32 value = block.load(from, v);
+          F32 value = block.load(a, v);
+          if (kLinear) value = blend(value, block.load(b, v), left, right);
           block.store(kAdd ? value + block.load(add, v) : value, y + p * y_step + c, v);
         }
       });
@@ -35,9 +79,9 @@ inline void bilinear_pixels(const float* top, const float* bottom, float weight,
         const float *d = bottom + column.left + c, *e = bottom + column.right + c;
         const float* add = kAdd ? addend + p * addend_step + c : nullptr;
         for (int v = 0; v < block.kVecs; ++v) {
-          const F32 above = fma(block.load(b, v), right, block.load(a, v) * left);
-          const F32 below = fma(block.load(e, v), right, block.load(d, v) * left);
-          const F32 value = fma(below, low, above * high);
+          const F32 above = blend(block.load(a, v), block.load(b, v), left, right);
+          const F32 below = blend(block.load(d, v), block.load(e, v), left, right);
+          const F32 value = blend(above, below, high, low);
           block.store(kAdd ? value + block.load(add, v) : value, y + p * y_step + c, v);
         }
       });
@@ -45,12 +89,13 @@ inline void bilinear_pixels(const float* top, const float* bottom, float weight,
   });
 }
 
-inline void nearest_row(const float* row, const InterpolateColumn* columns, const float* addend,
-                        int64_t addend_step, float* y, int64_t y_step, int64_t count, int64_t channels) {
+template <bool kLinear>
+inline void resample_row(const float* row, const InterpolateColumn* columns, const float* addend,
+                         int64_t addend_step, float* y, int64_t y_step, int64_t count, int64_t channels) {
   if (addend != nullptr)
-    nearest_pixels<true>(row, columns, addend, addend_step, y, y_step, count, channels);
+    resample_pixels<kLinear, true>(row, columns, addend, addend_step, y, y_step, count, channels);
   else
-    nearest_pixels<false>(row, columns, addend, addend_step, y, y_step, count, channels);
+    resample_pixels<kLinear, false>(row, columns, addend, addend_step, y, y_step, count, channels);
 }
 
 inline void bilinear_row(const float* top, const float* bottom, float weight,
@@ -62,6 +107,7 @@ inline void bilinear_row(const float* top, const float* bottom, float weight,
     bilinear_pixels<false>(top, bottom, weight, columns, addend, addend_step, y, y_step, count, channels);
 }
 
-const InterpolateKernels interpolate = {F32::kIsaName, nearest_row, bilinear_row};
+const InterpolateKernels interpolate = {F32::kIsaName, resample_row<false>, blend_rows, resample_row<true>,
+                                        bilinear_row};
 
 }  // namespace pyvision::PYVISION_ISA_NS
