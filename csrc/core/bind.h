@@ -66,7 +66,8 @@ template <class T>
 Nhwc<T> nhwc_view(const py::array& array, const char* op, const char* name) {
   const Tensor t = view<T>(array, op, name);
   check(t.rank == 4, op, "expected ", name, " with 4 dimensions (N, H, W, C), got shape ", shape_text(t));
-  check(t.strides[3] == 1 || t.shape[3] <= 1 || t.numel() == 0, op, "expected ", name, " with contiguous channels");
+  check(t.strides[3] == 1 || t.shape[3] <= 1 || t.numel() == 0, op, "expected ", name,
+        " with contiguous channels");
   return {t.as<T>(),  t.shape[0],   t.shape[1],   t.shape[2],
           t.shape[3], t.strides[0], t.strides[1], t.strides[2]};
 }

@@ -26,7 +26,6 @@ struct ChannelBlock {
     else
       x.store(p + v * F32::kLanes);
   }
-  int lanes() const { return (kVecs - 1) * F32::kLanes + tail; }
 };
 
 template <class Rest, class Row>
