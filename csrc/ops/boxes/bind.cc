@@ -35,10 +35,12 @@ py::array map_boxes(const char* op, const py::array& boxes, int values, Body bod
   check(x.contiguous(), op, "expected boxes to be C-contiguous");
   auto output = empty<T>(op, {x.shape, x.shape + x.rank - (values == 1)});
   T* y = output.mutable_data();
-  py::gil_scoped_release release;
-  parallel_for(x.numel() / 4, kGrain, [&](int64_t begin, int64_t end) {
-    body(x.as<const T>() + 4 * begin, y + values * begin, end - begin);
-  });
+  {
+    py::gil_scoped_release release;
+    parallel_for(x.numel() / 4, kGrain, [&](int64_t begin, int64_t end) {
+      body(x.as<const T>() + 4 * begin, y + values * begin, end - begin);
+    });
+  }
   return output;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "core/bind.h"
 #include "ops/prepare_image/prepare_image.h"
@@ -12,16 +13,18 @@ namespace {
 using Triple = std::array<float, 3>;
 using Quad = std::array<int64_t, 4>;
 
-void run(const py::array& image, const Quad& region, const Triple& mean, const Triple& stdev, bool bgr,
-         float pad, py::array& out) {
+py::array run(const py::array& image, std::array<int64_t, 2> size, const Quad& region, const Triple& mean,
+              const Triple& stdev, bool bgr, float pad, std::optional<py::array> out) {
   constexpr const char* kOp = "prepare_image";
   const Tensor x = view<const uint8_t>(image, kOp, "image");
-  const Tensor y = dense_view<float>(out, kOp, "out", 4);
   check(x.rank == 2 || (x.rank == 3 && (x.shape[2] == 3 || x.shape[2] == 4)), kOp,
         "expected image of shape (H, W), (H, W, 3) or (H, W, 4), got ", shape_text(x));
   check(x.shape[0] > 0 && x.shape[1] > 0, kOp, "expected image with pixels, got shape ", shape_text(x));
-  check(y.shape[0] == 1 && y.shape[1] > 0 && y.shape[2] > 0 && y.shape[3] == 3, kOp,
-        "expected out of shape (1, h, w, 3), got ", shape_text(y));
+  check(size[0] > 0 && size[1] > 0, kOp, "expected size to be positive, got (", size[0], ", ", size[1], ")");
+  if (!out) out = empty<float>(kOp, {1, size[0], size[1], 3});
+  const Tensor y = dense_view<float>(*out, kOp, "out", 4);
+  check(y.shape[0] == 1 && y.shape[1] == size[0] && y.shape[2] == size[1] && y.shape[3] == 3, kOp,
+        "expected out of shape (1, ", size[0], ", ", size[1], ", 3), got ", shape_text(y));
   PrepareImageParams params;
   params.out_h = y.shape[1];
   params.out_w = y.shape[2];
@@ -43,15 +46,18 @@ void run(const py::array& image, const Quad& region, const Triple& mean, const T
   const int64_t channels = x.rank == 2 ? 1 : x.shape[2];
   const ImageView pixels = {x.as<const uint8_t>(), x.shape[0],   x.shape[1],  channels,
                             x.strides[0],          x.strides[1], x.strides[2]};
-  py::gil_scoped_release release;
-  prepare_image(pixels, params, y.as<float>());
+  {
+    py::gil_scoped_release release;
+    prepare_image(pixels, params, y.as<float>());
+  }
+  return *out;
 }
 
 }  // namespace
 
 void bind_prepare_image(py::module_& m) {
-  m.def("prepare_image", &run, py::arg("image"), py::arg("region"), py::arg("mean"), py::arg("std"),
-        py::arg("bgr"), py::arg("pad_value"), py::arg("out"));
+  m.def("prepare_image", &run, py::arg("image"), py::arg("size"), py::arg("region"), py::arg("mean"),
+        py::arg("std"), py::arg("bgr"), py::arg("pad_value"), py::arg("out") = py::none());
 }
 
 }  // namespace pyvision
