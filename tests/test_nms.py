@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyvision import _core, ops, postprocess
+from pyvision import ops, postprocess
+from tests._guard import guarded
+from tests.helpers import check_threads_agree
 from tests.reference import boxes as reference
 
 THRESHOLDS = [0.0, 0.1, 0.3, 0.5, 0.7, 1.0]
@@ -33,7 +35,7 @@ def check_against_reference(boxes: np.ndarray, scores: np.ndarray, threshold: fl
 
 @st.composite
 def awkward_boxes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Few distinct values: ties, identical, nested, touching and degenerate boxes, and some that are not finite."""
+    """Few distinct values: ties, identical, nested, touching, degenerate and not finite boxes."""
     dtype = draw(st.sampled_from(["float32", "float64"]))
     n = draw(st.integers(0, 40))
     coordinate = st.one_of(st.integers(0, 6), st.sampled_from([np.nan, np.inf, -np.inf, 0.1, 1e6, -0.0]))
@@ -45,16 +47,24 @@ def awkward_boxes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 @given(awkward_boxes(), st.sampled_from([*THRESHOLDS, 1 / 3, 0.25]))
 @with_fixtures
-def test_awkward_boxes_equal_the_naive_loop(isa: str, case: tuple[np.ndarray, np.ndarray], threshold: float) -> None:
+def test_awkward_boxes_equal_the_naive_loop(
+    isa: str, case: tuple[np.ndarray, np.ndarray], threshold: float
+) -> None:
     check_against_reference(*case, threshold)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 130), st.sampled_from(THRESHOLDS), st.sampled_from([5, 40, 400]))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 130), st.sampled_from(THRESHOLDS), st.sampled_from([5, 40, 400])
+)
 @with_fixtures
-def test_random_boxes_equal_the_naive_loop(isa: str, seed: int, n: int, threshold: float, side: float) -> None:
+def test_random_boxes_equal_the_naive_loop(
+    isa: str, seed: int, n: int, threshold: float, side: float
+) -> None:
     rng = np.random.default_rng(seed)
     boxes = random_boxes(rng, n, side=side)
-    scores = rng.integers(0, 8, n).astype(np.float32) if seed % 2 else rng.standard_normal(n).astype(np.float32)
+    scores = (
+        rng.integers(0, 8, n).astype(np.float32) if seed % 2 else rng.standard_normal(n).astype(np.float32)
+    )
     check_against_reference(boxes, scores, threshold)
 
 
@@ -75,6 +85,14 @@ def test_small_boxes_far_from_the_origin(isa: str, offset: float) -> None:
     boxes = (random_boxes(rng, 300, "float64", spread=6, side=3) + offset).astype(np.float32)
     for threshold in THRESHOLDS:
         check_against_reference(boxes, rng.random(300).astype(np.float32), threshold)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 33])
+def test_reads_nothing_beside_the_arrays(isa: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    boxes, scores = random_boxes(rng, n, side=300), rng.random(n).astype(np.float32)
+    for before in (False, True):
+        check_against_reference(guarded(boxes, before=before), guarded(scores, before=before), 0.5)
 
 
 def test_one_far_box_leaves_the_others_right(isa: str) -> None:
@@ -110,7 +128,9 @@ def test_boxes_that_are_not_finite_neither_suppress_nor_survive(isa: str) -> Non
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e18, 1e25, 1e38])
 def test_scale_does_not_matter_even_where_float32_areas_overflow(isa: str, scale: float) -> None:
-    boxes = (np.array([[0, 0, 2, 2], [0, 0, 2, 1.9], [0, 0, 1, 1], [-1, -1, 0, 0]]) * scale).astype(np.float32)
+    boxes = (np.array([[0, 0, 2, 2], [0, 0, 2, 1.9], [0, 0, 1, 1], [-1, -1, 0, 0]]) * scale).astype(
+        np.float32
+    )
     scores = np.array([4, 3, 2, 1], np.float32)
     assert ops.nms(boxes, scores, 0.5).tolist() == [0, 2, 3]
 
@@ -140,7 +160,9 @@ def test_batched_equals_the_naive_loop(isa: str, threads: int, seed: int, n: int
     boxes = random_boxes(rng, n, spread=60)
     scores = rng.integers(0, 8, n).astype(np.float32)
     idxs = rng.integers(-classes, classes, n)
-    assert ops.batched_nms(boxes, scores, idxs, 0.4).tolist() == reference.batched_nms(boxes, scores, idxs, 0.4)
+    assert ops.batched_nms(boxes, scores, idxs, 0.4).tolist() == reference.batched_nms(
+        boxes, scores, idxs, 0.4
+    )
 
 
 def test_batched_classes_never_suppress_each_other_at_any_coordinate() -> None:
@@ -154,14 +176,7 @@ def test_any_number_of_threads_gives_the_same() -> None:
     rng = np.random.default_rng(6)
     boxes, scores = random_boxes(rng, 20000), rng.random(20000).astype(np.float32)
     idxs = rng.integers(0, 50, 20000)
-    before = _core.num_threads()
-    results = []
-    for count in (1, 2, 5):
-        _core.set_num_threads(count)
-        results.append(ops.batched_nms(boxes, scores, idxs, 0.5))
-    _core.set_num_threads(before)
-    for other in results[1:]:
-        np.testing.assert_array_equal(results[0], other)
+    check_threads_agree(lambda: ops.batched_nms(boxes, scores, idxs, 0.5))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -181,7 +196,14 @@ def test_any_strides_and_byte_orders() -> None:
     frozen = boxes.copy()
     frozen.flags.writeable = False
     unaligned = np.frombuffer(b"\0" + boxes.tobytes(), np.uint8)[1:].view(np.float32).reshape(50, 4)
-    for same in (wide[:, ::2], np.asfortranarray(boxes), boxes[::-1][::-1], boxes.astype(">f4"), frozen, unaligned):
+    for same in (
+        wide[:, ::2],
+        np.asfortranarray(boxes),
+        boxes[::-1][::-1],
+        boxes.astype(">f4"),
+        frozen,
+        unaligned,
+    ):
         assert ops.nms(same, scores, 0.5).tolist() == expected
     constant = np.broadcast_to(np.float32([0, 0, 1, 1]), (9, 4))
     assert ops.nms(constant, np.broadcast_to(np.float32(1), (9,)), 0.5).tolist() == [0]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Axis-aligned boxes: suppression, overlap, formats.
 
-Boxes are rows of four numbers in pixels, or in any other unit as long as it is one: ``(x1, y1, x2, y2)``, opposite
-corners, unless said otherwise. The width of a box is ``x2 - x1``; a box with ``x2 <= x1`` or ``y2 <= y1`` has area 0
-and overlaps nothing. Names and semantics are torchvision's (``torchvision.ops``); where they differ, it is said.
+Boxes are rows of four numbers in pixels, or in any other unit as long as it is one: ``(x1, y1, x2, y2)``,
+opposite corners, unless said otherwise. The width of a box is ``x2 - x1``; a box with ``x2 <= x1`` or
+``y2 <= y1`` has area 0 and overlaps nothing. Names and semantics are those of ``torchvision.ops``; where they
+differ, it is said.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ _INTEGERS = ("int64", "int32")
 def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
     """Greedy non-maximum suppression.
 
-    Boxes are visited by falling score, equal scores by rising index. A box is kept unless its IoU with a box kept
-    before it is strictly greater than ``iou_threshold``. Boxes with a NaN score or a coordinate that is not finite
-    are dropped: they suppress nothing and are not kept.
+    Boxes are visited by falling score, equal scores by rising index. A box is kept unless its IoU with a box
+    kept before it is strictly greater than ``iou_threshold``. Boxes with a NaN score or a coordinate that is
+    not finite are dropped: they suppress nothing and are not kept.
 
     Args:
         boxes: (N, 4) corners, float32 or float64. IoU is computed and compared in that type.
@@ -71,8 +72,8 @@ def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) 
 def box_iou(boxes1: Array, boxes2: Array) -> Array:
     """Intersection over union of every box of one set with every box of the other.
 
-    Pairs that do not overlap have 0, degenerate boxes too (torchvision gives NaN for two of them). A box with a
-    coordinate that is not finite has NaN with every box.
+    Pairs that do not overlap have 0, degenerate boxes too (torchvision gives NaN for two of them). A box with
+    a coordinate that is not finite has NaN with every box.
 
     Args:
         boxes1: (N, 4) corners, float32 or float64.
@@ -166,7 +167,7 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     least = real(min_size, "remove_small_boxes", "min_size")
     if np.isnan(least):
         raise ValueError("[remove_small_boxes] expected min_size to be a number, got nan")
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf, and what overflows, compare as they should
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, which is not large
         large = (x[:, 2:] - x[:, :2] >= x.dtype.type(least)).all(axis=1)
     return result_like(np.flatnonzero(large), boxes)
 

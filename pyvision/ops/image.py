@@ -62,14 +62,14 @@ def prepare_image(
 ) -> tuple[Array, ImageTransform]:
     """Resize, normalise and lay out an image in one pass.
 
-    Resizing is bilinear with half-pixel centres and without antialiasing, the geometry of OpenCV's ``INTER_LINEAR``,
-    computed in float32. With equal sizes the result is exactly ``(image - mean) / std``.
+    Resizing is bilinear with half-pixel centres and without antialiasing, the geometry of OpenCV's
+    ``INTER_LINEAR``, computed in float32. With equal sizes the result is exactly ``(image - mean) / std``.
 
     Args:
         image: uint8 RGB (H, W, 3), grey (H, W), or RGB with alpha (H, W, 4), which is dropped. Any strides.
         size: (height, width) of the tensor.
-        mode: ``"stretch"`` fills the tensor; ``"letterbox"`` keeps the aspect ratio, centres the image and puts
-            ``pad_value`` beside it.
+        mode: ``"stretch"`` fills the tensor; ``"letterbox"`` keeps the aspect ratio, centres the image and
+            puts ``pad_value`` beside it.
         mean: one per channel, in ``channel_order``, on the scale of the pixels (0 to 255).
         std: the same; none may be 0.
         channel_order: of the tensor.
@@ -77,11 +77,12 @@ def prepare_image(
         out: float32 (1, height, width, 3), C-contiguous, not the image's memory: receives the tensor.
 
     Returns:
-        The tensor, float32 (1, height, width, 3) holding ``(resized - mean) / std``, and the transform from image to
-        tensor coordinates.
+        The tensor, float32 (1, height, width, 3) holding ``(resized - mean) / std``, and the transform from
+        image to tensor coordinates.
 
     Raises:
-        TypeError: ``image`` is not a uint8 array, ``out`` not a float32 NumPy array, or an option has another type.
+        TypeError: ``image`` is not a uint8 array, ``out`` not a float32 NumPy array, or an option has another
+            type.
         ValueError: a shape, size or option is out of range, or ``out`` overlaps ``image``.
     """
     x = as_numpy(image, _OP, "image", ("uint8",))

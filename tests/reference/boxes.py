@@ -51,5 +51,7 @@ def box_convert(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray:
         "cxcywh": (a - c / 2, b - d / 2, a + c / 2, b + d / 2),
     }[in_fmt]
     w, h = x2 - x1, y2 - y1
-    rows = {"xyxy": (x1, y1, x2, y2), "xywh": (x1, y1, w, h), "cxcywh": (x1 + w / 2, y1 + h / 2, w, h)}[out_fmt]
+    rows = {"xyxy": (x1, y1, x2, y2), "xywh": (x1, y1, w, h), "cxcywh": (x1 + w / 2, y1 + h / 2, w, h)}[
+        out_fmt
+    ]
     return np.stack(rows, axis=-1)

@@ -15,8 +15,8 @@ struct NmsBox {
   float x1, y1, x2, y2, area;
 };
 
-// Rounding in IoU is below 1e-6 relative; this much room keeps the core wide enough.
-constexpr float kCoreSlack = 0.999f;
+// More than rounding can add to an IoU: the core is kept that much too wide.
+constexpr float kCoreSlack = 1e-3f;
 
 // Monotonic in x, which is all that the argument above needs of it.
 inline int32_t nms_cell(float x, float origin, float cells_per_unit, int32_t cells) {
@@ -57,7 +57,8 @@ inline void nms_greedy(const float* boxes, int64_t n, float threshold, const Nms
     return nms_cell(x, grid.origin_x, grid.cells_per_unit_x, grid.cells_x);
   };
   const auto row = [&](float y) { return nms_cell(y, grid.origin_y, grid.cells_per_unit_y, grid.cells_y); };
-  const float shrink = (threshold < 0.5f ? threshold : 0.5f) * kCoreSlack;
+  const float limit = (threshold < 0.5f ? threshold : 0.5f) - kCoreSlack;
+  const float shrink = limit > 0.0f ? limit : 0.0f;
 
   for (int64_t j = 0; j < n; ++j) {
     NmsBox box = {boxes[4 * j], boxes[4 * j + 1], boxes[4 * j + 2], boxes[4 * j + 3], 0.0f};
