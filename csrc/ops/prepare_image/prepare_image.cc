@@ -28,8 +28,7 @@ Tap tap_at(int64_t i, int64_t out, int64_t extent) {
 
 // A pixel's three output channels in the low three bytes.
 template <bool kBgr>
-uint32_t pixel(const ImageView& image, const uint8_t* p) {
-  const int64_t step = image.channels == 1 ? 0 : image.stride_c;
+uint32_t pixel(const uint8_t* p, int64_t step) {
   const uint32_t r = p[0], g = p[step], b = p[2 * step];
   return kBgr ? b | g << 8 | r << 16 : r | g << 8 | b << 16;
 }
@@ -47,9 +46,14 @@ uint32_t packed_pixel(const uint8_t* p) {
 template <bool kBgr>
 void gather_row(const ImageView& image, const uint8_t* row, const int64_t* offsets, int64_t n, int64_t packed,
                 uint8_t* out) {
-  const auto put = [&](int64_t j, uint32_t word) { std::memcpy(out + 3 * j, &word, sizeof word); };
+  const auto put = [out](int64_t j, uint32_t word) { std::memcpy(out + 3 * j, &word, sizeof word); };
+  if (image.channels == 1) {
+    for (int64_t j = 0; j < n; ++j) put(j, row[offsets[j]] * 0x010101u);
+    return;
+  }
+  const int64_t step = image.stride_c;  // a copy: for all the compiler knows, `out` may point at `image`
   for (int64_t j = 0; j < packed; ++j) put(j, packed_pixel<kBgr>(row + offsets[j]));
-  for (int64_t j = packed; j < n; ++j) put(j, pixel<kBgr>(image, row + offsets[j]));
+  for (int64_t j = packed; j < n; ++j) put(j, pixel<kBgr>(row + offsets[j], step));
 }
 
 void fill_row(const float* values, float* y, int64_t pixels) {
