@@ -286,7 +286,7 @@ def test_equals_torchvision(isa: str, torchvision: ModuleType, n: int, threshold
     assert isinstance(kept, torch.Tensor)
     assert torch.equal(kept, torchvision.ops.nms(boxes, scores, threshold))
     idxs = torch.from_numpy(rng.integers(0, 5, n))
-    # torchvision moves classes apart by an offset: it needs coordinates that are not negative, and room to round
+    # torchvision moves classes apart by an offset, which takes coordinates >= 0 and room to round
     boxes, scores = (boxes - boxes.min()).double(), scores.double()
     expected = torchvision.ops.batched_nms(boxes, scores, idxs, threshold)
     assert torch.equal(ops.batched_nms(boxes, scores, idxs, threshold), expected)
