@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-import pyvision
 from pyvision import _core
 from pyvision.profile import Case, Comparison, Peak, Report, compare, describe_machine, measure_peak
 from pyvision.profile.peers import PEERS, Floats, Prepared
@@ -29,7 +28,7 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains TEXT")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", help="folder for the JSON")
     options = parser.parse_args()
-    pyvision.set_num_threads(options.threads)
+    _core.set_num_threads(options.threads)
     if options.isa:
         _core.set_isa(options.isa)
     return options

@@ -83,7 +83,12 @@ def main() -> None:
         nchw = np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
 
         layer = _core.Conv2d(
-            weight, bias, stride=(case.stride,) * 2, padding=case.padding, groups=case.groups
+            weight,
+            bias,
+            stride=(case.stride,) * 2,
+            padding=case.padding,
+            groups=case.groups,
+            input_size=(case.height, case.width),
         )
         out = np.empty((case.batch, *case.out_size, case.out_channels), np.float32)
 
@@ -92,7 +97,8 @@ def main() -> None:
 
         ours()
         ready, absent = prepare_all(
-            PEERS, lambda peer: peer.conv2d(case, weight, bias, nchw, options.threads)  # noqa: B023 (called here)
+            PEERS,
+            lambda peer: peer.conv2d(case, weight, bias, nchw, options.threads),  # noqa: B023 (called here)
         )
         # Winograd's rounding, at either side, is the widest; outputs are of order 1.
         drop_wrong([out.transpose(0, 3, 1, 2)], ready, absent, tolerance=1e-3)

@@ -16,7 +16,7 @@ from _common import MODELS, add_case, candidates, drop_wrong, finish, new_report
 from numpy.typing import NDArray
 
 from pyvision import models, ops
-from pyvision.profile import Case
+from pyvision.profile import Case, profile_layers
 from pyvision.profile.peers import PEERS, Floats, Prepared, prepare_all
 
 
@@ -71,17 +71,19 @@ def main() -> None:
         expected = list(model.raw_outputs(nhwc, layout="NHWC").values())
         drop_wrong(expected, ready, absent, tolerance=1e-2)  # logits of order 10
 
-        def network_only(model: models.Model = model, x: Floats = nhwc) -> object:
+        def network_only(
+            model: models.NanoDet | models.SelfieSegmentation = model, x: Floats = nhwc
+        ) -> object:
             return model.raw_outputs(x, layout="NHWC")
 
         times, peak = time_case(options, candidates(network_only, ready))
-        gflop = model.summary((1, 3, height, width)).gflop
+        gflop = sum(layer.gflop for layer in profile_layers(model, runs=1).layers)
         add_case(report, Case(f"{network.name}, network", times, peak, gflop, absent=absent))
 
         # Letterboxing would cost the peers a second copy; both sides stretch, so that the work is the same.
         mean, std = (np.asarray(values, np.float32) for values in (spec.mean, spec.std))
 
-        def with_preparation(model: models.Model = model) -> object:
+        def with_preparation(model: models.NanoDet | models.SelfieSegmentation = model) -> object:
             spec = model.preprocessing
             x, _ = ops.prepare_image(
                 photo, spec.size, mean=spec.mean, std=spec.std, channel_order=spec.channel_order

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from pyvision.profile.layers import LayerReport, LayerTime, profile_layers
 from pyvision.profile.machine import Machine, Peak, describe_machine, measure_peak
 from pyvision.profile.report import Case, Report
 from pyvision.profile.timing import Comparison, Ratio, compare
@@ -15,6 +16,8 @@ from pyvision.profile.timing import Comparison, Ratio, compare
 __all__ = [
     "Case",
     "Comparison",
+    "LayerReport",
+    "LayerTime",
     "Machine",
     "Peak",
     "Ratio",
@@ -22,4 +25,5 @@ __all__ = [
     "compare",
     "describe_machine",
     "measure_peak",
+    "profile_layers",
 ]

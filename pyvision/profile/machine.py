@@ -50,7 +50,9 @@ def describe_machine(packages: Iterable[str] = ()) -> Machine:
     name = info.get("model name", platform.processor() or platform.machine())
     family, model = info.get("cpu family", "?"), info.get("model", "?")
     cores = len(_affinity())
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{name} family {family} model {model} {cores} cores".lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{name} family {family} model {model} {cores} cores".lower()).strip(
+        "-"
+    )
     return Machine(
         cpu=f"{name} (family {family}, model {model})",
         kind=slug,

@@ -226,7 +226,9 @@ class Torch(Peer):
         torch.set_num_threads(threads)
         image = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
         window = ((top, left), (case.stride, case.stride), (1, 1), case.groups)
-        packed = torch.ops.mkldnn._reorder_convolution_weight(torch.from_numpy(weight), *window, list(x.shape))
+        packed = torch.ops.mkldnn._reorder_convolution_weight(
+            torch.from_numpy(weight), *window, list(x.shape)
+        )
         shift = torch.from_numpy(bias)
         convolve = torch.ops.mkldnn._convolution_pointwise
         latest: list[Any] = []
@@ -285,7 +287,11 @@ def opencv_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads: int
 def _require(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except (ImportError, OSError, RuntimeError) as error:  # torchvision without its CUDA libraries: RuntimeError
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ) as error:  # torchvision without its CUDA libraries: RuntimeError
         raise Unavailable(f"{module} cannot be imported: {str(error).splitlines()[0]}") from error
 
 

@@ -77,17 +77,17 @@ class Report:
 
     def print(self, console: Console) -> None:
         peers = list(dict.fromkeys(peer for case in self.cases for peer in (*case.peers, *case.absent)))
-        table = Table(title=f"{self.bench}: {self.machine.cpu}, {self.run_name}")
+        title = f"{self.bench}: {self.machine.cpu}, {self.run_name}\nours/peer: median (p10–p90) of the paired ratios"
+        table = Table(title=title)
         table.add_column("case")
         table.add_column(f"{OURS}\nms", justify="right")
         for peer in peers:
-            table.add_column(f"{peer}\nms · ours/peer [p10–p90]", justify="right")
-        table.add_column("rate", justify="right")
-        table.add_column("% of peak", justify="right")
+            table.add_column(f"{peer}\nms\nours/peer", justify="right")
+        table.add_column("rate\n% of peak", justify="right")
         for case in self.cases:
             label = f"{case.name} ({case.note})" if case.note else case.name
             cells = [_peer_cell(case, peer) for peer in peers]
-            table.add_row(label, f"{case.times.median_ms(OURS):.3f}", *cells, *_rate_cells(case))
+            table.add_row(label, f"{case.times.median_ms(OURS):.3f}", *cells, _rate_cell(case))
         console.print(table)
         reasons = {(peer, why) for case in self.cases for peer, why in case.absent.items()}
         for peer, why in sorted(reasons):
@@ -115,11 +115,11 @@ def _peer_cell(case: Case, peer: str) -> str:
     if peer not in case.times.seconds:
         return "absent"
     ratio = case.times.ratio(OURS, peer)
-    return rf"{case.times.median_ms(peer):.3f} · {ratio.median:.2f} \[{ratio.p10:.2f}–{ratio.p90:.2f}]"
+    return f"{case.times.median_ms(peer):.3f}\n{ratio.median:.2f} ({ratio.p10:.2f}–{ratio.p90:.2f})"
 
 
-def _rate_cells(case: Case) -> tuple[str, str]:
+def _rate_cell(case: Case) -> str:
     if case.rate is None:
-        return "", ""
+        return ""
     unit = "GFLOP/s" if case.gflop is not None else "GB/s"
-    return f"{case.rate:.1f} {unit}", f"{case.percent_of_peak:.1f} %"
+    return f"{case.rate:.1f} {unit}\n{case.percent_of_peak:.1f} %"

@@ -1,0 +1,722 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs that crashed or corrupted well-known libraries: a matrix of op x kind of bad input x dtype.
+
+Each op has one good call. A bad case changes some of its arguments and must be refused with a ValueError or TypeError
+that begins with the op's name, names the argument, and leaves every input as it was; the number of a case is its row
+in the list of such inputs that this project keeps:
+
+ 1 negative counts or sizes                     10 indices out of range
+ 2 huge or infinite coordinates                 12 not an array; capsules that are spent, foreign or elsewhere
+ 3 NaN coordinates                              13 kernels larger than the image, 1x1 images
+ 5 shapes that contradict each other            14 SIMD tails next to unmapped memory
+ 6 everything empty                             16 lists of the wrong length
+ 7 stride, dilation, groups of 0 or less        17 strides, alignment, byte order, read-only
+ 8 sizes that overflow int64 or memory          18 output that aliases an input
+ 9 wrong rank or last dimension                 22 allocation failure
+11 counts beyond 2^31
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyvision import ops
+from tests._guard import guarded
+from tests._process import output_of
+from tests.helpers import random
+
+Arguments = dict[str, Any]
+
+BOXES = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 70]], np.float32)
+SCORES = np.array([0.9, 0.8, 0.7], np.float32)
+
+GOOD: dict[str, Callable[[], Arguments]] = {
+    "conv2d": lambda: {
+        "input": random((2, 4, 7, 9)),
+        "weight": random((6, 2, 3, 3)),
+        "bias": random((6,)),
+        "padding": 1,
+        "groups": 2,
+        "residual": random((2, 6, 7, 9)),
+    },
+    "depthwise_conv2d": lambda: {
+        "input": random((2, 5, 7, 9)),
+        "weight": random((5, 1, 3, 3)),
+        "bias": random((5,)),
+    },
+    "conv_transpose2d": lambda: {
+        "input": random((2, 4, 5, 6)),
+        "weight": random((4, 3, 3, 3)),
+        "bias": random((6,)),
+        "stride": 2,
+        "groups": 2,
+    },
+    "linear": lambda: {"input": random((3, 7)), "weight": random((5, 7)), "bias": random((5,))},
+    "max_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
+    "avg_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
+    "adaptive_avg_pool2d": lambda: {"input": random((2, 3, 7, 9)), "output_size": (2, 3)},
+    "interpolate": lambda: {"input": random((2, 3, 7, 9)), "size": (5, 6), "mode": "bilinear"},
+    "softmax": lambda: {"input": random((3, 7)), "dim": 1},
+    "nms": lambda: {"boxes": BOXES.copy(), "scores": SCORES.copy(), "iou_threshold": 0.5},
+    "batched_nms": lambda: {
+        "boxes": BOXES.copy(),
+        "scores": SCORES.copy(),
+        "idxs": np.array([0, 0, 1]),
+        "iou_threshold": 0.5,
+    },
+    "box_iou": lambda: {"boxes1": BOXES.copy(), "boxes2": BOXES[:2].copy()},
+    "box_convert": lambda: {"boxes": BOXES.copy(), "in_fmt": "xyxy", "out_fmt": "cxcywh"},
+    "clip_boxes_to_image": lambda: {"boxes": BOXES.copy(), "size": (40, 55)},
+    "prepare_image": lambda: {"image": _image((9, 11, 3)), "size": (5, 6)},
+}
+# Each array argument and the dtypes it takes.
+ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
+    **{
+        op: dict.fromkeys(names, ("float32",))
+        for op, names in {
+            "conv2d": ("input", "weight", "bias", "residual"),
+            "depthwise_conv2d": ("input", "weight", "bias"),
+            "conv_transpose2d": ("input", "weight", "bias"),
+            "linear": ("input", "weight", "bias"),
+            "max_pool2d": ("input",),
+            "avg_pool2d": ("input",),
+            "adaptive_avg_pool2d": ("input",),
+            "interpolate": ("input",),
+            "softmax": ("input",),
+        }.items()
+    },
+    # Scores and second boxes must have the dtype of the boxes, which is float32 here.
+    "nms": {"boxes": ("float32", "float64"), "scores": ("float32",)},
+    "batched_nms": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
+    "box_iou": {"boxes1": ("float32", "float64"), "boxes2": ("float32",)},
+    "box_convert": {"boxes": ("float32", "float64")},
+    "clip_boxes_to_image": {"boxes": ("float32", "float64")},
+    "prepare_image": {"image": ("uint8",)},
+}
+OPTIONAL = {"bias", "residual"}
+# Documented as conv2d with other defaults: its errors may be conv2d's.
+ALSO_SPEAKS_AS = {"depthwise_conv2d": "conv2d"}
+ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
+DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int32",
+    "int64",
+    "bool",
+    "complex64",
+    "object",
+    "U4",
+)
+
+
+def _image(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def call(op: str, arguments: Arguments) -> Any:
+    result = getattr(ops, op)(**arguments)
+    return result[0] if op == "prepare_image" else result
+
+
+def speaks(op: str, message: str, start: str = "") -> bool:
+    names = {op, ALSO_SPEAKS_AS.get(op, op)}
+    return message.startswith(tuple(f"[{name}] {start}" for name in names))
+
+
+def refuse(op: str, argument: str, overrides: Arguments, error: type[Exception] | None = None) -> None:
+    arguments = GOOD[op]() | overrides
+    before = {name: np.array(value) for name, value in arguments.items() if isinstance(value, np.ndarray)}
+    with pytest.raises(error or (ValueError, TypeError)) as caught:
+        call(op, arguments)
+    message = str(caught.value)
+    assert speaks(op, message), message
+    assert re.search(rf"\b({argument})\b", message), message
+    assert "expected" in message, message
+    for name, value in before.items():
+        np.testing.assert_array_equal(arguments[name], value)
+
+
+def test_the_good_calls_are_good() -> None:
+    for op, arguments in GOOD.items():
+        assert np.isfinite(call(op, arguments())).all(), op
+
+
+# ---- refused: (row, op, the argument that the message names, what changes)
+
+_WIDE = 2**31  # one more than an int32 holds
+_HUGE = 2**62
+_POOLS = ("max_pool2d", "avg_pool2d")
+
+REFUSED: list[tuple[int, str, str, Arguments]] = [
+    # 1: counts and sizes
+    *[
+        (1, op, "padding", {"padding": -1})
+        for op in ("conv2d", "depthwise_conv2d", "conv_transpose2d", *_POOLS)
+    ],
+    *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
+    *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
+    *[(1, "interpolate", "size", {"size": size}) for size in (0, -1, (4, 0))],
+    *[(1, "interpolate", "scale_factor", {"size": None, "scale_factor": factor}) for factor in (0.0, -1.0)],
+    *[(1, "prepare_image", "size", {"size": size}) for size in ((0, 5), (5, 0), (-1, 5))],
+    (1, "clip_boxes_to_image", "size", {"size": (-1, 5)}),
+    (1, "conv_transpose2d", "output_padding", {"output_padding": -1}),
+    # 2 and 3: numbers that are not finite
+    *[
+        (row, "interpolate", "scale_factor", {"size": None, "scale_factor": factor})
+        for row, factor in ((2, float("inf")), (2, 1e300), (3, float("nan")))
+    ],
+    *[
+        (row, op, "iou_threshold", {"iou_threshold": value})
+        for op in ("nms", "batched_nms")
+        for row, value in ((2, float("inf")), (2, 1.5), (1, -0.5), (3, float("nan")))
+    ],
+    *[(3, "prepare_image", "mean", {"mean": (float("nan"), 0, 0)})],
+    *[(row, "prepare_image", "std", {"std": (1, value, 1)}) for row, value in ((3, float("nan")), (1, 0))],
+    # 5: contradictions
+    (5, "conv2d", "weight|input", {"weight": random((6, 3, 3, 3))}),
+    (5, "conv2d", "bias", {"bias": random((5,))}),
+    (5, "conv2d", "residual", {"residual": random((2, 6, 7, 8))}),
+    (5, "conv2d", "residual", {"residual": random((1, 6, 7, 9))}),
+    (5, "conv_transpose2d", "weight|input|channels", {"weight": random((3, 3, 3, 3))}),
+    (5, "conv_transpose2d", "bias", {"bias": random((3,))}),
+    (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
+    (5, "linear", "weight|input", {"weight": random((5, 8))}),
+    (5, "linear", "bias", {"bias": random((7,))}),
+    (5, "nms", "scores", {"scores": random((2,))}),
+    (5, "batched_nms", "scores", {"scores": random((4,))}),
+    (5, "batched_nms", "idxs", {"idxs": np.zeros(2, np.int64)}),
+    (5, "avg_pool2d", "padding", {"padding": 2}),
+    (5, "max_pool2d", "padding", {"padding": 2}),
+    (5, "interpolate", "size|scale_factor", {"scale_factor": 2.0}),
+    (5, "interpolate", "size|scale_factor", {"size": None}),
+    (5, "interpolate", "align_corners", {"mode": "nearest", "align_corners": True}),
+    # 6: nothing to work on where a result needs something
+    *[(6, op, "input", {"input": np.zeros((1, 3, 0, 4), np.float32)}) for op in _POOLS],
+    (6, "adaptive_avg_pool2d", "input", {"input": np.zeros((1, 3, 0, 4), np.float32)}),
+    (6, "interpolate", "input", {"input": np.zeros((1, 3, 4, 0), np.float32)}),
+    *[
+        (6, "prepare_image", "image", {"image": np.zeros(s, np.uint8)})
+        for s in ((0, 4, 3), (4, 0, 3), (4, 4, 0))
+    ],
+    # 7: steps
+    *[
+        (7, op, name, {name: value})
+        for op, name in [
+            *itertools.product(("conv2d", "depthwise_conv2d"), ("stride", "dilation")),
+            *itertools.product(("conv_transpose2d",), ("stride", "dilation", "groups")),
+            ("conv2d", "groups"),
+            ("max_pool2d", "stride"),
+            ("max_pool2d", "dilation"),
+            ("avg_pool2d", "stride"),
+        ]
+        for value in (0, -1)
+    ],
+    (7, "conv2d", "groups|input", {"groups": 3}),
+    (7, "conv2d", "groups", {"groups": 4}),
+    (7, "conv_transpose2d", "groups", {"groups": 3}),
+    # 8: sizes that overflow
+    *[(8, "interpolate", "size|output", {"size": (size, size)}) for size in (_WIDE, _HUGE)],
+    *[(8, "adaptive_avg_pool2d", "output_size|output", {"output_size": (n, n)}) for n in (_WIDE, _HUGE)],
+    *[(8, "prepare_image", "size|output", {"size": (n, n)}) for n in (_WIDE, _HUGE)],
+    *[(8, "conv2d", "padding|output", {"padding": n, "residual": None}) for n in (_WIDE, _HUGE)],
+    *[(8, "conv2d", "stride", {"stride": n, "residual": None}) for n in (2**64, -(2**64))],
+    *[(8, "conv2d", "dilation|weight|kernel|input", {"dilation": n}) for n in (_HUGE, 2**63 - 1)],
+    *[(8, "conv_transpose2d", "stride|output", {"stride": n}) for n in (_HUGE, 2**40)],
+    *[(8, op, "padding|kernel_size", {"kernel_size": _HUGE, "padding": _HUGE // 2}) for op in _POOLS],
+    (8, "max_pool2d", "dilation|kernel_size|window|input", {"dilation": _HUGE}),
+    # 9: rank and last dimension
+    *[
+        (9, op, "input", {"input": random(shape)})
+        for op in (
+            "conv2d",
+            "depthwise_conv2d",
+            "conv_transpose2d",
+            *_POOLS,
+            "adaptive_avg_pool2d",
+            "interpolate",
+        )
+        for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
+    ],
+    *[(9, "conv2d", "weight", {"weight": random(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
+    *[(9, "conv2d", "bias", {"bias": random(shape)}) for shape in ((), (6, 1))],
+    *[(9, "conv2d", "residual", {"residual": random(shape)}) for shape in ((), (6,), (6, 7, 9))],
+    *[(9, "linear", "input", {"input": random(())})],
+    *[(9, "linear", "weight", {"weight": random(shape)}) for shape in ((), (7,), (5, 7, 1))],
+    (9, "softmax", "input|dim", {"input": random(()), "dim": 0}),
+    *[
+        (9, op, "boxes", {"boxes": random(shape)})
+        for op in ("nms", "batched_nms")
+        for shape in ((), (4,), (3, 5), (3, 3), (1, 3, 4))
+    ],
+    *[
+        (9, op, "boxes", {"boxes": random(s)})
+        for op in ("box_convert", "clip_boxes_to_image")
+        for s in ((), (3, 5))
+    ],
+    *[(9, "nms", "scores", {"scores": random(shape)}) for shape in ((), (3, 1), (1, 3))],
+    *[(9, "box_iou", name, {name: random(s)}) for name in ("boxes1", "boxes2") for s in ((), (4,), (2, 5))],
+    *[
+        (9, "prepare_image", "image", {"image": _image(s)})
+        for s in ((), (4,), (4, 5, 2), (4, 5, 5), (1, 4, 5, 3))
+    ],
+    # 10: indices
+    *[(10, "softmax", "dim", {"dim": dim}) for dim in (2, -3, 2**40)],
+    # 13: kernels larger than the image
+    (13, "conv2d", "weight|kernel|input", {"input": random((1, 4, 2, 2)), "padding": 0, "residual": None}),
+    (13, "conv2d", "weight|kernel|input", {"dilation": 9, "residual": None}),
+    *[(13, op, "kernel_size|input", {"kernel_size": 8}) for op in _POOLS],
+    # 16: lists of the wrong length, and values of the wrong type
+    *[
+        (16, op, name, {name: value})
+        for op, name in [
+            *itertools.product(
+                ("conv2d", "depthwise_conv2d", "conv_transpose2d"), ("stride", "padding", "dilation")
+            ),
+            ("conv_transpose2d", "output_padding"),
+            *itertools.product(_POOLS, ("kernel_size", "stride", "padding")),
+            ("max_pool2d", "dilation"),
+            ("adaptive_avg_pool2d", "output_size"),
+            ("interpolate", "size"),
+            ("clip_boxes_to_image", "size"),
+            ("prepare_image", "size"),
+        ]
+        for value in ((3,), (3, 3, 3), (), 1.5, (1, 1.5), "3", {1, 2}, True)
+    ],
+    *[
+        (16, "prepare_image", name, {name: v})
+        for name in ("mean", "std")
+        for v in ((1,), (1, 1, 1, 1), 1.0, "abc")
+    ],
+    *[
+        (16, op, "groups", {"groups": v})
+        for op in ("conv2d", "conv_transpose2d")
+        for v in (1.5, "1", None, (1,))
+    ],
+    *[(16, "softmax", "dim", {"dim": value}) for value in (1.0, "1", None, (0,))],
+    *[
+        (16, op, "iou_threshold", {"iou_threshold": v})
+        for op in ("nms", "batched_nms")
+        for v in ("0.5", None, (0.5,))
+    ],
+    # 16: names that do not exist
+    *[
+        (16, op, "layout", {"layout": value})
+        for op in ("conv2d", "conv_transpose2d", *_POOLS, "adaptive_avg_pool2d", "interpolate")
+        for value in ("NCWH", "", None, 3)
+    ],
+    *[(16, "conv2d", "activation", {"activation": value}) for value in ("swish9", "", 3, ("relu",))],
+    *[(16, "conv2d", "precision", {"precision": value}) for value in ("f16", None)],
+    *[(16, "interpolate", "mode", {"mode": value}) for value in ("cubic9", "", None)],
+    *[(16, "box_convert", name, {name: v}) for name in ("in_fmt", "out_fmt") for v in ("xxyy", "", None, 3)],
+    *[
+        (16, "prepare_image", name, {name: v})
+        for name in ("mode", "channel_order")
+        for v in ("crop", "", None)
+    ],
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "op", "argument", "overrides"),
+    REFUSED,
+    ids=[f"row{row}-{op}-{argument.split('|')[0]}" for row, op, argument, _ in REFUSED],
+)
+def test_is_refused(row: int, op: str, argument: str, overrides: Arguments) -> None:
+    refuse(op, argument, overrides)
+
+
+# ---- 12: not an array, or not one of ours
+
+
+class Capsule:
+    """A DLPack producer that hands out what it was given."""
+
+    def __init__(self, capsule: object, device: tuple[int, int] = (1, 0)) -> None:
+        self.capsule, self.device = capsule, device
+
+    def __dlpack__(self, **_: object) -> object:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+
+class CudaArray:
+    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (4096, False), "version": 3}  # noqa: RUF012
+
+
+_new_capsule = ctypes.pythonapi.PyCapsule_New
+_new_capsule.restype, _new_capsule.argtypes = (
+    ctypes.py_object,
+    (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p),
+)
+# DLManagedTensorVersioned opens with its version: this one says 99.0.
+_FROM_THE_FUTURE = (ctypes.c_uint32 * 64)(99, 0)
+
+
+def _spent(array: np.ndarray) -> Capsule:
+    capsule = array.__dlpack__()
+    np.from_dlpack(Capsule(capsule))
+    return Capsule(capsule)
+
+
+NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
+    "None": lambda _: None,
+    "list": lambda array: array.tolist(),
+    "string": lambda _: "array",
+    "number": lambda _: 1.0,
+    "NumPy scalar": lambda _: np.float32(1),
+    "class": lambda _: np.ndarray,
+    "bytes": lambda array: array.tobytes(),
+    "CUDA array": lambda _: CudaArray(),
+    "capsule used twice": _spent,
+    "capsule on another device": lambda array: Capsule(array.__dlpack__(), (2, 0)),
+    "capsule of another name": lambda _: Capsule(
+        _new_capsule(ctypes.addressof(_FROM_THE_FUTURE), b"other", None)
+    ),
+    "capsule of another version": lambda _: Capsule(
+        _new_capsule(ctypes.addressof(_FROM_THE_FUTURE), b"dltensor_versioned", None)
+    ),
+    "no capsule": lambda _: Capsule(None),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_ARRAYS)
+@pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
+def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
+    if kind == "None" and name in OPTIONAL:
+        pytest.skip(f"{name} may be None")
+    refuse(op, name, {name: NOT_ARRAYS[kind](GOOD[op]()[name])}, TypeError)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
+def test_row12_other_dtypes_are_refused_and_named(op: str, name: str, dtype: str) -> None:
+    taken = ARRAYS[op][name]
+    arguments = GOOD[op]()
+    if dtype in taken:
+        if dtype == arguments[name].dtype:
+            call(op, arguments)
+        return
+    with pytest.raises(TypeError) as caught:
+        call(op, arguments | {name: np.zeros(arguments[name].shape, dtype)})
+    message = str(caught.value)
+    assert speaks(op, message, f"expected {name} of dtype "), message
+    assert all(name_of in message for name_of in taken), message
+
+
+# ---- 2, 3: boxes of any values
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45])
+@pytest.mark.parametrize("column", range(4))
+def test_rows_2_3_boxes_of_any_values_have_defined_results(isa: str, value: float, column: int) -> None:
+    boxes = BOXES.copy()
+    boxes[1, column] = value
+    keep = ops.nms(boxes, SCORES, 0.5)
+    batched = ops.batched_nms(boxes, SCORES, np.array([7, -7, 7]), 0.5)
+    if not np.isfinite(value):
+        np.testing.assert_array_equal(keep, [0, 2])
+        np.testing.assert_array_equal(batched, [0, 2])
+    assert set(keep) <= {0, 1, 2}
+    iou = ops.box_iou(boxes, BOXES)
+    assert iou[0, 0] == 1
+    assert ((iou[[0, 2]] >= 0) & (iou[[0, 2]] <= 1)).all()
+    clipped = ops.clip_boxes_to_image(boxes, (40, 55))
+    assert np.isnan(clipped[1, column]) == np.isnan(value)
+    assert (clipped[[0, 2]] <= 55).all()
+    ops.box_convert(boxes, "xyxy", "xywh")
+
+
+def test_row3_nan_scores_are_never_kept(isa: str) -> None:
+    np.testing.assert_array_equal(ops.nms(BOXES, np.array([np.nan, 0.8, 0.7], np.float32), 0.5), [1, 2])
+
+
+# ---- 6: everything empty
+
+EMPTY = [
+    (op, name, axis)
+    for op, names in ARRAYS.items()
+    for name in names
+    for axis in range(np.ndim(GOOD[op]()[name]))
+]
+
+
+@pytest.mark.parametrize(("op", "name", "axis"), EMPTY)
+def test_row6_an_empty_axis_has_a_defined_result_or_a_clear_error(op: str, name: str, axis: int) -> None:
+    arguments = GOOD[op]()
+    shape = list(arguments[name].shape)
+    shape[axis] = 0
+    try:
+        result = call(op, arguments | {name: np.zeros(shape, arguments[name].dtype)})
+    except (ValueError, TypeError) as error:
+        assert speaks(op, str(error), "expected "), error
+    else:
+        assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("op", ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "interpolate"])
+def test_row6_an_empty_batch_gives_an_empty_batch(op: str) -> None:
+    arguments = GOOD[op]()
+    full = call(op, arguments)
+    empty = {name: arguments[name][:0] for name in ("input", "residual") if name in arguments}
+    assert call(op, arguments | empty).shape == (0, *full.shape[1:])
+
+
+def test_row6_no_boxes() -> None:
+    none, no_scores = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    keep = ops.nms(none, no_scores, 0.5)
+    assert keep.shape == (0,)
+    assert keep.dtype == np.int64
+    assert ops.batched_nms(none, no_scores, np.zeros(0, np.int64), 0.5).shape == (0,)
+    assert ops.box_iou(none, BOXES).shape == (0, 3)
+    assert ops.box_convert(none, "xyxy", "xywh").shape == (0, 4)
+    assert ops.clip_boxes_to_image(none, (0, 0)).shape == (0, 4)
+
+
+# ---- 11: beyond 2^31 without the memory for it
+
+
+def test_row11_more_than_2_31_rows(isa: str) -> None:
+    """One row of pixels, seen 2^31 + 8 times through a stride of 0."""
+    row = _image((1, 8, 3))
+    image = np.broadcast_to(row, (2**31 + 8, 8, 3))
+    tensor, _ = ops.prepare_image(image, (4, 8))
+    np.testing.assert_allclose(tensor, np.broadcast_to(row.astype(np.float32), (4, 8, 3))[None], atol=1e-3)
+
+
+# ---- 13: the smallest images
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_row13_one_pixel(isa: str, layout: str) -> None:
+    x = random((1, 3, 1, 1)) if layout == "NCHW" else random((1, 1, 1, 3))
+    pixel = x.ravel()
+    weight = random((2, 3, 5, 5))
+    y = ops.conv2d(x, weight, padding=2, layout=layout)
+    np.testing.assert_allclose(y.ravel(), weight[:, :, 2, 2] @ pixel, rtol=1e-5)
+    for pool in (ops.max_pool2d, ops.avg_pool2d):
+        np.testing.assert_array_equal(pool(x, 1, layout=layout), x)
+    np.testing.assert_array_equal(ops.max_pool2d(x, 3, padding=1, layout=layout), x)
+    np.testing.assert_array_equal(ops.adaptive_avg_pool2d(x, 1, layout=layout), x)
+    for mode in ("nearest", "bilinear"):
+        enlarged = ops.interpolate(x, size=(3, 2), mode=mode, layout=layout)
+        assert enlarged.size == 18
+        assert set(enlarged.ravel()) == set(pixel)
+    tensor, _ = ops.prepare_image(_image((1, 1, 3)), (3, 3))
+    assert len(np.unique(tensor.reshape(9, 3), axis=0)) == 1
+
+
+# ---- 14: tails next to unmapped memory
+
+
+def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
+    """Every op with `n` channels, columns or boxes."""
+    maps = {"layout": "NHWC"}
+    x = random((1, 3, 4, n))
+    yield "conv2d", {"input": x, "weight": random((n, n, 3, 3)), "bias": random((n,)), "padding": 1} | maps
+    yield "conv2d", {"input": x, "weight": random((5, n, 1, 1)), "residual": random((1, 3, 4, 5))} | maps
+    yield "conv2d", {"input": random((1, 3, n, 3)), "weight": random((n, 3, 3, 3)), "padding": 1} | maps
+    yield (
+        "depthwise_conv2d",
+        {"input": x, "weight": random((n, 1, 3, 3)), "bias": random((n,)), "padding": 1} | maps,
+    )
+    yield "conv_transpose2d", {"input": x, "weight": random((n, n, 2, 2)), "stride": 2} | maps
+    yield "conv2d", {"input": random((1, n, 4, 3)), "weight": random((2, n, 3, 3)), "padding": 1}
+    yield "linear", {"input": random((2, n)), "weight": random((n, n)), "bias": random((n,))}
+    for op in _POOLS:
+        yield op, {"input": x, "kernel_size": 3, "padding": 1} | maps
+        yield op, {"input": random((1, 2, 3, n)), "kernel_size": (3, 1)}
+    yield "adaptive_avg_pool2d", {"input": x, "output_size": 2} | maps
+    for mode in ("nearest", "bilinear"):
+        yield "interpolate", {"input": x, "size": (5, 7), "mode": mode} | maps
+        yield "interpolate", {"input": random((1, 2, 3, n)), "size": (2, 5), "mode": mode}
+    yield "softmax", {"input": random((2, n)), "dim": 1}
+    yield "softmax", {"input": random((2, 3, n)), "dim": 1}
+    corners = np.abs(random((n, 4)))
+    boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
+    for dtype in (np.float32, np.float64):
+        b, s = boxes.astype(dtype), random((n,)).astype(dtype)
+        yield "nms", {"boxes": b, "scores": s, "iou_threshold": 0.3}
+        yield "batched_nms", {"boxes": b, "scores": s, "idxs": np.arange(n) % 2, "iou_threshold": 0.3}
+        yield "box_iou", {"boxes1": b, "boxes2": b[: n // 2 + 1]}
+        yield "box_convert", {"boxes": b, "in_fmt": "xyxy", "out_fmt": "cxcywh"}
+        yield "clip_boxes_to_image", {"boxes": b, "size": (1, 1)}
+    for channels in (3, 4):
+        yield "prepare_image", {"image": _image((3, n, channels)), "size": (4, n)}
+        yield "prepare_image", {"image": _image((n, 2, channels)), "size": (5, 7), "mode": "letterbox"}
+    yield "prepare_image", {"image": _image((2, n)), "size": (3, 33)}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["page-after", "page-before"])
+def test_row14_tails_do_not_touch_their_neighbours(isa: str, before: bool) -> None:
+    for n in range(1, 34):
+        for op, arguments in _tail_calls(n):
+            protected = {
+                name: guarded(value, before=before) if isinstance(value, np.ndarray) else value
+                for name, value in arguments.items()
+            }
+            np.testing.assert_array_equal(call(op, protected), call(op, arguments), err_msg=f"{op} {n}")
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["page-after", "page-before"])
+def test_row14_out_is_written_to_its_end_and_not_beyond(isa: str, before: bool) -> None:
+    for width in range(1, 34):
+        out = guarded(np.full((1, 3, width, 3), np.nan, np.float32), before=before)
+        tensor, _ = ops.prepare_image(_image((5, 9, 3)), (3, width), out=out)
+        assert tensor is out
+        np.testing.assert_array_equal(out, ops.prepare_image(_image((5, 9, 3)), (3, width))[0])
+
+
+# ---- 17: every way an array can lie in memory
+
+
+def _misaligned(array: np.ndarray) -> np.ndarray:
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    view = memory[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def _strided(array: np.ndarray) -> np.ndarray:
+    memory = np.zeros([2 * extent for extent in array.shape], array.dtype)
+    view = memory[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def _reversed(array: np.ndarray) -> np.ndarray:
+    every_axis = tuple(slice(None, None, -1) for _ in array.shape)
+    return array[every_axis].copy()[every_axis]
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _broadcast(array: np.ndarray) -> np.ndarray:
+    """The first entry along the first axis, repeated: other values than `array`, in one entry's memory."""
+    return np.broadcast_to(array[:1], array.shape)
+
+
+def _overlapping(array: np.ndarray) -> np.ndarray:
+    """Rows that share all but one element with the next: other values than `array`."""
+    flat = array.ravel()[: array.shape[0] + array[0].size - 1].copy()
+    inner = np.lib.stride_tricks.sliding_window_view(flat, array[0].size)
+    return inner.reshape(array.shape) if array.ndim == 1 else _split_last(inner, array.shape)
+
+
+def _split_last(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    strides = [rows.strides[0], *np.empty(shape[1:], rows.dtype).strides]
+    return np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
+
+
+LIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "misaligned": _misaligned,
+    "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
+    "strided": _strided,
+    "reversed": _reversed,
+    "Fortran": np.asfortranarray,
+    "read-only": _read_only,
+    "broadcast": _broadcast,
+    "overlapping": _overlapping,
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
+def test_row17_the_result_does_not_hang_on_how_an_array_lies(op: str, name: str, lie: str) -> None:
+    arguments = GOOD[op]()
+    odd = LIES[lie](arguments[name])
+    plain = np.array(odd, odd.dtype.newbyteorder("="), order="C")
+    before = plain.copy()
+    result = call(op, arguments | {name: odd})
+    np.testing.assert_array_equal(result, call(op, arguments | {name: plain}))
+    np.testing.assert_array_equal(odd, before)
+    assert not np.may_share_memory(result, odd)
+
+
+# ---- 18: aliases
+
+
+def test_row18_operands_may_be_one_array(isa: str) -> None:
+    x = random((1, 6, 5, 5))
+    weight = random((6, 6, 1, 1))
+    for layout in ("NCHW", "NHWC"):
+        image = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        once = ops.conv2d(image, weight, residual=image, layout=layout)
+        np.testing.assert_array_equal(once, ops.conv2d(image, weight, residual=image.copy(), layout=layout))
+    np.testing.assert_array_equal(np.diag(ops.box_iou(BOXES, BOXES)), 1)
+    square = random((4, 4))
+    np.testing.assert_array_equal(ops.linear(square, square), ops.linear(square.copy(), square))
+
+
+def test_row18_an_out_over_the_image_is_refused() -> None:
+    memory = np.zeros(4 * 3 * 4 * 3, np.uint8)
+    image = memory[: 4 * 4 * 3].reshape(4, 4, 3)
+    out = memory.view(np.float32).reshape(1, 3, 4, 3)
+    refuse("prepare_image", "out", {"image": image, "size": (3, 4), "out": out}, ValueError)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((1, 5, 6, 3), np.float64),
+        np.zeros((1, 5, 6, 4), np.float32),
+        np.zeros((5, 6, 3), np.float32),
+        np.zeros((1, 5, 6, 6), np.float32)[..., ::2],
+        _read_only(np.zeros((1, 5, 6, 3), np.float32)),
+        [[0.0]],
+    ],
+    ids=["dtype", "channels", "rank", "strided", "read-only", "list"],
+)
+def test_row18_an_out_that_does_not_fit_is_refused(out: object) -> None:
+    refuse("prepare_image", "out", {"out": out})
+
+
+# ---- 22: allocation failure
+
+_SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")  # it reserves terabytes of addresses
+
+
+@pytest.mark.skipif(_SANITIZED, reason="AddressSanitizer cannot run under an address-space limit")
+@pytest.mark.parametrize(
+    "operation",
+    [
+        'ops.conv2d(small, np.ones((64, 8, 1, 1), np.float32), padding=6000, layout="NHWC")',
+        'ops.interpolate(small, size=(20000, 20000), mode="bilinear", layout="NHWC")',
+        'ops.adaptive_avg_pool2d(small, (20000, 20000), layout="NHWC")',
+        "ops.box_iou(boxes, boxes)",
+        "ops.prepare_image(np.zeros((8, 8, 3), np.uint8), (30000, 30000))",
+    ],
+)
+def test_row22_an_allocation_that_fails_is_a_memory_error(operation: str) -> None:
+    script = f"""
+import resource
+import numpy as np
+from pyvision import ops
+small = np.ones((1, 8, 8, 8), np.float32)
+boxes = np.tile(np.array([[0, 0, 1, 1]], np.float32), (60000, 1))
+ops.conv2d(small, np.ones((8, 8, 1, 1), np.float32), layout="NHWC")  # the pool's threads have their stacks
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + (1 << 30), resource.RLIM_INFINITY))
+for _ in range(3):
+    try:
+        {operation}
+    except MemoryError:
+        print("MemoryError")
+print(float(ops.conv2d(small, np.ones((1, 8, 1, 1), np.float32), layout="NHWC")[0, 0, 0, 0]))
+"""
+    assert output_of(script).split() == ["MemoryError"] * 3 + ["8.0"]
