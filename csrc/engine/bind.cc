@@ -67,8 +67,8 @@ py::list summary_rows(const Executable& executable) {
   return rows;
 }
 
-// inputs: C-contiguous (n, h, w, c) arrays, one n for all; returns fresh arrays, and the time of each step when
-// `profiled`.
+// inputs: C-contiguous (n, h, w, c) arrays, one n for all; returns fresh arrays, and the time of each step
+// when `profiled`.
 py::object run(Executable& executable, const std::vector<py::array>& inputs, bool profiled) {
   const auto& shapes = executable.input_shapes();
   check(inputs.size() == shapes.size(), "graph", "expected ", shapes.size(), " inputs, got ", inputs.size());
@@ -126,7 +126,8 @@ void bind_engine(py::module_& m) {
   py::class_<Executable>(m, "Executable", "A graph with packed weights and planned memory, ready to run.")
       .def(py::init<Graph>(), py::arg("graph"))
       .def(
-          "run", [](Executable& self, const std::vector<py::array>& inputs) { return run(self, inputs, false); },
+          "run",
+          [](Executable& self, const std::vector<py::array>& inputs) { return run(self, inputs, false); },
           py::arg("inputs"))
       .def(
           "run_profiled",

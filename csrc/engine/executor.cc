@@ -68,8 +68,7 @@ Executable::Executable(Graph graph) : isa_(active_isa()) {
   for (ValueId id = 0; id < graph.value_count(); ++id) shapes_.push_back(graph.shape(id));
   for (const Node& node : graph.nodes()) {
     if (only_renames(graph, plan_, node)) continue;
-    Step step =
-        find_op(node.op).prepare(node, graph.shapes(node.inputs), graph.shapes(node.outputs));
+    Step step = find_op(node.op).prepare(node, graph.shapes(node.inputs), graph.shapes(node.outputs));
     StepInfo info;
     info.name = node.name;
     info.op = node.op + node.fused;
@@ -101,8 +100,7 @@ std::unique_ptr<Executable::Frame> Executable::new_frame() const {
     StepMaps maps;
     for (const ValueId id : ready.inputs) {
       const Nhwc<float> map = strided_map(id);
-      maps.inputs.push_back(
-          {nullptr, 0, map.h, map.w, map.c, map.stride_n, map.stride_h, map.stride_w});
+      maps.inputs.push_back({nullptr, 0, map.h, map.w, map.c, map.stride_n, map.stride_h, map.stride_w});
     }
     for (const ValueId id : ready.outputs) maps.outputs.push_back(strided_map(id));
     frame->maps.push_back(std::move(maps));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A graph made ready to run: steps with packed weights, and a memory plan. Immutable but for its pool of arenas, so
-// any number of threads may run it at once; each concurrent run has an arena of its own.
+// A graph made ready to run: steps with packed weights, and a memory plan. Immutable but for its pool of
+// arenas, so any number of threads may run it at once; each concurrent run has an arena of its own.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct StepInfo {
 
 class Executable {
  public:
-  // Takes the graph as it is: optimize() it before. Weights are packed for the ISA in force now, and the executable
-  // runs under no other.
+  // Takes the graph as it is: optimize() it before. Weights are packed for the ISA in force now, and the
+  // executable runs under no other.
   explicit Executable(Graph graph);
 
   // inputs and outputs: dense (n, h, w, c) arrays, one per graph input and output; the outputs alias nothing.

@@ -41,7 +41,8 @@ const std::vector<int64_t>& Node::integers(const std::string& key) const {
 
 const std::vector<int64_t>& Node::integers(const std::string& key, size_t count) const {
   const std::vector<int64_t>& values = integers(key);
-  check(values.size() == count, op.c_str(), "expected ", count, " values in '", key, "', got ", values.size());
+  check(values.size() == count, op.c_str(), "expected ", count, " values in '", key, "', got ",
+        values.size());
   return values;
 }
 
@@ -57,6 +58,7 @@ ActivationParams Node::activation() const {
   ActivationParams params;
   if (has("activation")) params.kind = parse_activation(op.c_str(), text("activation"));
   if (has("slope")) params.slope = static_cast<float>(real("slope"));
+  if (has("sixth")) params.sixth = static_cast<float>(real("sixth"));
   return params;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A traced network: values (feature maps) and the nodes that compute them, in an order that can be run.
 //
-// Every value is an NHWC map whose batch size is known only when the graph runs; a vector of features is a map
-// of 1 x 1 pixels. Nodes are kept in topological order: a node reads values of earlier nodes only. Passes
+// Every value is an NHWC map whose batch size is known only when the graph runs; a vector of features is a
+// map of 1 x 1 pixels. Nodes are kept in topological order: a node reads values of earlier nodes only. Passes
 // (passes.h) rewrite the graph, memory_plan.h gives each value its place, executor.h runs it.
 #pragma once
 
@@ -40,8 +40,8 @@ using ConstantPtr = std::shared_ptr<const Constant>;
 using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>>;
 
 struct Node {
-  std::string op;    // a name in the registry of op.h
-  std::string name;  // where it came from ("backbone.stage1.conv"), for people
+  std::string op;     // a name in the registry of op.h
+  std::string name;   // where it came from ("backbone.stage1.conv"), for people
   std::string fused;  // what passes made part of it ("+add+relu"), for people
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;

@@ -38,7 +38,8 @@ class Planner {
   }
 
   MemoryPlan run() {
-    // Slices first: they save whole maps, and only then is it known which memory an in-place op would overwrite.
+    // Slices first: they save whole maps, and only then is it known which memory an in-place op would
+    // overwrite.
     for_each_alias([&](const Node& node, int, const Alias& alias) {
       const ValueId in = node.inputs[alias.input], out = node.outputs[alias.output];
       if (alias.kind == Alias::kSliceOfInput && may_be_slice(out)) place(out, in, alias.channel);
@@ -50,7 +51,8 @@ class Planner {
       if (alias.kind == Alias::kInPlace && may_overwrite(node, index, in, out)) place(out, in, 0);
     });
     for (size_t i = 0; i < graph_.inputs().size(); ++i) put_group(graph_.inputs()[i], Placement::kInput, i);
-    for (size_t i = 0; i < graph_.outputs().size(); ++i) put_group(graph_.outputs()[i], Placement::kOutput, i);
+    for (size_t i = 0; i < graph_.outputs().size(); ++i)
+      put_group(graph_.outputs()[i], Placement::kOutput, i);
     pack_arena();
     return std::move(plan_);
   }
@@ -102,8 +104,8 @@ class Planner {
                        [&](ValueId member) { return sliceable_[member] && !output_[member]; });
   }
 
-  // Both are whole maps, and nobody reads `in`, or anything that lies in the same memory, after this node or through
-  // another input of it (a convolution's residual may be overwritten, its input may not).
+  // Both are whole maps, and nobody reads `in`, or anything that lies in the same memory, after this node or
+  // through another input of it (a convolution's residual may be overwritten, its input may not).
   bool may_overwrite(const Node& node, int index, ValueId in, ValueId out) const {
     const auto shares = [&](ValueId id) { return root(id) == root(in); };
     if (std::count_if(node.inputs.begin(), node.inputs.end(), shares) > 1) return false;

@@ -21,7 +21,7 @@ struct Placement {
   Where where = kArena;
   ValueId root = -1;
   int64_t channel = 0;  // of this value's first channel in the root's map
-  int64_t base = 0;     // of the root: floats for one image in kArena, else a position in inputs() or outputs()
+  int64_t base = 0;  // of the root: floats for one image in kArena, else a position in inputs() or outputs()
 };
 
 struct MemoryPlan {
@@ -33,8 +33,8 @@ struct MemoryPlan {
 // Needs distinct outputs that are not inputs: see separate_outputs().
 MemoryPlan plan_memory(const Graph& graph);
 
-// Puts an identity (a copy) before each output that is a graph input or occurs earlier among the outputs, so that
-// every output is an array of its own.
+// Puts an identity (a copy) before each output that is a graph input or occurs earlier among the outputs, so
+// that every output is an array of its own.
 void separate_outputs(Graph& graph);
 
 }  // namespace pyvision::engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine knows of an op. Each op registers itself from csrc/ops/<op>/engine.cc, so that the engine has no
-// list of ops to edit:
+// What the engine knows of an op. Each op registers itself from csrc/ops/<op>/engine.cc, so that the engine
+// has no list of ops to edit:
 //
 //   const RegisterOp kRegistered({"max_pool2d", infer_shapes, prepare});
 #pragma once
@@ -21,17 +21,17 @@ struct StepMaps {
   std::vector<Nhwc<float>> outputs;
 };
 
-// A node made ready to run: weights packed for the ISA in force, algorithm chosen. Immutable once made, so that
-// several threads may run it at once.
+// A node made ready to run: weights packed for the ISA in force, algorithm chosen. Immutable once made, so
+// that several threads may run it at once.
 struct Step {
   std::function<void(const StepMaps&)> run;
-  std::string algorithm;    // of the kernel, for people: "direct", "depthwise"; may be empty
-  int64_t flops = 0;        // floating-point operations for one image; a multiply-add counts as two
+  std::string algorithm;     // of the kernel, for people: "direct", "depthwise"; may be empty
+  int64_t flops = 0;         // floating-point operations for one image; a multiply-add counts as two
   int64_t packed_bytes = 0;  // of weights
 };
 
-// A wish that two maps of a node share memory. The memory plan grants it where that is legal; kernels and step
-// bodies work either way.
+// A wish that two maps of a node share memory. The memory plan grants it where that is legal; kernels and
+// step bodies work either way.
 struct Alias {
   enum Kind {
     kSliceOfInput,   // the output is channels [channel, channel + c) of the input: nothing to compute
@@ -45,7 +45,8 @@ struct Alias {
 
 struct EngineOp {
   const char* name;
-  // Shapes of the outputs. Checks everything the node says: throws std::invalid_argument where it does not fit.
+  // Shapes of the outputs. Checks everything the node says: throws std::invalid_argument where it does not
+  // fit.
   std::vector<MapShape> (*infer_shapes)(const Node& node, const std::vector<MapShape>& inputs);
   Step (*prepare)(const Node& node, const std::vector<MapShape>& inputs,
                   const std::vector<MapShape>& outputs);

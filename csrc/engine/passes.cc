@@ -77,7 +77,8 @@ void fold_zero_pad(Graph& graph) {
   }
 }
 
-// scale * (W x + b) + shift = (scale W) x + (scale b + shift): a convolution is linear in each output channel.
+// scale * (W x + b) + shift = (scale W) x + (scale b + shift): a convolution is linear in each output
+// channel.
 void fold_batch_norm(Graph& graph) {
   auto& nodes = graph.mutable_nodes();
   for (int i = 0; i < static_cast<int>(nodes.size());) {
@@ -114,8 +115,8 @@ void fold_batch_norm(Graph& graph) {
 }
 
 // A bilinear (or nearest) enlargement is, per channel, a weighted mean with weights that sum to 1; a 1 x 1
-// convolution is, per pixel, an affine map of the channels. The two commute, and convolving first works on fewer
-// pixels. The result of the enlargement must not grow by it: otherwise the saved work comes back there.
+// convolution is, per pixel, an affine map of the channels. The two commute, and convolving first works on
+// fewer pixels. The result of the enlargement must not grow by it: otherwise the saved work comes back there.
 void convolve_before_enlarging(Graph& graph) {
   auto& nodes = graph.mutable_nodes();
   for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
@@ -208,11 +209,10 @@ void fuse_gate_add(Graph& graph) {
 void fuse_activation(Graph& graph) {
   auto& nodes = graph.mutable_nodes();
   for (int i = 0; i < static_cast<int>(nodes.size());) {
-    const int producer = nodes[i].op != "activation"
-                             ? -1
-                             : private_producer(graph, nodes[i].inputs[0], [](const Node& node) {
-                                 return find_op(node.op).fuses_activation && !node.has("activation");
-                               });
+    const int producer =
+        nodes[i].op != "activation" ? -1 : private_producer(graph, nodes[i].inputs[0], [](const Node& node) {
+          return find_op(node.op).fuses_activation && !node.has("activation");
+        });
     if (producer < 0) {
       ++i;
       continue;

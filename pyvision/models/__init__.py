@@ -21,9 +21,7 @@ def list_models() -> list[str]:
     return sorted(_BUILDERS)
 
 
-def get_model(
-    name: str, weights: str | os.PathLike[str] | None = "default"
-) -> NanoDet | SelfieSegmentation:
+def get_model(name: str, weights: str | os.PathLike[str] | None = "default") -> NanoDet | SelfieSegmentation:
     """Make a model by name, with its "default" weights, those of a safetensors file, or None for random ones.
 
     Raises:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """NanoDet-g: an anchor-free one-stage detector without depthwise convolutions.
 
-Origin: https://github.com/RangiLyu/nanodet (Apache-2.0), configuration nanodet-g. The pieces are from CSPNet
-(Wang et al., arXiv:1911.11929), PANet (Liu et al., arXiv:1803.01534), FCOS (Tian et al., arXiv:1904.01355) and
-Generalized Focal Loss (Li et al., arXiv:2006.04388).
+Origin: https://github.com/RangiLyu/nanodet (Apache-2.0), configuration nanodet-g. The pieces are from
+CSPNet (Wang et al., arXiv:1911.11929), PANet (Liu et al., arXiv:1803.01534), FCOS (Tian et al.,
+arXiv:1904.01355) and Generalized Focal Loss (Li et al., arXiv:2006.04388).
 
     image (3, 416, 416)
       stem       3x3/2 convolution, 3x3/2 max pool                        32 x 104 x 104
@@ -11,8 +11,8 @@ Generalized Focal Loss (Li et al., arXiv:2006.04388).
       neck       1x1 laterals to 128 channels; sums top-down, then bottom-up, with bilinear resizes
       head       per level a 3x3 and a 1x1 convolution: 80 class scores and 4 x 11 distance bins per cell
 
-A cell at (x, y) of the level with stride s predicts, for each side of its box, a distribution over the distances
-0, s, …, 10 s from its centre ((x + 0.5) s, (y + 0.5) s); the mean of the distribution is the distance.
+A cell at (x, y) of the level with stride s predicts, for each side of its box, a distribution over the
+distances 0, s, …, 10 s from its centre ((x + 0.5) s, (y + 0.5) s); the mean of the distribution is the distance.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from pyvision import nn
 from pyvision._array import Array, as_numpy, result_like, to_nhwc
 from pyvision.models import weights as weights_files
 from pyvision.models._spec import COCO_CATEGORIES, Preprocessing
-from pyvision.ops import batched_nms, clip_boxes_to_image
-from pyvision.postprocess import decode_dfl
 
 STRIDES = (8, 16, 32)
 DISTANCE_BINS = 11
@@ -103,7 +101,7 @@ class PathAggregationNeck(nn.Module):
 
 
 class Head(nn.Module):
-    """Per level, class probabilities (num_classes channels) and distance logits (4 * DISTANCE_BINS channels)."""
+    """Per level, num_classes channels of probabilities and 4 * DISTANCE_BINS channels of distance logits."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         self.sizes = (num_classes, 4 * DISTANCE_BINS)
@@ -144,7 +142,7 @@ class NanoDet(nn.Module):
         return outputs
 
     def __call__(self, *inputs: Any, layout: str = "NCHW") -> Any:
-        """Detect in a batch (N, 3, H, W): a list of N dicts with boxes (K, 4), scores (K,) and labels (K,)."""
+        """Detect in a batch (N, 3, H, W): a list of N dicts of boxes (K, 4), scores (K,), labels (K,)."""
         if len(inputs) != 1 or isinstance(inputs[0], nn.Value):
             return super().__call__(*inputs, layout=layout)
         batch = to_nhwc(as_numpy(inputs[0], "NanoDet", "input"), layout, "NanoDet", "input")
@@ -158,10 +156,10 @@ class NanoDet(nn.Module):
         ]
 
     def raw_outputs(self, x: Array, *, layout: str = "NCHW") -> dict[str, Array]:
-        """``cls_stride{8,16,32}`` (N, H * W, 80) probabilities, ``reg_stride{8,16,32}`` (N, H * W, 44) logits."""
+        """``cls_stride8``, …16, …32: (N, H * W, 80) probabilities; ``reg_stride8``, …: (N, H * W, 44) logits."""
         batch = to_nhwc(as_numpy(x, "NanoDet", "input"), layout, "NanoDet", "input")
         return {
-            name: result_like(array.reshape(len(array), -1, array.shape[3]), x)
+            name: result_like(array.reshape(len(array), array.shape[1] * array.shape[2], array.shape[3]), x)
             for name, array in self._maps(batch).items()
         }
 
@@ -181,8 +179,8 @@ class NanoDet(nn.Module):
             max_detections: keep at most this many, the best.
 
         Returns:
-            boxes (K, 4) float32 x1, y1, x2, y2 in pixels of the tensor, scores (K,) float32, labels (K,) int64,
-            by descending score.
+            boxes (K, 4) float32 x1, y1, x2, y2 in pixels of the tensor, scores (K,) float32 and
+            labels (K,) int64, by descending score.
         """
         if len(tensor) != 1:
             raise ValueError(f"[NanoDet.detect] expected a batch of 1 image, got {len(tensor)}")
@@ -200,6 +198,9 @@ class NanoDet(nn.Module):
         iou_threshold: float = 0.6,
         max_detections: int = 100,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from pyvision.ops import batched_nms, clip_boxes_to_image
+        from pyvision.postprocess import decode_dfl
+
         candidates = []
         for stride in STRIDES:
             scores, distances = maps[f"cls_stride{stride}"][image], maps[f"reg_stride{stride}"][image]

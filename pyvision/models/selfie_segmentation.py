@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """MediaPipe Selfie Segmentation: the probability, per pixel, that a person is there.
 
-Origin: https://github.com/google-ai-edge/mediapipe (Apache-2.0), the general model. The pieces are from MobileNetV3
-(Howard et al., arXiv:1905.02244): inverted residuals, squeeze-and-excitation, hard swish, and its LR-ASPP head.
+Origin: https://github.com/google-ai-edge/mediapipe (Apache-2.0), the general model. The pieces are from
+MobileNetV3 (Howard et al., arXiv:1905.02244): inverted residuals, squeeze-and-excitation, hard swish, and its
+LR-ASPP head.
 
     image (3, 256, 256)
       stem     3x3/2 convolution                                                  16 x 128 x 128
@@ -33,7 +34,7 @@ def _hardswish() -> nn.Module:
 
 
 class SameConv(nn.Module):
-    """Convolution that divides the size by its stride, padded as TensorFlow's "same": more at the bottom right."""
+    """Convolution that divides the size by its stride; an odd zero goes to the bottom right (TensorFlow's "same")."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
@@ -61,7 +62,7 @@ class Gate(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen (1x1), filter (depthwise), squeeze and excite, narrow (1x1); plus the input where shapes allow."""
+    """Widen (1x1), filter (depthwise), squeeze and excite, narrow (1x1); plus the input where shapes agree."""
 
     def __init__(
         self,

@@ -26,10 +26,10 @@ class WeightsFile(NamedTuple):
 
 EMBEDDED = {
     "nanodet_g": WeightsFile(
-        "nanodet_g.safetensors", "@nanodet_g@"
+        "nanodet_g.safetensors", "e4a46c7eace02ff71d65b083cd46bee0f4646fbf6f03f51a5e414092209012da"
     ),
     "selfie_segmentation": WeightsFile(
-        "selfie_segmentation.safetensors", "@selfie_segmentation@"
+        "selfie_segmentation.safetensors", "33b7aa711076c1cb995c0675160069546351c0ce0eacf497163539cb57ef52e4"
     ),
 }
 """Weights by the name of the model they are the default of. Written by tools/convert_weights.py."""
@@ -64,7 +64,9 @@ def read_embedded(name: str) -> dict[str, np.ndarray]:
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != file.sha256:
-        raise ValueError(f"[weights] expected {path} with SHA-256 {file.sha256}, got {found}: reinstall the package")
+        raise ValueError(
+            f"[weights] expected {path} with SHA-256 {file.sha256}, got {found}: reinstall the package"
+        )
     return parse(data, str(path))
 
 

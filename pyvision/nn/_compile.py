@@ -86,7 +86,7 @@ class Runtime:
         def finish(position: int) -> Array:
             output = outputs[position]
             if compiled.ranks[position] == 2:
-                return result_like(output.reshape(len(output), -1), *inputs)
+                return result_like(output.reshape(len(output), output.shape[3]), *inputs)
             return result_like(from_nhwc(output, layout, channels_last), *inputs)
 
         return map_structure(finish, compiled.structure)

@@ -15,7 +15,7 @@ from pyvision.ops._args import IntPair, integer, pair
 
 
 class Conv2d(Module):
-    """torch.nn.Conv2d. weight: (out_channels, in_channels / groups, kH, kW), bias: (out_channels,) or None."""
+    """torch.nn.Conv2d. weight: (out_channels, in_channels / groups, kH, kW), bias: (out_channels,)."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -58,7 +58,7 @@ class Conv2d(Module):
         return v, h, v, h
 
     def forward(self, x: Value) -> Value:
-        attributes = {
+        attributes: Attributes = {
             "stride": [*self.stride],
             "padding": [*self.padding],
             "dilation": [*self.dilation],
@@ -67,7 +67,9 @@ class Conv2d(Module):
         return _map_node("conv2d", x, attributes, _weights(self.weight, self.bias))
 
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
         if any(self.padding):
             text += f", padding={self.padding}"
         if self.dilation != (1, 1):
@@ -78,7 +80,7 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """torch.nn.ConvTranspose2d. weight: (in_channels, out_channels / groups, kH, kW), bias: (out_channels,) or None."""
+    """torch.nn.ConvTranspose2d. weight: (in_channels, out_channels / groups, kH, kW), bias: (out_channels,)."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -109,7 +111,7 @@ class ConvTranspose2d(Module):
         self.bias = init.uniform((out_channels,), fan_in) if bias else None
 
     def forward(self, x: Value) -> Value:
-        attributes = {
+        attributes: Attributes = {
             "stride": [*self.stride],
             "padding": [*self.padding],
             "output_padding": [*self.output_padding],
@@ -119,11 +121,13 @@ class ConvTranspose2d(Module):
         return _map_node("conv_transpose2d", x, attributes, _weights(self.weight, self.bias))
 
     def extra_repr(self) -> str:
-        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
 
 
 class Linear(Module):
-    """torch.nn.Linear on features (N, in_features). weight: (out_features, in_features), bias: (out_features,) or None."""
+    """torch.nn.Linear on features (N, in_features). weight: (out_features, in_features), bias: (out_features,)."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -141,7 +145,9 @@ class Linear(Module):
         return x.tracer.node("conv2d", [x], attributes, _weights(weight, self.bias))[0]
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )
 
 
 class BatchNorm2d(Module):
@@ -221,16 +227,23 @@ class SiLU(ReLU):
     function = "silu"
 
 
-class Hardswish(ReLU):
-    """x * min(max(x + 3, 0), 6) / 6"""
-
-    function = "hardswish"
-
-
-class Hardsigmoid(ReLU):
-    """min(max(x + 3, 0), 6) / 6"""
+class Hardsigmoid(_Activation):
+    """min(max(x + 3, 0), 6) * sixth: networks published in half precision rounded the factor 1 / 6."""
 
     function = "hardsigmoid"
+
+    def __init__(self, inplace: bool = False, *, sixth: float = 1 / 6) -> None:
+        self.inplace = inplace
+        self.sixth = sixth
+
+    def attributes(self) -> Attributes:
+        return {"sixth": float(self.sixth)}
+
+
+class Hardswish(Hardsigmoid):
+    """x * min(max(x + 3, 0), 6) * sixth"""
+
+    function = "hardswish"
 
 
 class Sigmoid(_Activation):
@@ -283,7 +296,7 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Value) -> Value:
-        attributes = {
+        attributes: Attributes = {
             "kernel": [*self.kernel_size],
             "stride": [*self.stride],
             "padding": [*self.padding],
@@ -317,7 +330,7 @@ class AvgPool2d(Module):
         self.divisor_override = divisor_override
 
     def forward(self, x: Value) -> Value:
-        attributes = {
+        attributes: Attributes = {
             "kernel": [*self.kernel_size],
             "stride": [*self.stride],
             "padding": [*self.padding],
@@ -417,7 +430,9 @@ class Flatten(Module):
         return x.tracer.node("flatten", [x], rank=2)[0]
 
 
-def _map_node(op: str, x: Value, attributes: Attributes, constants: dict[str, np.ndarray] | None = None) -> Value:
+def _map_node(
+    op: str, x: Value, attributes: Attributes, constants: dict[str, np.ndarray] | None = None
+) -> Value:
     if x.rank != 4:
         raise ValueError(f"[{op}] expected a map (N, C, H, W), got shape {x.shape}")
     return x.tracer.node(op, [x], attributes, constants)[0]

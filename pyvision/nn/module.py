@@ -16,13 +16,13 @@ from pyvision.nn._value import Value
 class Module:
     """Base of all layers and models.
 
-    Arrays and modules assigned to attributes are registered under the attribute's name, which makes the names of
-    the state dict those of torch and torchvision. Parameters are read-only float32 arrays: assign a new array, or
-    use :meth:`load_state_dict`, to change one.
+    Arrays and modules assigned to attributes are registered under the attribute's name, which makes the names
+    of the state dict those of torch and torchvision. Parameters are read-only float32 arrays: assign a new
+    array, or use :meth:`load_state_dict`, to change one.
 
-    Calling a module on arrays traces :meth:`forward` once per (H, W, C) of the inputs and per instruction set,
-    compiles the graph, and runs it. The batch size may vary between calls. A module may be called from several
-    threads at once, and pickled.
+    Calling a module on arrays traces :meth:`forward` once per (H, W, C) of the inputs and per instruction
+    set, compiles the graph, and runs it. The batch size may vary between calls. A module may be called from
+    several threads at once, and pickled.
     """
 
     buffer_names: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Module:
                 return self.forward(*inputs)
         return self._runtime.run(self, inputs, layout)
 
-    # Structure --------------------------------------------------------------------------------------------------
+    # Structure
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, np.ndarray):
@@ -99,16 +99,16 @@ class Module:
         """Changes whenever an attribute of this module or of one below it was assigned."""
         return tuple(module._version for _, module in self.named_modules())
 
-    # State ------------------------------------------------------------------------------------------------------
+    # State
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Every parameter and buffer by its dotted name; the arrays are the module's own and read-only."""
         return {name: array for name, array, _ in self._named_state()}
 
     def load_state_dict(self, state: Mapping[str, Array], *, strict: bool = True) -> None:
-        """Take parameters and buffers from arrays (float16, float32 or float64), as torch's checkpoints name them.
+        """Take parameters and buffers from arrays (float16, 32 or 64), named as in torch's checkpoints.
 
-        Nothing changes when an error is raised. With ``strict=False`` missing and unexpected names are allowed.
+        Nothing changes when an error is raised. With ``strict=False`` names may be missing or unexpected.
 
         Raises:
             ValueError: names are missing or unexpected, or shapes differ.
@@ -116,7 +116,9 @@ class Module:
         """
         op = f"{type(self).__name__}.load_state_dict"
         own = self.state_dict()
-        ignored = {_join(prefix, name) for prefix, module in self.named_modules() for name in module.ignored_state}
+        ignored = {
+            _join(prefix, name) for prefix, module in self.named_modules() for name in module.ignored_state
+        }
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own and name not in ignored]
         if strict and (missing or unexpected):
@@ -148,7 +150,7 @@ class Module:
         for name, value in state.items():
             setattr(self, name, value)
 
-    # For people -------------------------------------------------------------------------------------------------
+    # For people
 
     def summary(self, input_shape: tuple[int, int, int] | None = None) -> None:
         """Print the compiled layers with shapes, GFLOP, parameters and memory for an input of (C, H, W)."""

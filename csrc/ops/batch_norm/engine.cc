@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's batch_norm at inference: y[…, c] = scale[c] x[…, c] + shift[c], a 1 x 1 depthwise convolution. Only
-// those that no convolution precedes come this far: see fold_batch_norm in engine/passes.cc.
+// The engine's batch_norm at inference: y[…, c] = scale[c] x[…, c] + shift[c], a 1 x 1 depthwise convolution.
+// Only those that no convolution precedes come this far: see fold_batch_norm in engine/passes.cc.
 #include "core/check.h"
 #include "engine/op.h"
 #include "ops/conv2d/conv2d.h"

@@ -57,7 +57,8 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
   };
   step.algorithm = conv->algorithm_name();
   step.packed_bytes = conv->packed_bytes();
-  step.flops = 2 * outputs[0].numel() * (params.in_channels / params.groups) * params.kernel_h * params.kernel_w;
+  step.flops =
+      2 * outputs[0].numel() * (params.in_channels / params.groups) * params.kernel_h * params.kernel_w;
   return step;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's flatten: (n, h, w, c) -> (n, 1, 1, c * h * w) in the order of torch's NCHW flatten. For 1 x 1 maps,
-// the usual case, input and output are the same memory.
+// The engine's flatten: (n, h, w, c) -> (n, 1, 1, c * h * w) in the order of torch's NCHW flatten. For 1 x 1
+// maps, the usual case, input and output are the same memory.
 #include "core/parallel.h"
 #include "engine/op.h"
 

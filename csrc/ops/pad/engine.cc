@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's pad: zeros around a map. Only pads that no convolution follows come this far: see fold_zero_pad
-// in engine/passes.cc.
+// The engine's pad: zeros around a map. Only pads that no convolution follows come this far: see
+// fold_zero_pad in engine/passes.cc.
 #include <algorithm>
 #include <cstring>
 
@@ -20,7 +20,8 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
 }
 
 // One row of the output: zeros, a row of x, zeros.
-void pad_row(const Nhwc<const float>& x, const Nhwc<float>& y, int64_t n, int64_t oh, int64_t top, int64_t left) {
+void pad_row(const Nhwc<const float>& x, const Nhwc<float>& y, int64_t n, int64_t oh, int64_t top,
+             int64_t left) {
   const size_t pixel_bytes = static_cast<size_t>(x.c) * sizeof(float);
   const int64_t ih = oh - top;
   for (int64_t ow = 0; ow < y.w; ++ow) {

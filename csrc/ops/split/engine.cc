@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's split along channels, attribute "sizes". Its outputs ask to be slices of its input; those the memory
-// plan cannot place there are copied.
+// The engine's split along channels, attribute "sizes". Its outputs ask to be slices of its input; those the
+// memory plan cannot place there are copied.
 #include "core/check.h"
 #include "engine/copy.h"
 #include "engine/op.h"
@@ -17,7 +17,8 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
     outputs.push_back({inputs[0].h, inputs[0].w, size});
     total += size;
   }
-  check(total == inputs[0].c, "split", "expected sizes that add up to ", inputs[0].c, " channels, got ", total);
+  check(total == inputs[0].c, "split", "expected sizes that add up to ", inputs[0].c, " channels, got ",
+        total);
   return outputs;
 }
 
