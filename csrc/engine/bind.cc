@@ -113,6 +113,7 @@ void bind_engine(py::module_& m) {
       .def("set_outputs", &Graph::set_outputs, py::arg("outputs"))
       .def(
           "shape", [](const Graph& graph, ValueId id) { return to_tuple(graph.shape(id)); }, py::arg("value"))
+      .def("outputs", &Graph::outputs)
       .def("nodes", &node_dicts)
       .def("copy", [](const Graph& graph) { return Graph(graph); })
       .def("run_pass", &engine::run_pass, py::arg("name"))

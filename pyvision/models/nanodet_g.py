@@ -12,7 +12,7 @@ arXiv:1904.01355) and Generalized Focal Loss (Li et al., arXiv:2006.04388).
       head       per level a 3x3 and a 1x1 convolution: 80 class scores and 4 x 11 distance bins per cell
 
 A cell at (x, y) of the level with stride s predicts, for each side of its box, a distribution over the
-distances 0, s, …, 10 s from its centre ((x + 0.5) s, (y + 0.5) s); the mean of the distribution is the distance.
+distances 0, s, …, 10 s from its centre ((x + 0.5) s, (y + 0.5) s); the distribution's mean is the distance.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class NanoDet(nn.Module):
         ]
 
     def raw_outputs(self, x: Array, *, layout: str = "NCHW") -> dict[str, Array]:
-        """``cls_stride8``, …16, …32: (N, H * W, 80) probabilities; ``reg_stride8``, …: (N, H * W, 44) logits."""
+        """``cls_stride{8,16,32}``: (N, H * W, 80) probabilities, ``reg_stride…``: (N, H * W, 44) logits."""
         batch = to_nhwc(as_numpy(x, "NanoDet", "input"), layout, "NanoDet", "input")
         return {
             name: result_like(array.reshape(len(array), array.shape[1] * array.shape[2], array.shape[3]), x)

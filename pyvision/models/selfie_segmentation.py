@@ -34,7 +34,7 @@ def _hardswish() -> nn.Module:
 
 
 class SameConv(nn.Module):
-    """Convolution that divides the size by its stride; an odd zero goes to the bottom right (TensorFlow's "same")."""
+    """Convolution padded as TensorFlow's "same": of an odd number of zeros, more are at the bottom right."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
@@ -62,7 +62,7 @@ class Gate(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen (1x1), filter (depthwise), squeeze and excite, narrow (1x1); plus the input where shapes agree."""
+    """Widen (1x1), filter (depthwise), squeeze and excite, narrow (1x1); plus the input if shapes agree."""
 
     def __init__(
         self,

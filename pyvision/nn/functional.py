@@ -54,7 +54,7 @@ def cat(values: Sequence[Value], dim: int = 1) -> Value:
 
 
 def split(x: Value, sizes: int | Sequence[int], dim: int = 1) -> tuple[Value, ...]:
-    """Split along channels into maps of ``sizes`` channels; one number: equal parts, the last may be smaller."""
+    """Split along channels into parts of ``sizes``; one number: equal parts, the last may be smaller."""
     _check_channels(x, dim, "split")
     channels = x.map_shape[2]
     if isinstance(sizes, int):

@@ -40,7 +40,7 @@ def _using(generator: np.random.Generator | None) -> Iterator[None]:
 
 
 def uniform(shape: tuple[int, ...], fan_in: int) -> np.ndarray:
-    """U(-b, b) with b = 1 / sqrt(fan_in): torch's default for weights (kaiming uniform, a = sqrt 5), biases."""
+    """U(-b, b) with b = 1 / sqrt(fan_in): torch's default (kaiming uniform with a = sqrt 5)."""
     try:
         generator = _generator.get()
     except LookupError:

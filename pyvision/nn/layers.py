@@ -80,7 +80,7 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """torch.nn.ConvTranspose2d. weight: (in_channels, out_channels / groups, kH, kW), bias: (out_channels,)."""
+    """torch.nn.ConvTranspose2d. weight: (in_channels, out_channels / groups, kH, kW), bias: (out,)."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -127,7 +127,7 @@ class ConvTranspose2d(Module):
 
 
 class Linear(Module):
-    """torch.nn.Linear on features (N, in_features). weight: (out_features, in_features), bias: (out_features,)."""
+    """torch.nn.Linear on features (N, in_features). weight: (out_features, in_features), bias: (out,)."""
 
     weight: np.ndarray
     bias: np.ndarray | None

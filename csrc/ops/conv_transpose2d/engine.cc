@@ -40,8 +40,8 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
   check(weight[0] == inputs[0].c, "conv_transpose2d", "expected ", weight[0],
         " input channels, as the weight has, got ", inputs[0].c);
   if (node.constants.count("bias"))
-    check(node.constant("bias", 1).shape[0] == params.out_channels, "conv_transpose2d",
-          "expected a bias of ", params.out_channels, " values, got ", node.constant("bias", 1).shape[0]);
+    check(node.constant("bias", 1).shape[0] == params.out_channels, "conv_transpose2d", "expected a bias of ",
+          params.out_channels, " values, got ", node.constant("bias", 1).shape[0]);
   return {{params.out_h(inputs[0].h), params.out_w(inputs[0].w), params.out_channels}};
 }
 
@@ -52,7 +52,8 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
       std::make_shared<const ConvTranspose2d>(params, node.constant("weight", 4).data.data(), bias);
   Step step;
   step.run = [conv](const StepMaps& maps) { conv->run(maps.inputs[0], maps.outputs[0]); };
-  step.flops = 2 * inputs[0].numel() * (params.out_channels / params.groups) * params.kernel_h * params.kernel_w;
+  step.flops =
+      2 * inputs[0].numel() * (params.out_channels / params.groups) * params.kernel_h * params.kernel_w;
   return step;
 }
 
