@@ -66,7 +66,14 @@ struct RegisterOp {
   explicit RegisterOp(const EngineOp& op);
 };
 
-// Shared checks of infer_shapes.
+// Channels [channel, channel + count) of every pixel.
+template <class T>
+Nhwc<T> channel_slice(Nhwc<T> map, int64_t channel, int64_t count) {
+  map.data += channel;
+  map.c = count;
+  return map;
+}
+
 void check_input_count(const Node& node, const std::vector<MapShape>& inputs, size_t count);
 
 }  // namespace pyvision::engine
