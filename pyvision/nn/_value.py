@@ -108,6 +108,17 @@ class Value:
         return self.tracer.node("batch_norm", [self], constants={"scale": scale, "shift": shift})[0]
 
 
+def find_value(structure: Any) -> Value | None:
+    """The first value in nested tuples, lists and dicts."""
+    if isinstance(structure, Value):
+        return structure
+    if isinstance(structure, dict):
+        structure = tuple(structure.values())
+    if isinstance(structure, list | tuple):
+        return next((value for value in map(find_value, structure) if value is not None), None)
+    return None
+
+
 def _pixels(value: Value) -> int:
     h, w, _ = value.map_shape
     return h * w

@@ -10,7 +10,7 @@ import numpy as np
 
 from pyvision._array import Array, as_numpy
 from pyvision.nn._compile import Runtime, changes
-from pyvision.nn._value import Value
+from pyvision.nn._value import find_value
 
 
 class Module:
@@ -54,8 +54,8 @@ class Module:
             TypeError: an input is not a float32 array on the CPU.
             ValueError: its shape does not fit the module, or ``layout`` is neither "NCHW" nor "NHWC".
         """
-        if inputs and isinstance(inputs[0], Value):
-            with inputs[0].tracer.scope(self):
+        if (value := find_value(inputs)) is not None:
+            with value.tracer.scope(self):
                 return self.forward(*inputs)
         return self._runtime.run(self, inputs, layout)
 
