@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
+from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from pyvision.ops.softmax import softmax
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
     "conv2d",
     "conv_transpose2d",
     "depthwise_conv2d",
     "linear",
+    "max_pool2d",
     "softmax",
 ]
