@@ -14,7 +14,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 def random(shape: tuple[int, ...], scale: float = 1.0, seed: int = 0) -> np.ndarray:
     """Normally distributed float32."""
-    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale, np.float32)
 
 
 def check_threads_agree(call: Callable[[], np.ndarray]) -> None:

@@ -33,7 +33,7 @@ def max_pool2d(
         return_indices: whether to return the places of the maxima as well.
 
     Returns:
-        The maxima in ``layout``; with ``return_indices`` also their int64 places h * W + w in the input plane,
+        The maxima in ``layout``; with ``return_indices`` also their int64 places h * W + w in the plane,
         -1 where dilation made a window miss the image.
 
     Raises:
