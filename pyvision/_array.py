@@ -71,6 +71,8 @@ def from_nhwc(y: np.ndarray, layout: str, like_channels_last: bool = False) -> n
     nchw = y.transpose(0, 3, 1, 2)
     if like_channels_last or nchw.flags.c_contiguous:
         return nchw
+    if y.dtype != np.float32:  # indices: not worth a kernel
+        return np.ascontiguousarray(nchw)
     converted: np.ndarray = _core.nhwc_to_nchw(y)
     return converted
 

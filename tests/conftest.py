@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures every test shares: each ISA forced in turn, thread counts, and the reference data where it is at hand."""
+"""Fixtures every test shares: each ISA forced in turn, thread counts, the reference data where it is."""
 
 from __future__ import annotations
 

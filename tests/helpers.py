@@ -14,7 +14,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 def random(shape: tuple[int, ...], scale: float = 1.0, seed: int = 0) -> np.ndarray:
     """Normally distributed float32."""
-    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale, np.float32)
 
 
 def check_threads_agree(call: Callable[[], np.ndarray]) -> None:
@@ -28,3 +28,19 @@ def check_threads_agree(call: Callable[[], np.ndarray]) -> None:
         assert results[0] == results[1] == results[2]
     finally:
         _core.set_num_threads(before)
+
+
+CANARY = np.float32(-12345.678)
+
+
+def canvas(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """A (N, H, W, C) view to write into, and the array of canaries around it on every side, channels too."""
+    whole = np.full([extent + 4 for extent in shape], CANARY, np.float32)
+    return whole, whole[tuple(slice(2, 2 + extent) for extent in shape)]
+
+
+def check_canvas(whole: np.ndarray, out: np.ndarray, expected: np.ndarray, rtol: float = 0.0) -> None:
+    """Fail unless ``out`` is ``expected`` and every canary of ``whole`` around it is alive."""
+    np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol)
+    out[...] = CANARY
+    assert (whole == CANARY).all()

@@ -6,7 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include "core/check.h"
@@ -61,12 +61,33 @@ Nhwc<T> dense_nhwc(const py::array& array, const char* op, const char* name) {
   return dense_nhwc(t.as<T>(), t.shape[0], t.shape[1], t.shape[2], t.shape[3]);
 }
 
+// The same for any strides between pixels; channels must be neighbours.
+template <class T>
+Nhwc<T> nhwc_view(const py::array& array, const char* op, const char* name) {
+  const Tensor t = view<T>(array, op, name);
+  check(t.rank == 4, op, "expected ", name, " with 4 dimensions (N, H, W, C), got shape ", shape_text(t));
+  check(t.strides[3] == 1 || t.shape[3] <= 1 || t.numel() == 0, op, "expected ", name, " with contiguous channels");
+  return {t.as<T>(),  t.shape[0],   t.shape[1],   t.shape[2],
+          t.shape[3], t.strides[0], t.strides[1], t.strides[2]};
+}
+
 // A fresh C-contiguous array, uninitialised. Throws when the shape overflows; NumPy throws when memory is
 // short.
 template <class T>
 py::array_t<T> empty(const char* op, const std::vector<int64_t>& shape) {
   checked_numel(op, shape.data(), static_cast<int>(shape.size()), sizeof(T));
   return py::array_t<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+// `out` where the caller gave one of the right shape, else a fresh array.
+template <class T>
+py::array output_array(const char* op, const std::optional<py::array>& out,
+                       const std::vector<int64_t>& shape) {
+  if (!out) return empty<T>(op, shape);
+  const Tensor y = view<T>(*out, op, "out");
+  check(std::vector<int64_t>(y.shape, y.shape + y.rank) == shape, op, "expected out of shape ",
+        shape_text(shape.data(), static_cast<int>(shape.size())), ", got ", shape_text(y));
+  return *out;
 }
 
 // One bind function per line of ops.inc, defined in that op's bind.cc.

@@ -39,3 +39,10 @@ def axis(value: int, rank: int, op: str, name: str = "dim") -> int:
     if not -rank <= number < rank:
         raise ValueError(f"[{op}] expected {name} in [{-rank}, {rank}), got {number}")
     return number % rank
+
+
+def flag(value: bool, op: str, name: str) -> bool:
+    """``value`` if it is a bool; 0 and 1 are not."""
+    if not isinstance(value, bool):
+        raise TypeError(f"[{op}] expected {name} to be a bool, got {value!r}")
+    return value

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pooling over windows of an image, per channel, as torch.nn.functional's:
+//   max_pool2d:          y[n, oh, ow, c] = max  of x[n, oh * stride_h - pad_top  + kh * dilation_h,
+//                                                      ow * stride_w - pad_left + kw * dilation_w, c]
+//                        over the taps (kh, kw) inside the image; NaN if one of them is NaN.
+//   avg_pool2d:          the sum of those taps (dilation 1) over a divisor: divisor_override, else the
+//                        window's area clipped to the padded image, or to the image if !count_include_pad.
+//   adaptive_avg_pool2d: y[n, oh, ow, c] = mean of x[n, h, w, c] over
+//                        h in [floor(oh * H / H_out), ceil((oh + 1) * H / H_out)), w likewise.
+//
+// NHWC, any distance between pixels. Input and output must not overlap.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dispatch.h"
+#include "core/tensor.h"
+
+namespace pyvision {
+
+struct Pool2dParams {
+  int64_t kernel_h = 1, kernel_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  int64_t dilation_h = 1, dilation_w = 1;  // 1 for averages
+  bool ceil_mode = false;                  // a last window may hang over the far edge, if it starts before it
+  bool count_include_pad = true;           // averages only
+  int64_t divisor_override = 0;            // averages only; 0: none
+
+  int64_t out_h(int64_t h) const {
+    return out_extent(h, kernel_h, stride_h, pad_top, pad_bottom, dilation_h);
+  }
+  int64_t out_w(int64_t w) const {
+    return out_extent(w, kernel_w, stride_w, pad_left, pad_right, dilation_w);
+  }
+
+ private:
+  int64_t out_extent(int64_t in, int64_t kernel, int64_t stride, int64_t before, int64_t after,
+                     int64_t dilation) const {
+    const int64_t room = in + before + after - dilation * (kernel - 1) - 1;
+    if (room < 0 && !(ceil_mode && room + stride > 0)) return 0;
+    const int64_t out = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+    return ceil_mode && (out - 1) * stride >= in + before ? out - 1 : out;
+  }
+};
+
+// Throws std::invalid_argument when the parameters contradict each other or the input's extents.
+void check_pool2d(const char* op, const Pool2dParams& params, int64_t h, int64_t w);
+
+// x: (n, h, w, c), y: (n, out_h, out_w, c), indices: null, or dense with y's shape: h * W + w of the maximum,
+// of the last NaN where there is one, -1 where dilation made a window miss the image.
+void max_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nhwc<float>& y,
+                int64_t* indices = nullptr);
+// x: (n, h, w, c), y: (n, out_h, out_w, c)
+void avg_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nhwc<float>& y);
+// x: (n, h, w, c), y: (n, any, any, c); no extent of x but n may be 0
+void adaptive_avg_pool2d(const Nhwc<const float>& x, const Nhwc<float>& y);
+
+// The taps of one window that lie inside the image, at least one. Strides in elements.
+struct PoolWindow {
+  int64_t rows, cols;
+  int64_t row_stride, col_stride;
+};
+
+// One kernel call does `count` pixels of an output row whose windows are clipped alike: x is the first one's
+// first tap, x_step and y_step lead to the next one's. One call does a row's interior; border pixels are
+// calls of count 1.
+struct Pool2dKernels {
+  const char* isa;
+  void (*max)(const PoolWindow& window, const float* x, int64_t x_step, float* y, int64_t y_step,
+              int64_t count, int64_t channels);
+  // taps: (count, channels) dense, the number of the chosen tap in its window, row-major
+  void (*max_with_taps)(const PoolWindow& window, const float* x, int64_t x_step, float* y, int64_t y_step,
+                        int32_t* taps, int64_t count, int64_t channels);
+  void (*average)(const PoolWindow& window, const float* x, int64_t x_step, float* y, int64_t y_step,
+                  int64_t count, int64_t channels, float divisor);
+};
+
+PYVISION_KERNELS(Pool2dKernels, pool2d)
+
+}  // namespace pyvision

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling over windows of an image: ``torch.nn.functional``'s, on NumPy's and other frameworks' arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision.ops._args import IntPair, flag, integer, pair
+
+
+def max_pool2d(
+    input: Array,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: IntPair = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: str = "NCHW",
+) -> Array | tuple[Array, Array]:
+    """The maximum over each window, NaN where the window holds one.
+
+    Args:
+        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0.
+        kernel_size: the window's taps, one integer or (vertical, horizontal).
+        stride: pixels from window to window; ``kernel_size`` if None.
+        padding: pixels of minus infinity on each side, at most half the kernel.
+        dilation: pixels from tap to tap.
+        ceil_mode: whether a last window may hang over the far edge.
+        return_indices: whether to return the places of the maxima as well.
+
+    Returns:
+        The maxima in ``layout``; with ``return_indices`` also their int64 places h * W + w in the plane,
+        -1 where dilation made a window miss the image.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: a size is out of range, or the window is larger than the padded image.
+    """
+    op = "max_pool2d"
+    x = as_numpy(input, op, "input")
+    kernel = pair(kernel_size, op, "kernel_size")
+    result = _core.max_pool2d(
+        to_nhwc(x, layout, op, "input"),
+        kernel,
+        kernel if stride is None else pair(stride, op, "stride"),
+        pair(padding, op, "padding") * 2,
+        pair(dilation, op, "dilation"),
+        flag(ceil_mode, op, "ceil_mode"),
+        flag(return_indices, op, "return_indices"),
+    )
+    channels_last = is_channels_last(x, layout)
+    if not return_indices:
+        return result_like(from_nhwc(result, layout, channels_last), input)
+    maxima, indices = result
+    return (
+        result_like(from_nhwc(maxima, layout, channels_last), input),
+        result_like(from_nhwc(indices, layout, channels_last), input),
+    )
+
+
+def avg_pool2d(
+    input: Array,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: IntPair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    layout: str = "NCHW",
+) -> Array:
+    """The sum over each window, divided by its area or by ``divisor_override``.
+
+    Args:
+        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0.
+        kernel_size: the window's taps, one integer or (vertical, horizontal).
+        stride: pixels from window to window; ``kernel_size`` if None.
+        padding: pixels of zeros on each side, at most half the kernel.
+        ceil_mode: whether a last window may hang over the far edge.
+        count_include_pad: whether the area counts pixels of the padding.
+        divisor_override: divides every sum instead of the area.
+
+    Returns:
+        The averages in ``layout``.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: a size is out of range, or the window is larger than the padded image.
+    """
+    op = "avg_pool2d"
+    x = as_numpy(input, op, "input")
+    kernel = pair(kernel_size, op, "kernel_size")
+    y = _core.avg_pool2d(
+        to_nhwc(x, layout, op, "input"),
+        kernel,
+        kernel if stride is None else pair(stride, op, "stride"),
+        pair(padding, op, "padding") * 2,
+        flag(ceil_mode, op, "ceil_mode"),
+        flag(count_include_pad, op, "count_include_pad"),
+        None if divisor_override is None else integer(divisor_override, op, "divisor_override"),
+    )
+    return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+
+
+def adaptive_avg_pool2d(
+    input: Array, output_size: IntPair | tuple[int | None, int | None] | None, *, layout: str = "NCHW"
+) -> Array:
+    """The mean over windows that divide the image into ``output_size`` parts; they overlap if it must be.
+
+    Args:
+        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0.
+        output_size: one integer or (vertical, horizontal); None keeps the input's extent.
+
+    Returns:
+        The means in ``layout``.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: an extent is less than 1.
+    """
+    op = "adaptive_avg_pool2d"
+    x = as_numpy(input, op, "input")
+    nhwc = to_nhwc(x, layout, op, "input")
+    sizes: Any = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    if len(sizes) == 2:
+        sizes = tuple(n if s is None else s for s, n in zip(sizes, nhwc.shape[1:3], strict=True))
+    y = _core.adaptive_avg_pool2d(nhwc, pair(sizes, op, "output_size"))
+    return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
