@@ -45,6 +45,11 @@ def up(x: nn.Value) -> nn.Value:
     return nn.interpolate(x, scale_factor=2, mode="bilinear")
 
 
+def let(value: Any, body: Callable[[Any], Any]) -> Any:
+    """``body(value)``: names a value inside an expression."""
+    return body(value)
+
+
 def ops(graph: Any) -> list[str]:
     return [node["op"] + node["fused"] for node in graph.nodes()]
 
@@ -100,7 +105,7 @@ PASS_CASES = {
     ),
     "batch norm of a shared map stays": (
         "fold_batch_norm",
-        Function(lambda x, c, b: (lambda y: [b(y), y])(c(x)), conv(), batch_norm()),
+        Function(lambda x, c, b: let(c(x), lambda y: [b(y), y]), conv(), batch_norm()),
         ["conv2d", "batch_norm"],
         ["conv2d", "batch_norm"],
     ),
@@ -136,7 +141,7 @@ PASS_CASES = {
     ),
     "residual computed after the convolution": (
         "fuse_residual",
-        Function(lambda x, c, d: (lambda y: y + relu(d(x)))(c(x)), conv(), conv()),
+        Function(lambda x, c, d: let(c(x), lambda y: y + relu(d(x))), conv(), conv()),
         ["conv2d", "conv2d", "activation", "add"],
         ["conv2d", "activation", "conv2d+add"],
     ),
@@ -190,7 +195,7 @@ PASS_CASES = {
     ),
     "activation of a shared map stays": (
         "fuse_activation",
-        Function(lambda x, c: (lambda y: [relu(y), y])(c(x)), conv()),
+        Function(lambda x, c: let(c(x), lambda y: [relu(y), y]), conv()),
         ["conv2d", "activation"],
         ["conv2d", "activation"],
     ),
@@ -222,7 +227,11 @@ def test_every_pass_has_a_case() -> None:
 
 def test_block_of_a_residual_network_becomes_two_steps() -> None:
     module = Function(
-        lambda x, c1, b1, c2, b2: relu(b2(c2(relu(b1(c1(x))))) + x), conv(), batch_norm(), conv(), batch_norm()
+        lambda x, c1, b1, c2, b2: relu(b2(c2(relu(b1(c1(x))))) + x),
+        conv(),
+        batch_norm(),
+        conv(),
+        batch_norm(),
     )
     graph = trace(module, (SHAPE,)).graph
     expected = run(graph, x := random((1, *SHAPE)))
@@ -231,7 +240,7 @@ def test_block_of_a_residual_network_becomes_two_steps() -> None:
     assert_close(run(graph, x), expected)
 
 
-# Memory -------------------------------------------------------------------------------------------------------
+# Memory
 
 
 def steps(module: nn.Module, shape: tuple[int, int, int] = SHAPE) -> tuple[list[str], int]:
@@ -274,9 +283,7 @@ def test_nested_concatenations_cost_nothing() -> None:
 
 
 def test_split_costs_nothing() -> None:
-    module = Function(
-        lambda x, a, b: (lambda s: b(s[1]))(nn.split(a(x), [3, 5])), conv(), nn.Conv2d(5, 4, 1)
-    )
+    module = Function(lambda x, a, b: b(nn.split(a(x), [3, 5])[1]), conv(), nn.Conv2d(5, 4, 1))
     assert steps(module) == (["conv2d", "conv2d"], 1)
 
 
@@ -287,7 +294,7 @@ def test_elementwise_ops_overwrite_a_map_nobody_reads_later() -> None:
 
 def test_a_convolution_does_not_overwrite_its_input() -> None:
     """y + conv(y): the residual is the input, which the convolution still reads when it writes."""
-    module = Function(lambda x, a, b, c: c((lambda y: y + b(y))(a(x))), conv(), conv(), conv())
+    module = Function(lambda x, a, b, c: c(let(a(x), lambda y: y + b(y))), conv(), conv(), conv())
     assert steps(module) == (["conv2d", "conv2d+add", "conv2d"], 2)
 
 
@@ -297,9 +304,11 @@ def test_a_convolution_does_not_overwrite_its_input() -> None:
         lambda x: nn.cat([x, x]),  # graph input, twice
         lambda x: nn.split(x, [3, 5]),  # views of the input as results
         lambda x: [x, x],
-        lambda x: (lambda y: [y, relu(y), nn.cat([y, relu(y)]), y])(relu(x)),  # results that are also slices
+        lambda x: let(
+            relu(x), lambda y: [y, relu(y), nn.cat([y, relu(y)]), y]
+        ),  # results that are also slices
         lambda x: nn.cat(nn.split(relu(x), 3)),
-        lambda x: (lambda s: nn.cat([s[1], s[0]]))(nn.split(relu(x), 4)),
+        lambda x: nn.cat(nn.split(relu(x), 4)[::-1]),
         lambda x: nn.Flatten()(nn.AdaptiveAvgPool2d(1)(x)),
         lambda x: nn.Flatten()(relu(x)),
     ],
@@ -327,27 +336,31 @@ def run_without_sharing(graph: Any, x: np.ndarray) -> list[np.ndarray]:
     return run(plain, x)[len(values) :]
 
 
+def random_step(kind: int, a: nn.Value, b: nn.Value, narrow: nn.Module, plain: nn.Module) -> nn.Value:
+    """A map of SHAPE from two of SHAPE, in one of ten ways."""
+    ways: list[Callable[[], nn.Value]] = [
+        lambda: relu(a),
+        lambda: a + b,
+        lambda: a * gate_shape(b) + b,
+        lambda: narrow(nn.cat([a, b])),
+        lambda: nn.cat(nn.split(a, [3, 5])[::-1]),
+        lambda: narrow(nn.cat([relu(a), plain(b)])),
+        lambda: plain(a) + b,
+        lambda: a * b,
+        lambda: nn.interpolate(nn.MaxPool2d(2)(a), SHAPE[:2], mode="bilinear") + b,
+        lambda: nn.cat([nn.split(a, [4, 4])[0], nn.split(plain(b), [4, 4])[1]]),
+    ]
+    return ways[kind % len(ways)]()
+
+
 def random_network(seed: int) -> Function:
-    """Some dozen nodes that read earlier maps at random."""
-    rng = np.random.default_rng(seed)
-    choices = rng.integers(0, 1 << 30, size=(14, 3))
+    """Some dozen steps that read earlier maps at random."""
+    choices = np.random.default_rng(seed).integers(0, 1 << 30, size=(14, 3)).tolist()
 
     def body(x: nn.Value, narrow: nn.Module, plain: nn.Module) -> list[nn.Value]:
-        maps = [plain(x)]  # all of SHAPE
-        for kind, first, second in choices.tolist():
-            a, b = maps[first % len(maps)], maps[second % len(maps)]
-            made: nn.Value = [
-                lambda: relu(a),
-                lambda: a + b,
-                lambda: a * gate_shape(b) + b,
-                lambda: narrow(nn.cat([a, b])),
-                lambda: nn.cat(nn.split(a, [3, 5])[::-1]),
-                lambda: narrow(nn.cat([relu(a), plain(b)])),
-                lambda: plain(a) + b,
-                lambda: a * b,
-                lambda: nn.interpolate(nn.MaxPool2d(2)(a), SHAPE[:2], mode="bilinear") + b,
-                lambda: nn.cat([nn.split(a, [4, 4])[0], nn.split(plain(b), [4, 4])[1]]),
-            ][kind % 10]()
+        maps = [plain(x)]
+        for kind, a, b in choices:
+            made = random_step(kind, maps[a % len(maps)], maps[b % len(maps)], narrow, plain)
             maps.append(made * 0.5)
         return maps[-2:]
 
@@ -367,7 +380,7 @@ def test_sharing_memory_changes_no_number(seed: int) -> None:
         np.testing.assert_array_equal(got, want)
 
 
-# Runs ---------------------------------------------------------------------------------------------------------
+# Runs
 
 
 def test_each_isa_computes_the_same(isa: str) -> None:
@@ -473,7 +486,7 @@ def test_summary_counts_work_and_parameters() -> None:
         lambda g: g.add_input(1 << 40, 1 << 40, 1),
         lambda g: g.set_outputs([99]),
         lambda g: g.run_pass("no_such_pass"),
-        lambda g: _core.Executable(g),  # no outputs
+        _core.Executable,  # no outputs
     ],
 )
 def test_graphs_refuse_what_does_not_fit(bad: Callable[..., Any]) -> None:

@@ -26,6 +26,8 @@ from pyvision import nn
 from pyvision._array import Array, as_numpy, result_like, to_nhwc
 from pyvision.models import weights as weights_files
 from pyvision.models._spec import COCO_CATEGORIES, Preprocessing
+from pyvision.ops import batched_nms, clip_boxes_to_image
+from pyvision.postprocess import decode_dfl
 
 STRIDES = (8, 16, 32)
 DISTANCE_BINS = 11
@@ -198,9 +200,6 @@ class NanoDet(nn.Module):
         iou_threshold: float = 0.6,
         max_detections: int = 100,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        from pyvision.ops import batched_nms, clip_boxes_to_image
-        from pyvision.postprocess import decode_dfl
-
         candidates = []
         for stride in STRIDES:
             scores, distances = maps[f"cls_stride{stride}"][image], maps[f"reg_stride{stride}"][image]

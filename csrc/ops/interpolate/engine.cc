@@ -17,7 +17,9 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
   if (inputs.size() == 2)
     check(inputs[1] == output, "interpolate", "expected an addend of shape ", shape_text(output), ", got ",
           shape_text(inputs[1]));
-  parse_interpolate_mode("interpolate", node.text("mode"));
+  const InterpolateMode mode = parse_interpolate_mode("interpolate", node.text("mode"));
+  check(node.integer("align_corners") == 0 || mode == InterpolateMode::kBilinear, "interpolate",
+        "expected align_corners with mode 'bilinear' only, got mode '", node.text("mode"), "'");
   return {output};
 }
 
