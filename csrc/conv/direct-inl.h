@@ -16,22 +16,40 @@ struct ConvTile {
 
   explicit ConvTile(const DirectConv& job) : producer(job) {}
 
-  // The next `rows` pixels from the cursor on.
+  // The next `rows` pixels from the cursor on, one stretch of an output row at a time.
   void take(const DirectConv& job, int rows, PixelCursor* cursor) {
     const RowMap& map = job.rows;
     count = rows;
-    for (int r = 0; r < rows; ++r) {
-      producer.set_row(r, *cursor);
-      output[r] = map.output.at(cursor->n, cursor->oh, cursor->ow);
-      if (map.residual.data != nullptr) residual[r] = map.residual.at(cursor->n, cursor->oh, cursor->ow);
-      cursor->advance(map);
+    for (int r = 0; r < rows;) {
+      const int64_t left = map.out_w - cursor->ow;
+      const int stretch = static_cast<int>(left < rows - r ? left : rows - r);
+      producer.set_rows(r, stretch, *cursor);
+      float* to = map.output.at(cursor->n, cursor->oh, cursor->ow);
+      for (int i = 0; i < stretch; ++i) output[r + i] = to + i * map.output.stride_w;
+      if (map.residual.data != nullptr) {
+        const float* from = map.residual.at(cursor->n, cursor->oh, cursor->ow);
+        for (int i = 0; i < stretch; ++i) residual[r + i] = from + i * map.residual.stride_w;
+      }
+      r += stretch;
+      cursor->advance(map, stretch);
     }
+  }
+
+  // The same for pixels [row, row + rows) of maps whose pixels all lie at one distance; only the first window
+  // is set.
+  void take_uniform(const DirectConv& job, int rows, int64_t row) {
+    const RowMap& map = job.rows;
+    count = rows;
+    producer.set_origin(job.input.data + row * job.input.stride_w);
+    for (int r = 0; r < rows; ++r) output[r] = map.output.data + (row + r) * map.output.stride_w;
+    if (map.residual.data == nullptr) return;
+    for (int r = 0; r < rows; ++r) residual[r] = map.residual.data + (row + r) * map.residual.stride_w;
   }
 };
 
 // One K block of one tile against panels [panel_begin, panel_end).
-inline void multiply_tile(const DirectConv& job, const float* a, const ConvTile& tile, int64_t k_begin, int64_t k_end,
-                          int64_t panel_begin, int64_t panel_end) {
+inline void multiply_tile(const DirectConv& job, const float* a, int64_t stride, const ConvTile& tile,
+                          int64_t k_begin, int64_t k_end, int64_t panel_begin, int64_t panel_end) {
   TileOutput out;
   out.activation = job.epilogue.activation;
   out.has_residual = job.rows.residual.data != nullptr;
@@ -47,7 +65,8 @@ inline void multiply_tile(const DirectConv& job, const float* a, const ConvTile&
     if (out.has_residual)
       for (int r = 0; r < tile.count; ++r) out.residual[r] = tile.residual[r] + column;
     out.bias = job.epilogue.bias + column;
-    pick_microkernel(tile.count, narrow)(a, job.packed + column * job.k + k_begin * width, k_end - k_begin, out);
+    pick_microkernel(tile.count, narrow)(a, stride, job.packed + column * job.k + k_begin * width,
+                                         k_end - k_begin, out);
   }
 }
 
@@ -55,6 +74,7 @@ inline void multiply_tile(const DirectConv& job, const float* a, const ConvTile&
 inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                         int64_t panel_end, float* scratch) {
   const int64_t block = k_block_size(job.k);
+  const bool in_place = CopyProducer::reads_in_place(job);
   ConvTile tile(job);
   // Tiles outermost, each through K values [k_begin, k_stop).
   const auto run = [&](int64_t k_begin, int64_t k_stop) {
@@ -62,13 +82,22 @@ inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_
     PixelCursor cursor(job.rows, row);
     for (int64_t t = first_tile; t < last_tile; ++t) {
       const int64_t row_end = tile_begin(job, t + 1);
-      tile.take(job, static_cast<int>(row_end - row), &cursor);
+      const int rows = static_cast<int>(row_end - row);
+      if (in_place)
+        tile.take_uniform(job, rows, row);
+      else
+        tile.take(job, rows, &cursor);
       row = row_end;
       int64_t k = k_begin;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
         const int64_t k_end = k + block < k_stop ? k + block : k_stop;
-        tile.producer.fill(k, k_end, tile.count, scratch);
-        multiply_tile(job, scratch, tile, k, k_end, panel_begin, panel_end);
+        if (in_place) {
+          multiply_tile(job, tile.producer.first_window(), job.input.stride_w, tile, k, k_end, panel_begin,
+                        panel_end);
+        } else {
+          tile.producer.fill(k, k_end, tile.count, scratch);
+          multiply_tile(job, scratch, kTileStride, tile, k, k_end, panel_begin, panel_end);
+        }
         k += block;
       } while (k < k_stop);
     }

@@ -2,7 +2,9 @@
 // The microkernel: MR rows of A times one panel of B, accumulated in registers, finished by the epilogue.
 #pragma once
 
+#include <utility>
 #include "conv/gemm.h"
+
 #include "simd/activation-inl.h"
 
 namespace pyvision::PYVISION_ISA_NS {
@@ -19,7 +21,7 @@ constexpr int kRowTile = 4,
 constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
 // Distance between rows of an A tile: a compile-time constant, so that each broadcast is one base register
-// plus an immediate, and 17 cache lines, an odd number, so that the rows spread over all L1 sets.
+// plus an immediate, and 19 cache lines, an odd number, so that the rows spread over all L1 sets.
 constexpr int64_t kTileStride = kKBlock + 16;
 
 // Where the rows of a tile go, and what happens to the sums on the way.
@@ -33,7 +35,48 @@ struct TileOutput {
   bool first, last;  // of the K blocks: start from zero, apply the epilogue
 };
 
-using Microkernel = void (*)(const float* a, const float* b, int64_t k, const TileOutput& out);
+// a: (MR, k) with `stride` floats between rows, b: (k, NV * lanes)
+using Microkernel = void (*)(const float* a, int64_t stride, const float* b, int64_t k,
+                             const TileOutput& out);
+
+// Addresses of A's rows at a distance known at run time, in few registers: x86 adds a base and an index times
+// 1, 2, 4 or 8, so three multiples of the stride and two bases reach 14 rows. (One pointer per row would need
+// 14 registers; with these the GEMM reads a 1x1 convolution's input where it lies.)
+struct RowAddress {
+  const char *a, *a7;  // rows 0 and 7
+  int64_t s1, s3, s5;  // 1, 3 and 5 strides, in bytes
+
+  [[gnu::always_inline]] RowAddress(const float* rows, int64_t stride)
+      : a(reinterpret_cast<const char*>(rows)),
+        a7(a + 28 * stride),
+        s1(4 * stride),
+        s3(12 * stride),
+        s5(20 * stride) {
+#if defined(__x86_64__)
+    // Opaque to the compiler, which would otherwise derive a pointer per row from them and spill those.
+    asm("" : "+r"(a7), "+r"(s1), "+r"(s3), "+r"(s5));
+#endif
+  }
+  template <int R>
+  [[gnu::always_inline]] float row() const {
+    constexpr int kIn7 = R % 7;
+    const char* base = R < 7 ? a : a7;
+    const int64_t offset = kIn7 == 0 ? 0 : kIn7 == 3 ? s3 : kIn7 == 5 ? s5 : kIn7 == 6 ? 2 * s3 : kIn7 * s1;
+    return *reinterpret_cast<const float*>(base + offset);
+  }
+  [[gnu::always_inline]] void next() { a += sizeof(float), a7 += sizeof(float); }
+};
+
+template <int MR, int NV, int... R>
+[[gnu::always_inline]] inline void multiply_rows(F32 (&acc)[MR][NV], const RowAddress& rows,
+                                                 const F32 (&b)[NV], std::integer_sequence<int, R...>) {
+  const auto one = [&](F32(&sums)[NV], float a) __attribute__((always_inline)) {
+    const F32 av = F32::set(a);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) sums[v] = fma(av, b[v], sums[v]);
+  };
+  (one(acc[R], rows.template row<R>()), ...);
+}
 
 // The helpers of the microkernel must be inlined: an accumulator whose address is taken lives in memory.
 template <int MR, int NV>
@@ -71,37 +114,26 @@ template <int MR, int NV>
   }
 }
 
-// a: (MR, kTileStride), b: (k, NV * lanes)
 template <int MR, int NV>
-void microkernel(const float* a, const float* b, int64_t k, const TileOutput& out) {
+void microkernel(const float* a, int64_t stride, const float* b, int64_t k, const TileOutput& out) {
   F32 acc[MR][NV];
-#pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[r][v] = F32::zero();
+  for (int v = 0; v < NV; ++v) {
+    const F32 start = out.first ? F32::load(out.bias + v * F32::kLanes) : F32::zero();
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) acc[r][v] = start;
   }
+  if (!out.first) add_rows(acc, out.row, out.columns);
+  RowAddress rows(a, stride);
   for (int64_t i = 0; i < k; ++i) {
     F32 bv[NV];
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
-      const F32 av = F32::set(a[r * kTileStride]);
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
-    }
-    a += 1;
+    multiply_rows(acc, rows, bv, std::make_integer_sequence<int, MR>{});
+    rows.next();
     b += NV * F32::kLanes;
   }
-
-  if (!out.first) add_rows(acc, out.row, out.columns);
   if (out.last) {
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) {
-      const F32 bias = F32::load(out.bias + v * F32::kLanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + bias;
-    }
     if (out.has_residual) add_rows(acc, out.residual, out.columns);
     with_cheap_activation(out.activation, [&](auto f) {
 #pragma GCC unroll 16

@@ -47,10 +47,10 @@ struct DirectConv {
   int64_t out_channels;
   RowMap rows;
   Epilogue epilogue;
-  int64_t row_count;  // n * out_h * out_w
+  int64_t row_count;              // n * out_h * out_w
   int64_t row_tiles;              // rows are dealt to this many tiles as evenly as can be
   int64_t rows_base, rows_extra;  // row_count / row_tiles, row_count % row_tiles
-  bool panels_in_l2;  // all of B stays in L2: finish a tile before the next, so that C is hot
+  bool panels_in_l2;              // all of B stays in L2: finish a tile before the next, so that C is hot
 };
 
 // Rows of tile t: [tile_begin(t), tile_begin(t + 1)), at most the kernel's row_tile.

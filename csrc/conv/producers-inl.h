@@ -6,8 +6,9 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// Copies n floats and up to a vector of junk behind them, where the source stays below `limit`. An A tile has room for
-// it (kTileStride), and what follows in the row is written next; short runs become one load and one store.
+// Copies n floats and up to a vector of junk behind them, where the source stays below `limit`. An A tile has
+// room for it (kTileStride), and what follows in the row is written next; short runs become one load and one
+// store.
 inline void copy_floats(const float* from, float* to, int64_t n, const float* limit) {
   int64_t i = 0;
   for (; i + F32::kLanes <= n; i += F32::kLanes) F32::load(from + i).store(to + i);
@@ -34,16 +35,18 @@ struct PixelCursor {
 
   PixelCursor(const RowMap& map, int64_t row)
       : n(row / map.out_w / map.out_h), oh(row / map.out_w % map.out_h), ow(row % map.out_w) {}
-  void advance(const RowMap& map) {
-    if (++ow < map.out_w) return;
+  // By at most the rest of the output row.
+  void advance(const RowMap& map, int64_t pixels) {
+    ow += pixels;
+    if (ow < map.out_w) return;
     ow = 0;
     if (++oh == map.out_h) oh = 0, ++n;
   }
 };
 
-// Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in memory,
-// so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel image, no
-// padding of channels to a vector.
+// Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in
+// memory, so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel
+// image, no padding of channels to a vector.
 class CopyProducer {
  public:
   explicit CopyProducer(const DirectConv& job) : job_(job) {
@@ -59,18 +62,35 @@ class CopyProducer {
     limit_ = in.data + (in.n - 1) * in.stride_n + (in.h - 1) * in.stride_h + (in.w - 1) * in.stride_w + in.c;
   }
 
-  // Row r of the tile is this output pixel.
-  void set_row(int r, const PixelCursor& pixel) {
+  // Tile rows [r, r + count) are this output pixel and its right neighbours.
+  void set_rows(int r, int count, const PixelCursor& pixel) {
     const Nhwc<const float>& in = job_.input;
-    Window& window = windows_[r];
-    window.ih = pixel.oh * job_.stride_h - job_.pad_top;
-    window.iw = pixel.ow * job_.stride_w - job_.pad_left;
-    window.origin = in.data + pixel.n * in.stride_n + window.ih * in.stride_h + window.iw * in.stride_w;
-    window.inside = window.ih >= 0 && window.iw >= 0 && window.ih < last_h_ && window.iw < last_w_;
+    const int64_t ih = pixel.oh * job_.stride_h - job_.pad_top;
+    int64_t iw = pixel.ow * job_.stride_w - job_.pad_left;
+    const float* origin = in.data + pixel.n * in.stride_n + ih * in.stride_h + iw * in.stride_w;
+    const bool rows_inside = ih >= 0 && ih < last_h_;
+    for (int i = r; i < r + count; ++i) {
+      windows_[i] = {origin, ih, iw, rows_inside && iw >= 0 && iw < last_w_};
+      iw += job_.stride_w;
+      origin += job_.stride_w * in.stride_w;
+    }
   }
+
+  // Whether consecutive output pixels see consecutive input pixels, one each: then a tile's rows lie in the
+  // input as the GEMM wants them and nothing needs to be copied. Not where many rows would fall into the same
+  // L1 sets.
+  static bool reads_in_place(const DirectConv& job) {
+    const Nhwc<const float>& in = job.input;
+    return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
+           job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
+           in.uniform() && in.c <= kKBlock && in.stride_w % 512 != 0;
+  }
+  void set_origin(const float* origin) { windows_[0].origin = origin; }
+  const float* first_window() const { return windows_[0].origin; }
 
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
+    if (k_end - k_begin == job_.k && fits_whole_vectors(count)) return fill_whole_vectors(count, tile);
     const int64_t first_run = k_begin == 0 ? 0 : k_begin / run_length_;
     const int64_t kh_begin = first_run == 0 ? 0 : first_run / runs_per_kernel_row_;
     const int64_t kw_begin = first_run - kh_begin * runs_per_kernel_row_;
@@ -86,7 +106,8 @@ class CopyProducer {
         if (window.inside)
           copy_floats(from, to, n, limit_);
         else
-          copy_clipped(window.ih + kh * job_.dilation_h, window.iw + kw * job_.dilation_w, from, offset, n, to);
+          copy_clipped(window.ih + kh * job_.dilation_h, window.iw + kw * job_.dilation_w, from, offset, n,
+                       to);
         to += n;
         if (++kw == runs_per_kernel_row_) kw = 0, ++kh;
       }
@@ -94,11 +115,32 @@ class CopyProducer {
   }
 
  private:
-  struct Window {        // of one output pixel
-    const float* origin; // where tap (0, 0) is, or would be
-    int64_t ih, iw;      // its coordinates; may be outside
-    bool inside;         // all taps are inside
+  struct Window {         // of one output pixel
+    const float* origin;  // where tap (0, 0) is, or would be
+    int64_t ih, iw;       // its coordinates; may be outside
+    bool inside;          // all taps are inside
   };
+
+  // Few channels make short runs: a tight loop over whole vectors, where none of them reads past the input's
+  // end.
+  bool fits_whole_vectors(int count) const {
+    if (run_length_ > 2 * F32::kLanes || runs_per_kernel_row_ != 1) return false;
+    for (int r = 0; r < count; ++r)
+      if (!windows_[r].inside) return false;
+    return windows_[count - 1].origin + (job_.kernel_h - 1) * step_h_ + 2 * F32::kLanes <= limit_;
+  }
+  void fill_whole_vectors(int count, float* tile) const {
+    const bool two = run_length_ > F32::kLanes;
+    for (int64_t kh = 0; kh < job_.kernel_h;
+         ++kh) {  // ascending: each run overwrites the junk behind the one before
+      for (int r = 0; r < count; ++r) {
+        const float* from = windows_[r].origin + kh * step_h_;
+        float* to = tile + r * kTileStride + kh * run_length_;
+        F32::load(from).store(to);
+        if (two) F32::load(from + F32::kLanes).store(to + F32::kLanes);
+      }
+    }
+  }
 
   // Floats [offset, offset + n) of the run that starts at pixel (ih, iw); taps outside the image are zero.
   void copy_clipped(int64_t ih, int64_t iw, const float* from, int64_t offset, int64_t n, float* to) const {

@@ -107,6 +107,7 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
   const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
   const int64_t row_tiles = (block.tile_count + kRowTile - 1) / kRowTile;
   TileOutput out;
+  out.bias = job.zeros;
   out.has_residual = false;
   out.last = false;
   for (int64_t point = first; point < last; ++point) {
@@ -124,7 +125,8 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
                         end = (t + 1) * block.tile_count / row_tiles;
           for (int64_t r = begin; r < end; ++r)
             out.row[r - begin] = block.m + point * block.m_per_point + r * padded + column;
-          pick_microkernel(static_cast<int>(end - begin), narrow)(v + begin * kTileStride, b, k_end - k, out);
+          pick_microkernel(static_cast<int>(end - begin), narrow)(v + begin * kTileStride, kTileStride, b,
+                                                                  k_end - k, out);
         }
       }
     }

@@ -28,7 +28,7 @@ struct WinogradConv {
   RowMap rows;
   Epilogue epilogue;
   int64_t tiles_h, tiles_w;  // per image
-  const float* zeros;        // (channels,): stands in for pixels outside the image
+  const float* zeros;  // a pixel outside the image, and the bias of a product: max(channels, panel_width)
 };
 
 // The transformed values of one block of tiles.

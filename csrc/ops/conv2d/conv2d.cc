@@ -183,8 +183,9 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   job.epilogue = {bias.as<float>(), params.activation};
   job.tiles_h = (rows.out_h + kWinogradOut - 1) / kWinogradOut;
   job.tiles_w = (rows.out_w + kWinogradOut - 1) / kWinogradOut;
-  const Scratch<float> zeros(channels);
-  std::memset(zeros.get(), 0, static_cast<size_t>(channels) * sizeof(float));
+  const int64_t zero_count = std::max(channels, width);
+  const Scratch<float> zeros(zero_count);
+  std::memset(zeros.get(), 0, static_cast<size_t>(zero_count) * sizeof(float));
   job.zeros = zeros;
 
   const int64_t tiles = input.n * job.tiles_h * job.tiles_w;
