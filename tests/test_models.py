@@ -84,7 +84,7 @@ def test_selfie_reproduces_the_reference(selfie: models.SelfieSegmentation, shar
 
 
 def test_each_isa_reproduces_the_golden_outputs(isa: str) -> None:
-    """The goldens are ONNX Runtime's outputs for portrait(): every 13th cell, and every 8th pixel of the mask."""
+    """The goldens are ONNX Runtime's for portrait(): every 13th cell, and every 8th pixel of the mask."""
     golden = np.load(DATA / "models_golden.npz")
     detector, segmenter = models.nanodet_g(), models.selfie_segmentation()
     outputs = detector.raw_outputs(prepared(detector, portrait(416, 416)), layout="NHWC")

@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+from pyvision.ops.boxes import (
+    batched_nms,
+    box_area,
+    box_convert,
+    box_iou,
+    clip_boxes_to_image,
+    nms,
+    remove_small_boxes,
+)
 from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
 from pyvision.ops.elementwise import (
     add,
@@ -19,14 +28,21 @@ from pyvision.ops.elementwise import (
     split,
     tanh,
 )
+from pyvision.ops.image import ImageTransform, prepare_image
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from pyvision.ops.resize import interpolate
 from pyvision.ops.softmax import softmax
 
 __all__ = [
+    "ImageTransform",
     "adaptive_avg_pool2d",
     "add",
     "avg_pool2d",
+    "batched_nms",
+    "box_area",
+    "box_convert",
+    "box_iou",
+    "clip_boxes_to_image",
     "concat",
     "conv2d",
     "conv_transpose2d",
@@ -39,8 +55,11 @@ __all__ = [
     "linear",
     "max_pool2d",
     "mul",
+    "nms",
+    "prepare_image",
     "relu",
     "relu6",
+    "remove_small_boxes",
     "sigmoid",
     "silu",
     "softmax",

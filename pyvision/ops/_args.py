@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import operator
+from numbers import Real
 from typing import SupportsIndex
 
 IntPair = int | tuple[int, int]
@@ -21,6 +22,16 @@ def integer(value: SupportsIndex, op: str, name: str) -> int:
     if number not in _INT64:
         raise ValueError(f"[{op}] expected {name} to fit in 64 bits, got {number}")
     return number
+
+
+def real(value: float, op: str, name: str) -> float:
+    """``value`` as a float; refuses bools and what is not a number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"[{op}] expected {name} to be a number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"[{op}] expected {name} to fit a float, got {value!r}") from None
 
 
 def pair(value: IntPair, op: str, name: str) -> tuple[int, int]:

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pyvision import ops
+from tests._guard import guarded
+from tests.helpers import EPS, check_threads_agree, random
+from tests.reference import boxes as reference
+
+DTYPES = ["float32", "float64"]
+FORMATS = ["xyxy", "xywh", "cxcywh"]
+with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def random_boxes(n: int, dtype: str = "float32", seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(-50, 50, (n, 2))
+    return np.concatenate([corner, corner + rng.uniform(-2, 40, (n, 2))], axis=1).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("n", "m"), [(1, 1), (3, 7), (5, 8), (2, 9), (4, 15), (4, 16), (6, 17), (3, 33), (40, 50)]
+)
+def test_box_iou(isa: str, dtype: str, n: int, m: int) -> None:
+    boxes1, boxes2 = random_boxes(n, dtype, 1), random_boxes(m, dtype, 2)
+    iou = ops.box_iou(guarded(boxes1), guarded(boxes2))
+    assert iou.dtype == dtype
+    # Sides, products, sums and the quotient round once each, and no difference of rounded numbers is small.
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(iou, reference.box_iou(boxes1, boxes2), rtol=16 * eps, atol=0)
+
+
+@given(
+    hnp.arrays(
+        np.float32, (7, 4), elements=st.sampled_from([0, 1, 2, 3, 1e-25, 1e-3, 1e6, 1e25, -3e38, 3e38])
+    ),
+    hnp.arrays(
+        np.float32, (18, 4), elements=st.sampled_from([0, 1, 2, 3, 1e-25, 2e-3, 1e6, 1e25, -3e38, 3e38])
+    ),
+)
+@with_fixtures
+def test_box_iou_at_every_scale(isa: str, boxes1: np.ndarray, boxes2: np.ndarray) -> None:
+    iou = ops.box_iou(boxes1, boxes2)
+    # An intersection that underflows, over a union of 2^-100 or more: below 2^-49.
+    np.testing.assert_allclose(iou, reference.box_iou(boxes1, boxes2), rtol=16 * EPS, atol=2.0**-49)
+    assert ((iou >= 0) & (iou <= 1)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_box_iou_of_boxes_that_are_not_finite_is_nan(isa: str, dtype: str, bad: float) -> None:
+    boxes = np.tile(np.array([0, 0, 2, 2], dtype), (5, 1))
+    boxes[range(4), range(4)] = bad
+    expected = np.full((5, 5), np.nan)
+    expected[4, 4] = 1
+    np.testing.assert_array_equal(ops.box_iou(boxes, boxes), expected)
+
+
+def test_box_iou_known_values() -> None:
+    unit = np.array([[0, 0, 1, 1]], np.float32)
+    others = np.array(
+        [[0, 0, 1, 1], [1, 0, 2, 1], [0.5, 0, 1.5, 1], [0.5, 0.5, 0.5, 0.5], [1, 1, 0, 0]], np.float32
+    )
+    np.testing.assert_allclose(ops.box_iou(unit, others), [[1, 0, 1 / 3, 0, 0]], rtol=EPS)
+    assert ops.box_iou(others[3:], others[3:]).tolist() == [[0, 0], [0, 0]]
+
+
+def test_box_iou_is_the_same_with_any_number_of_threads() -> None:
+    boxes = random_boxes(700)
+    check_threads_agree(lambda: ops.box_iou(boxes, boxes))
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (17, 4), (2, 3, 4), (0, 4), (1, 2, 1, 2, 4)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("in_fmt", FORMATS)
+@pytest.mark.parametrize("out_fmt", FORMATS)
+def test_box_convert(isa: str, shape: tuple[int, ...], dtype: str, in_fmt: str, out_fmt: str) -> None:
+    boxes = random(shape, 100).astype(dtype)
+    before = boxes.copy()
+    converted = ops.box_convert(guarded(boxes), in_fmt, out_fmt)
+    assert converted.dtype == dtype
+    assert converted.shape == shape
+    scale = max(np.abs(boxes).max(initial=0), 1)  # three roundings at the size of the coordinates
+    tolerance = 4 * np.finfo(dtype).eps * scale
+    np.testing.assert_allclose(
+        converted, reference.box_convert(boxes, in_fmt, out_fmt), rtol=0, atol=tolerance
+    )
+    np.testing.assert_array_equal(boxes, before)
+    if in_fmt == out_fmt:
+        np.testing.assert_array_equal(converted, boxes)
+        assert not np.shares_memory(converted, boxes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_box_area(isa: str, dtype: str) -> None:
+    boxes = random_boxes(39, dtype).reshape(3, 13, 4)
+    wide = boxes.astype(np.float64)
+    sides = np.maximum(wide[..., 2:] - wide[..., :2], 0)
+    area = ops.box_area(boxes)
+    assert area.dtype == dtype
+    np.testing.assert_allclose(area, sides.prod(axis=-1), rtol=4 * np.finfo(dtype).eps)
+    degenerate = np.array([[1, 1, 0, 0], [0, 0, 0, 5], [0, 3, 9, 2], [0, 0, np.nan, 1]], dtype)
+    np.testing.assert_array_equal(ops.box_area(degenerate), [0, 0, 0, np.nan])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_clip_boxes_to_image(isa: str, dtype: str) -> None:
+    boxes = random_boxes(100, dtype).reshape(4, 25, 4)
+    boxes[0, 0] = np.nan, -np.inf, np.inf, -0.0
+    expected = boxes.copy()
+    expected[..., 0::2] = np.clip(boxes[..., 0::2], 0, 31)
+    expected[..., 1::2] = np.clip(boxes[..., 1::2], 0, 17)
+    clipped = ops.clip_boxes_to_image(boxes, (17, 31))
+    assert clipped.dtype == dtype
+    np.testing.assert_array_equal(clipped, expected)
+
+
+@pytest.mark.parametrize("call", [ops.box_area, lambda b: ops.box_convert(b, "xyxy", "cxcywh")])
+def test_many_boxes_are_the_same_with_any_number_of_threads(call: Callable[[Any], Any]) -> None:
+    boxes = random_boxes(100_001)
+    check_threads_agree(lambda: call(boxes))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_remove_small_boxes(dtype: str) -> None:
+    boxes = np.array(
+        [
+            [0, 0, 2, 2],
+            [0, 0, 2, 1.5],
+            [5, 5, 9, 7],
+            [3, 3, 1, 1],
+            [0, 0, np.nan, 9],
+            [-np.inf, 0, np.inf, 9],
+        ],
+        dtype,
+    )
+    kept = ops.remove_small_boxes(boxes, 2)
+    assert kept.dtype == np.int64
+    assert kept.tolist() == [0, 2, 5]
+    assert ops.remove_small_boxes(boxes[:0], 2).tolist() == []
+
+
+def test_any_strides_and_byte_orders() -> None:
+    boxes = random_boxes(30)
+    wide = np.zeros((30, 8), np.float32)
+    wide[:, ::2] = boxes
+    for same in (wide[:, ::2], np.asfortranarray(boxes), boxes[::-1][::-1], boxes.astype(">f4")):
+        np.testing.assert_array_equal(ops.box_iou(same, same), ops.box_iou(boxes, boxes))
+        np.testing.assert_array_equal(ops.box_area(same), ops.box_area(boxes))
+        np.testing.assert_array_equal(
+            ops.box_convert(same, "xyxy", "xywh"), ops.box_convert(boxes, "xyxy", "xywh")
+        )
+
+
+def test_empty() -> None:
+    none, three = np.empty((0, 4), np.float32), random_boxes(3)
+    assert ops.box_iou(none, three).shape == (0, 3)
+    assert ops.box_iou(three, none).shape == (3, 0)
+    assert ops.box_area(none).shape == (0,)
+    assert ops.clip_boxes_to_image(none, (1, 1)).shape == (0, 4)
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "box_iou": lambda b: ops.box_iou(b, np.zeros((2, 4), np.float32)),
+    "box_convert": lambda b: ops.box_convert(b, "xyxy", "xywh"),
+    "box_area": ops.box_area,
+    "clip_boxes_to_image": lambda b: ops.clip_boxes_to_image(b, (4, 4)),
+    "remove_small_boxes": lambda b: ops.remove_small_boxes(b, 1),
+}
+
+
+@pytest.mark.parametrize("op", CALLS)
+@pytest.mark.parametrize(
+    ("boxes", "error"),
+    [
+        ([[0, 0, 1, 1]], TypeError),
+        (None, TypeError),
+        (np.zeros((2, 4), np.int32), TypeError),
+        (np.zeros((2, 4), np.float16), TypeError),
+        (np.zeros((2, 5), np.float32), ValueError),
+        (np.zeros((), np.float32), ValueError),
+        (np.zeros((4, 0), np.float32), ValueError),
+    ],
+)
+def test_bad_boxes(op: str, boxes: object, error: type) -> None:
+    with pytest.raises(error, match=rf"^\[{op}\] expected boxes"):
+        CALLS[op](boxes)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda b: ops.box_iou(b, b.astype(np.float64)), TypeError, "boxes2 of dtype float32, got float64"),
+        (lambda b: ops.box_iou(b, b[:, :3]), ValueError, r"boxes2 of shape \(N, 4\), got \(2, 3\)"),
+        (lambda b: ops.box_convert(b, "xyxy", "xyhw"), ValueError, "out_fmt to be .*, got 'xyhw'"),
+        (lambda b: ops.box_convert(b, None, "xyxy"), TypeError, "in_fmt to be .*, got None"),
+        (
+            lambda b: ops.clip_boxes_to_image(b, (-1, 4)),
+            ValueError,
+            r"size to be non-negative, got \(-1, 4\)",
+        ),
+        (lambda b: ops.clip_boxes_to_image(b, (1, 2, 3)), ValueError, "size to be"),
+        (lambda b: ops.clip_boxes_to_image(b, (1.5, 2)), TypeError, "size to be an integer"),
+        (lambda b: ops.remove_small_boxes(b, "1"), TypeError, "min_size to be a number"),
+        (lambda b: ops.remove_small_boxes(b, np.nan), ValueError, "min_size to be a number"),
+    ],
+)
+def test_bad_options(call: Callable[[np.ndarray], Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=rf"^\[\w+\] expected {message}"):
+        call(np.zeros((2, 4), np.float32))
+
+
+def test_a_result_beyond_memory_is_refused() -> None:
+    boxes = np.zeros((2**24, 4), np.float32)
+    with pytest.raises(ValueError, match=r"^\[box_iou\] expected an output that fits in memory"):
+        ops.box_iou(boxes, boxes)
+
+
+def test_torch_in_torch_out() -> None:
+    torch = pytest.importorskip("torch")
+    boxes = random_boxes(6)
+    result = ops.box_convert(torch.from_numpy(boxes), "xyxy", "cxcywh")
+    assert isinstance(result, torch.Tensor)
+    np.testing.assert_array_equal(result.numpy(), ops.box_convert(boxes, "xyxy", "cxcywh"))

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pyvision import ops, postprocess
+from tests._guard import guarded
+from tests.helpers import check_threads_agree
+from tests.reference import boxes as reference
+
+THRESHOLDS = [0.0, 0.1, 0.3, 0.5, 0.7, 1.0]
+# The fixtures hold for the whole test, whatever hypothesis draws.
+with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def random_boxes(
+    rng: np.random.Generator, n: int, dtype: str = "float32", *, spread: float = 300, side: float = 80
+) -> np.ndarray:
+    corner = rng.uniform(-spread / 2, spread / 2, (n, 2))
+    return np.concatenate([corner, corner + rng.uniform(0, side, (n, 2))], axis=1).astype(dtype)
+
+
+def check_against_reference(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> None:
+    kept = ops.nms(boxes, scores, threshold)
+    assert kept.dtype == np.int64
+    assert kept.tolist() == reference.nms(boxes, scores, threshold)
+
+
+@st.composite
+def awkward_boxes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Few distinct values: ties, identical, nested, touching, degenerate and not finite boxes."""
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    n = draw(st.integers(0, 40))
+    coordinate = st.one_of(st.integers(0, 6), st.sampled_from([np.nan, np.inf, -np.inf, 0.1, 1e6, -0.0]))
+    boxes = [[draw(coordinate) for _ in range(4)] for _ in range(n)]
+    score = st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0, -1.0, np.nan, np.inf, -np.inf])
+    scores = [draw(score) for _ in range(n)]
+    return np.array(boxes, dtype).reshape(n, 4), np.array(scores, dtype)
+
+
+@given(awkward_boxes(), st.sampled_from([*THRESHOLDS, 1 / 3, 0.25]))
+@with_fixtures
+def test_awkward_boxes_equal_the_naive_loop(
+    isa: str, case: tuple[np.ndarray, np.ndarray], threshold: float
+) -> None:
+    check_against_reference(*case, threshold)
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 130), st.sampled_from(THRESHOLDS), st.sampled_from([5, 40, 400])
+)
+@with_fixtures
+def test_random_boxes_equal_the_naive_loop(
+    isa: str, seed: int, n: int, threshold: float, side: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng, n, side=side)
+    scores = (
+        rng.integers(0, 8, n).astype(np.float32) if seed % 2 else rng.standard_normal(n).astype(np.float32)
+    )
+    check_against_reference(boxes, scores, threshold)
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_sizes_of_all_scales_in_one_call(isa: str, threshold: float) -> None:
+    rng = np.random.default_rng(1)
+    side = 10.0 ** rng.uniform(-3, 4, (300, 2))
+    corner = rng.uniform(-1e3, 1e3, (300, 2))
+    boxes = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
+    boxes = np.concatenate([boxes, boxes + np.float32(1e-3)])
+    check_against_reference(boxes, rng.random(600).astype(np.float32), threshold)
+
+
+@pytest.mark.parametrize("offset", [0, 1e4, 1e6, -1e7])
+def test_small_boxes_far_from_the_origin(isa: str, offset: float) -> None:
+    """There a coordinate's rounding is as large as the boxes."""
+    rng = np.random.default_rng(2)
+    boxes = (random_boxes(rng, 300, "float64", spread=6, side=3) + offset).astype(np.float32)
+    for threshold in THRESHOLDS:
+        check_against_reference(boxes, rng.random(300).astype(np.float32), threshold)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 33])
+def test_reads_nothing_beside_the_arrays(isa: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    boxes, scores = random_boxes(rng, n, side=300), rng.random(n).astype(np.float32)
+    for before in (False, True):
+        check_against_reference(guarded(boxes, before=before), guarded(scores, before=before), 0.5)
+
+
+def test_one_far_box_leaves_the_others_right(isa: str) -> None:
+    rng = np.random.default_rng(3)
+    boxes = random_boxes(rng, 200)
+    boxes[17] = 1e9, 1e9, 1e9 + 1e3, 1e9 + 1e3
+    check_against_reference(boxes, rng.random(200).astype(np.float32), 0.5)
+
+
+def test_threshold_is_strict_and_compared_exactly(isa: str) -> None:
+    boxes = np.array([[0, 0, 2, 1], [0, 0, 1, 1], [0, 0, 10, 1], [0, 0, 1, 1]], np.float32)
+    half, tenth = np.float32(1) / np.float32(2), np.float32(1) / np.float32(10)
+    scores = np.array([2, 1], np.float32)
+    assert ops.nms(boxes[:2], scores, half).tolist() == [0, 1]
+    assert ops.nms(boxes[:2], scores, np.nextafter(half, 0)).tolist() == [0]
+    assert ops.nms(boxes[2:], scores, float(tenth)).tolist() == [0, 1]
+    assert ops.nms(boxes[2:], scores, 0.1).tolist() == [0]  # float32's tenth is greater than 0.1
+    assert ops.nms(boxes[2:].astype(np.float64), scores.astype(np.float64), 0.1).tolist() == [0, 1]
+
+
+def test_ties_keep_the_lower_index_and_zeros_tie() -> None:
+    boxes = np.tile(np.array([[0, 0, 4, 4]], np.float32), (5, 1))
+    assert ops.nms(boxes, np.zeros(5, np.float32), 0.5).tolist() == [0]
+    assert ops.nms(boxes, np.array([-0.0, 0.0, -0.0, 0.0, 0.0], np.float32), 1.0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_boxes_that_are_not_finite_neither_suppress_nor_survive(isa: str) -> None:
+    good = [0, 0, 10, 10]
+    boxes = np.array([[-np.inf, -np.inf, np.inf, np.inf], [0, 0, 10, np.nan], good, good], np.float32)
+    scores = np.array([4, 3, np.nan, 1], np.float32)
+    assert ops.nms(boxes, scores, 0.1).tolist() == [3]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e18, 1e25, 1e38])
+def test_scale_does_not_matter_even_where_float32_areas_overflow(isa: str, scale: float) -> None:
+    boxes = (np.array([[0, 0, 2, 2], [0, 0, 2, 1.9], [0, 0, 1, 1], [-1, -1, 0, 0]]) * scale).astype(
+        np.float32
+    )
+    scores = np.array([4, 3, 2, 1], np.float32)
+    assert ops.nms(boxes, scores, 0.5).tolist() == [0, 2, 3]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(THRESHOLDS))
+@with_fixtures
+def test_permuting_the_boxes_permutes_the_result(seed: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    boxes, scores = random_boxes(rng, 200), rng.permutation(200).astype(np.float32)  # no ties
+    order = rng.permutation(200)
+    shuffled = ops.nms(boxes[order], scores[order], threshold)
+    np.testing.assert_array_equal(order[shuffled], ops.nms(boxes, scores, threshold))
+
+
+def test_result_is_a_fixed_point() -> None:
+    rng = np.random.default_rng(5)
+    boxes, scores = random_boxes(rng, 3000), rng.random(3000).astype(np.float32)
+    kept = ops.nms(boxes, scores, 0.4)
+    assert (np.diff(scores[kept]) <= 0).all()
+    assert ops.nms(boxes[kept], scores[kept], 0.4).tolist() == list(range(len(kept)))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 120), st.sampled_from([1, 3, 80, 2**62]))
+@with_fixtures
+def test_batched_equals_the_naive_loop(isa: str, threads: int, seed: int, n: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng, n, spread=60)
+    scores = rng.integers(0, 8, n).astype(np.float32)
+    idxs = rng.integers(-classes, classes, n)
+    assert ops.batched_nms(boxes, scores, idxs, 0.4).tolist() == reference.batched_nms(
+        boxes, scores, idxs, 0.4
+    )
+
+
+def test_batched_classes_never_suppress_each_other_at_any_coordinate() -> None:
+    boxes = np.array([[-1e9, -1e9, 1e9, 1e9]] * 3 + [[0, 0, 1e-3, 1e-3]] * 2, np.float32)
+    scores = np.arange(5, dtype=np.float32)
+    assert ops.batched_nms(boxes, scores, np.array([0, 1, 2, 3, 4]), 0.5).tolist() == [4, 3, 2, 1, 0]
+    assert ops.batched_nms(boxes, scores, np.array([7, 7, -7, 7, 7], np.int32), 0.5).tolist() == [4, 2, 1]
+
+
+def test_any_number_of_threads_gives_the_same() -> None:
+    rng = np.random.default_rng(6)
+    boxes, scores = random_boxes(rng, 20000), rng.random(20000).astype(np.float32)
+    idxs = rng.integers(0, 50, 20000)
+    check_threads_agree(lambda: ops.batched_nms(boxes, scores, idxs, 0.5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_empty(dtype: str) -> None:
+    boxes, scores = np.empty((0, 4), dtype), np.empty(0, dtype)
+    for kept in (ops.nms(boxes, scores, 0.5), ops.batched_nms(boxes, scores, np.empty(0, np.int64), 0.5)):
+        assert kept.shape == (0,)
+        assert kept.dtype == np.int64
+
+
+def test_any_strides_and_byte_orders() -> None:
+    rng = np.random.default_rng(7)
+    boxes, scores = random_boxes(rng, 50), rng.random(50).astype(np.float32)
+    expected = ops.nms(boxes, scores, 0.5).tolist()
+    wide = np.zeros((50, 8), np.float32)
+    wide[:, ::2] = boxes
+    frozen = boxes.copy()
+    frozen.flags.writeable = False
+    unaligned = np.frombuffer(b"\0" + boxes.tobytes(), np.uint8)[1:].view(np.float32).reshape(50, 4)
+    for same in (
+        wide[:, ::2],
+        np.asfortranarray(boxes),
+        boxes[::-1][::-1],
+        boxes.astype(">f4"),
+        frozen,
+        unaligned,
+    ):
+        assert ops.nms(same, scores, 0.5).tolist() == expected
+    constant = np.broadcast_to(np.float32([0, 0, 1, 1]), (9, 4))
+    assert ops.nms(constant, np.broadcast_to(np.float32(1), (9,)), 0.5).tolist() == [0]
+
+
+BOXES, SCORES = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "threshold", "error", "message"),
+    [
+        ([[0, 0, 1, 1]], SCORES, 0.5, TypeError, "boxes to be an array"),
+        (BOXES, None, 0.5, TypeError, "scores to be an array"),
+        (BOXES.astype(np.int64), SCORES, 0.5, TypeError, "float32 or float64, got int64"),
+        (BOXES.astype(np.float16), SCORES, 0.5, TypeError, "float32 or float64, got float16"),
+        (BOXES, SCORES.astype(np.float64), 0.5, TypeError, "scores of dtype float32, got float64"),
+        (BOXES[:, :3], SCORES, 0.5, ValueError, r"\(N, 4\), got \(3, 3\)"),
+        (BOXES.ravel(), SCORES, 0.5, ValueError, r"\(N, 4\), got \(12,\)"),
+        (np.array(1, np.float32), SCORES, 0.5, ValueError, r"\(N, 4\), got \(\)"),
+        (BOXES, SCORES[:2], 0.5, ValueError, r"scores of shape \(3,\), got \(2,\)"),
+        (BOXES, SCORES[:, None], 0.5, ValueError, r"scores of shape \(3,\), got \(3, 1\)"),
+        (BOXES, SCORES, np.nan, ValueError, r"iou_threshold in \[0, 1\], got nan"),
+        (BOXES, SCORES, -0.1, ValueError, r"iou_threshold in \[0, 1\], got -0.1"),
+        (BOXES, SCORES, 1.5, ValueError, r"iou_threshold in \[0, 1\], got 1.5"),
+        (BOXES, SCORES, 10**400, ValueError, "iou_threshold to fit a float"),
+        (BOXES, SCORES, "0.5", TypeError, "iou_threshold to be a number"),
+        (BOXES, SCORES, True, TypeError, "iou_threshold to be a number"),
+    ],
+)
+def test_bad_arguments(boxes: object, scores: object, threshold: object, error: type, message: str) -> None:
+    with pytest.raises(error, match=rf"^\[nms\] .*{message}"):
+        ops.nms(boxes, scores, threshold)  # type: ignore[arg-type]
+    with pytest.raises(error, match=rf"^\[batched_nms\] .*{message}"):
+        ops.batched_nms(boxes, scores, np.zeros(3, np.int64), threshold)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("idxs", "error"),
+    [
+        (np.zeros(3, np.float32), TypeError),
+        ([0, 0, 0], TypeError),
+        (np.zeros(2, np.int64), ValueError),
+        (np.zeros((3, 1), np.int64), ValueError),
+    ],
+)
+def test_bad_classes(idxs: object, error: type) -> None:
+    with pytest.raises(error, match=r"^\[batched_nms\] expected idxs"):
+        ops.batched_nms(BOXES, SCORES, idxs, 0.5)
+
+
+def test_cython_entry_is_the_same_function() -> None:
+    rng = np.random.default_rng(8)
+    boxes, scores = random_boxes(rng, 300), rng.random(300).astype(np.float32)
+    np.testing.assert_array_equal(postprocess.nms(boxes, scores, 0.5), ops.nms(boxes, scores, 0.5))
+    assert postprocess.nms(boxes[:0], scores[:0], 0.5).tolist() == []
+    with pytest.raises(ValueError, match=r"^\[nms\] expected boxes"):
+        postprocess.nms(boxes, scores[:-1], 0.5)
+    with pytest.raises(ValueError, match=r"^\[nms\] expected iou_threshold"):
+        postprocess.nms(boxes, scores, 2.0)
+    with pytest.raises(ValueError, match="dtype mismatch"):
+        postprocess.nms(boxes.astype(np.float64), scores, 0.5)
+
+
+@pytest.fixture
+def torchvision(shared: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(shared / "tools"))
+    pytest.importorskip("torchvision_cpu", exc_type=ImportError)
+    return sys.modules["torchvision"]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.45, 0.5, 0.7])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 1000, 5000])
+def test_equals_torchvision(isa: str, torchvision: ModuleType, n: int, threshold: float) -> None:
+    torch = sys.modules["torch"]
+    rng = np.random.default_rng(n)
+    boxes = torch.from_numpy(random_boxes(rng, n) * np.float32(10))
+    scores = torch.from_numpy(rng.random(n).astype(np.float32))
+    kept = ops.nms(boxes, scores, threshold)
+    assert isinstance(kept, torch.Tensor)
+    assert torch.equal(kept, torchvision.ops.nms(boxes, scores, threshold))
+    idxs = torch.from_numpy(rng.integers(0, 5, n))
+    # torchvision moves classes apart by an offset, which takes coordinates >= 0 and room to round
+    boxes, scores = (boxes - boxes.min()).double(), scores.double()
+    expected = torchvision.ops.batched_nms(boxes, scores, idxs, threshold)
+    assert torch.equal(ops.batched_nms(boxes, scores, idxs, threshold), expected)
