@@ -14,9 +14,9 @@ inline bool is_cheap(Activation kind) { return kind <= Activation::kHardSwish; }
 // or what `body` captures would leave its registers. An activation that is not cheap is left to the caller: identity.
 template <class Body>
 [[gnu::always_inline]] inline void with_cheap_activation(const ActivationParams& params, Body body) {
-  const F32 zero = F32::zero(), six = F32::set(6.0f);
+  const F32 zero = F32::zero(), six = F32::set(6.0f), sixth = F32::set(params.sixth);
   const auto hard_sigmoid = [=](F32 x) {
-    return max(zero, min(six, x + F32::set(3.0f))) * F32::set(1.0f / 6);
+    return max(zero, min(six, x + F32::set(3.0f))) * sixth;
   };
   switch (params.kind) {
     case Activation::kRelu:
