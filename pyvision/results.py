@@ -107,11 +107,9 @@ class Detections:
         `category_id` is COCO's own (1 to 90) for a model of the 80 COCO classes, else the index into
         `categories`.
         """
-        is_coco = (
-            len(self.categories) == 80
-            and self.categories[0] == "person"
-            and self.categories[79] == "toothbrush"
-        )
+        from pyvision.models import COCO_CATEGORIES
+
+        is_coco = self.categories == COCO_CATEGORIES
         return [
             {
                 "image_id": image_id,
