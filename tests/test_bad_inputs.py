@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs that crashed or corrupted well-known libraries: a matrix of op x kind of bad input x dtype.
 
-Each op has one good call. A bad case changes some of its arguments and must be refused with a ValueError or TypeError
-that begins with the op's name, names the argument, and leaves every input as it was; the number of a case is its row
-in the list of such inputs that this project keeps:
+Each op has one good call. A bad case changes some of its arguments and must be refused with a ValueError or
+TypeError that begins with the op's name, names the argument, and leaves every input as it was; the number
+of a case is its row in the list of such inputs that this project keeps:
 
  1 negative counts or sizes                     10 indices out of range
  2 huge or infinite coordinates                 12 not an array; capsules that are spent, foreign or elsewhere
@@ -212,7 +212,11 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "nms", "scores", {"scores": random((2,))}),
     (5, "batched_nms", "scores", {"scores": random((4,))}),
     (5, "batched_nms", "idxs", {"idxs": np.zeros(2, np.int64)}),
-    *[(5, op, "b", {"b": random(shape)}) for op in ("add", "mul") for shape in ((4,), (2, 4, 4, 5), (3, 3, 4, 5), (3, 4))],
+    *[
+        (5, op, "b", {"b": random(s)})
+        for op in ("add", "mul")
+        for s in ((4,), (2, 4, 4, 5), (3, 3, 4, 5), (3, 4))
+    ],
     *[(5, "split", "sizes", {"sizes": sizes}) for sizes in ([2, 3], [6, 1], [], [-1, 7])],
     (5, "avg_pool2d", "padding", {"padding": 2}),
     (5, "max_pool2d", "padding", {"padding": 2}),
