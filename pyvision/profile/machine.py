@@ -45,7 +45,7 @@ class Peak:
 
 
 def describe_machine(packages: Iterable[str] = ()) -> Machine:
-    """The CPU, the dispatch in force, and the versions of Python, pyvision, NumPy and `packages` where found."""
+    """The CPU, the dispatch in force, and the versions of Python, pyvision, NumPy and `packages`."""
     info = _cpu_info()
     name = info.get("model name", platform.processor() or platform.machine())
     family, model = info.get("cpu family", "?"), info.get("model", "?")
