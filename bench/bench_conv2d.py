@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """conv2d on the layers of ResNet-50 (224 pixels) and NanoDet-g (416 pixels), weights packed beforehand.
 
-pyvision and torch take and give channels-last images. OpenVINO, ONNX Runtime, ncnn and OpenCV are given a model of one
-layer, channels first, as their interfaces have it: any reordering they do inside is part of their time.
+pyvision and torch take and give channels-last images. OpenVINO, ONNX Runtime, ncnn and OpenCV are given a
+model of one layer, channels first, as their interfaces have it: any reordering they do inside is part of
+their time.
 """
 
 from __future__ import annotations

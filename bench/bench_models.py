@@ -36,7 +36,7 @@ PHOTO_SHAPE = (720, 1280, 3)
 def _with_preparation(
     peer: Prepared, image: NDArray[np.uint8], target: Floats, mean: Floats, std: Floats, bgr: bool
 ) -> Prepared:
-    """Prepares `image` by stretching it into `target`, the (1, 3, H, W) array the peer reads, then runs the peer."""
+    """Stretches `image` into `target`, the (1, 3, H, W) array the peer reads, then runs the peer."""
     import cv2
 
     height, width = target.shape[2:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nms on random boxes, IoU threshold 0.5, against torchvision and OpenCV (which both run it on one thread)."""
+"""nms on random boxes, IoU threshold 0.5, against torchvision and OpenCV (both run it on one thread)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IOU_THRESHOLD = 0.5
 
 
 def random_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Boxes of 10 to 200 pixels in a 1333 x 800 image, as a detector proposes them, and scores without ties."""
+    """Boxes of 10 to 200 pixels in a 1333 x 800 image, as a detector gives them, and scores without ties."""
     corner = rng.uniform((0, 0), (1133, 600), (count, 2))
     size = rng.uniform(10, 200, (count, 2))
     boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
@@ -27,7 +27,7 @@ def random_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _make_torchvision_importable() -> None:
-    """Where torchvision's wheel does not import beside a CPU-only torch, a helper beside the repository does it."""
+    """torchvision's wheel may not import beside a CPU-only torch; a helper beside the repository does it."""
     tools = ROOT.parent / "shared" / "tools"
     if (tools / "torchvision_cpu.py").is_file():
         sys.path.insert(0, str(tools))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewrite the measured figures in README.md, between their two markers, from bench/results.
 
-    python bench/readme_table.py           rewrite
-    python bench/readme_table.py --check   exit 1 if README.md is not what the results say
+python bench/readme_table.py           rewrite
+python bench/readme_table.py --check   exit 1 if README.md is not what the results say
 """
 
 from __future__ import annotations

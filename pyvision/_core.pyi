@@ -64,7 +64,128 @@ class ConvTranspose2d:
 # Maps
 def nchw_to_nhwc(input: np.ndarray) -> _Floats: ...
 def nhwc_to_nchw(input: np.ndarray) -> _Floats: ...
+def max_pool2d(
+    input: np.ndarray,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: Sequence[int],
+    dilation: _Pair,
+    ceil_mode: bool,
+    return_indices: bool,
+    out: np.ndarray | None = None,
+) -> Any: ...  # the maxima, or (maxima, int64 indices) with return_indices
+def avg_pool2d(
+    input: np.ndarray,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    out: np.ndarray | None = None,
+) -> _Floats: ...
+def adaptive_avg_pool2d(input: np.ndarray, output_size: _Pair, out: np.ndarray | None = None) -> _Floats: ...
+def interpolate(
+    input: np.ndarray,
+    size: _Pair,
+    mode: str,
+    align_corners: bool,
+    scale: Sequence[float] = ...,
+    addend: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+) -> _Floats: ...
+def activate(
+    input: np.ndarray, activation: str, slope: float = ..., out: np.ndarray | None = None
+) -> _Floats: ...
+def add(
+    a: np.ndarray,
+    b: np.ndarray,
+    activation: str = "none",
+    slope: float = ...,
+    out: np.ndarray | None = None,
+) -> _Floats: ...
+def mul(
+    a: np.ndarray,
+    b: np.ndarray,
+    activation: str = "none",
+    slope: float = ...,
+    out: np.ndarray | None = None,
+) -> _Floats: ...
+def mul_add(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    activation: str = "none",
+    slope: float = ...,
+    out: np.ndarray | None = None,
+) -> _Floats: ...
+def concat(tensors: Sequence[np.ndarray], dim: int) -> _Floats: ...
+def split(input: np.ndarray, sizes: Sequence[int], dim: int) -> list[_Floats]: ...
 def softmax(input: np.ndarray, dim: int) -> _Floats: ...
+
+# Boxes: float32 or float64
+def nms(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> NDArray[np.int64]: ...
+def batched_nms(
+    boxes: np.ndarray, scores: np.ndarray, idxs: np.ndarray, iou_threshold: float
+) -> NDArray[np.int64]: ...
+def box_iou(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray: ...
+def box_convert(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray: ...
+def box_area(boxes: np.ndarray) -> np.ndarray: ...
+def clip_boxes_to_image(boxes: np.ndarray, height: int, width: int) -> np.ndarray: ...
+
+nms_f32: object  # a capsule: the C function behind nms, for Cython
+
+# Images
+def prepare_image(
+    image: np.ndarray,
+    size: _Pair,
+    region: Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    bgr: bool,
+    pad_value: float,
+    out: np.ndarray | None = None,
+) -> _Floats: ...
+
+# Engine
+class _SummaryRow(TypedDict):
+    name: str
+    op: str
+    shape: tuple[int, int, int]  # (H, W, C) of the output
+    gflop: float
+    parameters: int
+    algorithm: str
+    packed_bytes: int
+
+class Graph:
+    def __init__(self) -> None: ...
+    def add_input(self, h: int, w: int, c: int) -> int: ...
+    def add_node(
+        self,
+        op: str,
+        inputs: Sequence[int],
+        attributes: Mapping[str, Any] = ...,
+        constants: Mapping[str, np.ndarray] = ...,
+        name: str = "",
+    ) -> list[int]: ...
+    def set_outputs(self, outputs: Sequence[int]) -> None: ...
+    def shape(self, value: int) -> tuple[int, int, int]: ...
+    def outputs(self) -> list[int]: ...
+    def nodes(self) -> list[dict[str, Any]]: ...
+    def copy(self) -> Graph: ...
+    def run_pass(self, name: str) -> None: ...
+    def optimize(self) -> None: ...
+
+def pass_names() -> list[str]: ...
+
+class Executable:
+    def __init__(self, graph: Graph) -> None: ...
+    def run(self, inputs: Sequence[np.ndarray]) -> list[_Floats]: ...
+    def run_profiled(self, inputs: Sequence[np.ndarray]) -> tuple[list[_Floats], list[int]]: ...
+    def summary_rows(self) -> list[_SummaryRow]: ...
+    def arena_bytes(self, n: int = 1) -> int: ...
+    @property
+    def isa(self) -> str: ...
 
 # Measuring: FLOP and bytes per second
 def measure_fma_peak(seconds: float, threads: int) -> float: ...

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast
 
 import pyvision
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from pyvision import nn
     from pyvision.predictor import Predictor
 
 Summary: TypeAlias = dict[str, Any]
@@ -63,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--threshold", type=_fraction, default=0.5, help="least probability (default: 0.5)")
     segment.set_defaults(run=lambda args: _annotate(args, _Segment(args), segment))
 
+    profile = commands.add_parser("profile", help="time a model's layers against this machine's peak")
+    profile.add_argument("model", metavar="MODEL", help="model name or weights file")
+    profile.add_argument("--json", action="store_true", help="print JSON on stdout, and no table")
+    _add_threads_option(profile)
+    profile.set_defaults(run=lambda args: _profile(args, profile))
+
     info = commands.add_parser("info", help="print version, instruction set, threads and CUDA state, and why")
     info.set_defaults(run=_info)
     return parser
@@ -75,6 +82,10 @@ def _add_image_options(parser: argparse.ArgumentParser, *, model: str) -> None:
     place.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     place.add_argument("--no-save", action="store_true", help="save nothing")
     parser.add_argument("--json", action="store_true", help="print the JSON array on stdout, and no table")
+    _add_threads_option(parser)
+
+
+def _add_threads_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_thread_count, metavar="N", help="CPU threads (default: all granted)"
     )
@@ -101,6 +112,23 @@ _thread_count.__name__ = "integer"
 
 def _info(_args: argparse.Namespace) -> int:
     pyvision.show_config()
+    return 0
+
+
+def _profile(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if args.threads is not None:
+        pyvision.set_num_threads(args.threads)
+    try:
+        model = cast("nn.Module", pyvision.load(args.model).model)
+    except (OSError, TypeError, ValueError) as error:
+        parser.error(str(error))
+    report = pyvision.profile.profile_layers(model)
+    if args.json:
+        print(json.dumps(report.to_dict(), indent=1))
+    else:
+        from rich.console import Console
+
+        Console().print(report.table())
     return 0
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs that crashed or corrupted well-known libraries: a matrix of op x kind of bad input x dtype.
 
-Each op has one good call. A bad case changes some of its arguments and must be refused with a ValueError or TypeError
-that begins with the op's name, names the argument, and leaves every input as it was; the number of a case is its row
-in the list of such inputs that this project keeps:
+Each op has one good call. A bad case changes some of its arguments and must be refused with a ValueError or
+TypeError that begins with the op's name, names the argument, and leaves every input as it was; the number
+of a case is its row in the list of such inputs that this project keeps:
 
  1 negative counts or sizes                     10 indices out of range
  2 huge or infinite coordinates                 12 not an array; capsules that are spent, foreign or elsewhere
@@ -64,6 +64,11 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "avg_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
     "adaptive_avg_pool2d": lambda: {"input": random((2, 3, 7, 9)), "output_size": (2, 3)},
     "interpolate": lambda: {"input": random((2, 3, 7, 9)), "size": (5, 6), "mode": "bilinear"},
+    "add": lambda: {"a": random((2, 3, 4, 5)), "b": random((1, 3, 1, 1))},
+    "mul": lambda: {"a": random((2, 3, 4, 5)), "b": random((2, 3, 4, 5))},
+    "relu": lambda: {"input": random((3, 7))},
+    "gelu": lambda: {"input": random((3, 7))},
+    "split": lambda: {"input": random((2, 6, 3, 3)), "sizes": [2, 4], "dim": 1},
     "softmax": lambda: {"input": random((3, 7)), "dim": 1},
     "nms": lambda: {"boxes": BOXES.copy(), "scores": SCORES.copy(), "iou_threshold": 0.5},
     "batched_nms": lambda: {
@@ -90,6 +95,11 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
             "avg_pool2d": ("input",),
             "adaptive_avg_pool2d": ("input",),
             "interpolate": ("input",),
+            "add": ("a", "b"),
+            "mul": ("a", "b"),
+            "relu": ("input",),
+            "gelu": ("input",),
+            "split": ("input",),
             "softmax": ("input",),
         }.items()
     },
@@ -124,9 +134,15 @@ def _image(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
+def _ones(shape: tuple[int, ...]) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
 def call(op: str, arguments: Arguments) -> Any:
     result = getattr(ops, op)(**arguments)
-    return result[0] if op == "prepare_image" else result
+    if op == "prepare_image":
+        return result[0]
+    return np.concatenate(result, axis=arguments["dim"]) if op == "split" else result
 
 
 def speaks(op: str, message: str, start: str = "") -> bool:
@@ -166,7 +182,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
-    *[(1, "interpolate", "size", {"size": size}) for size in (0, -1, (4, 0))],
+    *[(1, "interpolate", "size|output", {"size": size}) for size in (0, -1, (4, 0))],
     *[(1, "interpolate", "scale_factor", {"size": None, "scale_factor": factor}) for factor in (0.0, -1.0)],
     *[(1, "prepare_image", "size", {"size": size}) for size in ((0, 5), (5, 0), (-1, 5))],
     (1, "clip_boxes_to_image", "size", {"size": (-1, 5)}),
@@ -196,6 +212,12 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "nms", "scores", {"scores": random((2,))}),
     (5, "batched_nms", "scores", {"scores": random((4,))}),
     (5, "batched_nms", "idxs", {"idxs": np.zeros(2, np.int64)}),
+    *[
+        (5, op, "b", {"b": random(s)})
+        for op in ("add", "mul")
+        for s in ((4,), (2, 4, 4, 5), (3, 3, 4, 5), (3, 4))
+    ],
+    *[(5, "split", "sizes", {"sizes": sizes}) for sizes in ([2, 3], [6, 1], [], [-1, 7])],
     (5, "avg_pool2d", "padding", {"padding": 2}),
     (5, "max_pool2d", "padding", {"padding": 2}),
     (5, "interpolate", "size|scale_factor", {"scale_factor": 2.0}),
@@ -237,7 +259,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (8, "max_pool2d", "dilation|kernel_size|window|input", {"dilation": _HUGE}),
     # 9: rank and last dimension
     *[
-        (9, op, "input", {"input": random(shape)})
+        (9, op, "input", {"input": _ones(shape)})
         for op in (
             "conv2d",
             "depthwise_conv2d",
@@ -248,34 +270,36 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         )
         for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
     ],
-    *[(9, "conv2d", "weight", {"weight": random(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
-    *[(9, "conv2d", "bias", {"bias": random(shape)}) for shape in ((), (6, 1))],
-    *[(9, "conv2d", "residual", {"residual": random(shape)}) for shape in ((), (6,), (6, 7, 9))],
-    *[(9, "linear", "input", {"input": random(())})],
-    *[(9, "linear", "weight", {"weight": random(shape)}) for shape in ((), (7,), (5, 7, 1))],
-    (9, "softmax", "input|dim", {"input": random(()), "dim": 0}),
+    *[(9, "conv2d", "weight", {"weight": _ones(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
+    *[(9, "conv2d", "bias", {"bias": _ones(shape)}) for shape in ((), (6, 1))],
+    *[(9, "conv2d", "residual", {"residual": _ones(shape)}) for shape in ((), (6,), (6, 7, 9))],
+    *[(9, "linear", "input", {"input": _ones(())})],
+    *[(9, "linear", "weight", {"weight": _ones(shape)}) for shape in ((), (7,), (5, 7, 1))],
+    (9, "softmax", "input|dim", {"input": _ones(()), "dim": 0}),
     *[
-        (9, op, "boxes", {"boxes": random(shape)})
+        (9, op, "boxes", {"boxes": _ones(shape)})
         for op in ("nms", "batched_nms")
         for shape in ((), (4,), (3, 5), (3, 3), (1, 3, 4))
     ],
     *[
-        (9, op, "boxes", {"boxes": random(s)})
+        (9, op, "boxes", {"boxes": _ones(s)})
         for op in ("box_convert", "clip_boxes_to_image")
         for s in ((), (3, 5))
     ],
-    *[(9, "nms", "scores", {"scores": random(shape)}) for shape in ((), (3, 1), (1, 3))],
-    *[(9, "box_iou", name, {name: random(s)}) for name in ("boxes1", "boxes2") for s in ((), (4,), (2, 5))],
+    *[(9, "nms", "scores", {"scores": _ones(shape)}) for shape in ((), (3, 1), (1, 3))],
+    *[(9, "box_iou", name, {name: _ones(s)}) for name in ("boxes1", "boxes2") for s in ((), (4,), (2, 5))],
     *[
         (9, "prepare_image", "image", {"image": _image(s)})
         for s in ((), (4,), (4, 5, 2), (4, 5, 5), (1, 4, 5, 3))
     ],
     # 10: indices
     *[(10, "softmax", "dim", {"dim": dim}) for dim in (2, -3, 2**40)],
+    *[(10, "split", "dim", {"dim": dim}) for dim in (4, -5, 2**40)],
+    *[(1, "split", "sizes", {"sizes": size}) for size in (0, -1)],
     # 13: kernels larger than the image
     (13, "conv2d", "weight|kernel|input", {"input": random((1, 4, 2, 2)), "padding": 0, "residual": None}),
     (13, "conv2d", "weight|kernel|input", {"dilation": 9, "residual": None}),
-    *[(13, op, "kernel_size|input", {"kernel_size": 8}) for op in _POOLS],
+    *[(13, op, "kernel", {"kernel_size": 8}) for op in _POOLS],
     # 16: lists of the wrong length, and values of the wrong type
     *[
         (16, op, name, {name: value})
@@ -303,7 +327,8 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for op in ("conv2d", "conv_transpose2d")
         for v in (1.5, "1", None, (1,))
     ],
-    *[(16, "softmax", "dim", {"dim": value}) for value in (1.0, "1", None, (0,))],
+    *[(16, op, "dim", {"dim": value}) for op in ("softmax", "split") for value in (1.0, "1", None, (0,))],
+    *[(16, "split", "sizes", {"sizes": value}) for value in (1.5, "2", None, [2.0, 4.0])],
     *[
         (16, op, "iou_threshold", {"iou_threshold": v})
         for op in ("nms", "batched_nms")
@@ -312,10 +337,14 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 16: names that do not exist
     *[
         (16, op, "layout", {"layout": value})
-        for op in ("conv2d", "conv_transpose2d", *_POOLS, "adaptive_avg_pool2d", "interpolate")
+        for op in ("conv2d", "conv_transpose2d", *_POOLS, "adaptive_avg_pool2d", "interpolate", "add", "mul")
         for value in ("NCWH", "", None, 3)
     ],
-    *[(16, "conv2d", "activation", {"activation": value}) for value in ("swish9", "", 3, ("relu",))],
+    *[
+        (16, op, "activation", {"activation": value})
+        for op in ("conv2d", "add", "mul")
+        for value in ("swish9", 3, ("relu",))
+    ],
     *[(16, "conv2d", "precision", {"precision": value}) for value in ("f16", None)],
     *[(16, "interpolate", "mode", {"mode": value}) for value in ("cubic9", "", None)],
     *[(16, "box_convert", name, {name: v}) for name in ("in_fmt", "out_fmt") for v in ("xxyy", "", None, 3)],
@@ -334,6 +363,33 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
 )
 def test_is_refused(row: int, op: str, argument: str, overrides: Arguments) -> None:
     refuse(op, argument, overrides)
+
+
+# ---- concat takes a list of arrays, which the matrix cannot hold
+
+
+@pytest.mark.parametrize(
+    ("row", "tensors", "dim"),
+    [
+        (1, [], 0),
+        (5, [random((2, 3)), random((2, 4))], 0),
+        (5, [random((2, 3)), random((2, 3, 1))], 0),
+        (9, [_ones(()), _ones(())], 0),
+        (10, [random((2, 3))], 2),
+        (10, [random((2, 3))], -3),
+        (12, [random((2, 3)), None], 0),
+        (12, [random((2, 3)), [[1.0, 2.0, 3.0]]], 0),
+        (12, [random((2, 3)), np.zeros((2, 3))], 0),
+        (12, random((2, 3)), 0),
+        (12, None, 0),
+        (16, [random((2, 3))], 0.5),
+        (16, [random((2, 3))], None),
+    ],
+)
+def test_concat_refuses(row: int, tensors: object, dim: object) -> None:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        ops.concat(tensors, dim)
+    assert re.match(r"\[concat\] expected .*(tensors|arrays?|dim)", str(caught.value)), caught.value
 
 
 # ---- 12: not an array, or not one of ours
@@ -395,8 +451,8 @@ NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 @pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
 def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
-    if kind == "None" and name in OPTIONAL:
-        pytest.skip(f"{name} may be None")
+    if (kind == "None" and name in OPTIONAL) or (kind in ("number", "NumPy scalar") and name == "b"):
+        pytest.skip(f"{name} may be a {kind}")
     refuse(op, name, {name: NOT_ARRAYS[kind](GOOD[op]()[name])}, TypeError)
 
 
@@ -542,6 +598,12 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
     for mode in ("nearest", "bilinear"):
         yield "interpolate", {"input": x, "size": (5, 7), "mode": mode} | maps
         yield "interpolate", {"input": random((1, 2, 3, n)), "size": (2, 5), "mode": mode}
+    for op in ("add", "mul"):
+        yield op, {"a": x, "b": x[:, :1, :1].copy(), "activation": "sigmoid"} | maps
+        yield op, {"a": random((1, 2, 3, n)), "b": random((2,))}
+    for op in ("relu", "gelu"):
+        yield op, {"input": x}
+    yield "split", {"input": x, "sizes": (n + 1) // 2, "dim": 3}
     yield "softmax", {"input": random((2, n)), "dim": 1}
     yield "softmax", {"input": random((2, 3, n)), "dim": 1}
     corners = np.abs(random((n, 4)))
@@ -658,6 +720,9 @@ def test_row18_operands_may_be_one_array(isa: str) -> None:
         image = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         once = ops.conv2d(image, weight, residual=image, layout=layout)
         np.testing.assert_array_equal(once, ops.conv2d(image, weight, residual=image.copy(), layout=layout))
+    for op in (ops.add, ops.mul):
+        np.testing.assert_array_equal(op(x, x), op(x, x.copy()))
+    np.testing.assert_array_equal(ops.concat([x, x], 0), np.concatenate([x, x]))
     np.testing.assert_array_equal(np.diag(ops.box_iou(BOXES, BOXES)), 1)
     square = random((4, 4))
     np.testing.assert_array_equal(ops.linear(square, square), ops.linear(square.copy(), square))

@@ -101,9 +101,10 @@ def concat(tensors: Sequence[Array], dim: int = 1) -> Array:
         raise TypeError(
             f"[concat] expected tensors to be a list or tuple of arrays, got {type(tensors).__name__}"
         )
-    arrays = [np.ascontiguousarray(as_numpy(t, "concat", f"tensors[{i}]")) for i, t in enumerate(tensors)]
-    if not arrays:
-        raise ValueError("[concat] expected at least one array, got none")
+    if not tensors:
+        raise ValueError("[concat] expected tensors to hold at least one array, got none")
+    # asarray and not ascontiguousarray, which makes 0-d arrays 1-d
+    arrays = [np.asarray(as_numpy(t, "concat", f"tensors[{i}]"), order="C") for i, t in enumerate(tensors)]
     return result_like(_core.concat(arrays, axis(dim, arrays[0].ndim, "concat")), *tensors)
 
 

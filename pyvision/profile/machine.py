@@ -45,7 +45,7 @@ class Peak:
 
 
 def describe_machine(packages: Iterable[str] = ()) -> Machine:
-    """The CPU, the dispatch in force, and the versions of pyvision, Python, NumPy and those of `packages` found."""
+    """The CPU, the dispatch in force, and the versions of Python, pyvision, NumPy and `packages`."""
     info = _cpu_info()
     name = info.get("model name", platform.processor() or platform.machine())
     family, model = info.get("cpu family", "?"), info.get("model", "?")
@@ -67,7 +67,7 @@ def describe_machine(packages: Iterable[str] = ()) -> Machine:
 
 
 def measure_peak(*, threads: int | None = None, seconds: float = 0.1) -> Peak:
-    """The FMA peak of the ISA in force and the copy bandwidth well beyond the last cache, on `threads` of the pool."""
+    """The FMA peak of the ISA in force, and the bandwidth of copies well beyond the last cache."""
     count = _core.num_threads() if threads is None else threads
     copy_bytes = max(_COPY_BYTES_MIN, 8 * max(_caches().values(), default=0))
     return Peak(

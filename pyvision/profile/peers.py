@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other libraries behind one small interface, for side-by-side timings.
 
-None is needed by pyvision. A peer that is not installed, or that has no such operation, raises Unavailable with the
-reason, and reports list it as absent.
+None is needed by pyvision. A peer that is not installed, or that has no such operation, raises Unavailable
+with the reason, and reports list it as absent.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def prepare_all(
 
 
 def torchvision_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads: int) -> Prepared:
-    """torchvision.ops.nms; an import of torchvision_cpu beforehand may be what makes torchvision importable."""
+    """torchvision.ops.nms."""
     torch = _require("torch")
     torchvision = _require("torchvision")
     torch.set_num_threads(threads)

@@ -20,7 +20,7 @@ OURS = "pyvision"
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what was timed (ours under the name OURS), how much work it is, and the ceilings measured beside it."""
+    """One row: what was timed (ours under the name OURS), how much work it is, and the ceilings beside it."""
 
     name: str
     times: Comparison
@@ -77,7 +77,9 @@ class Report:
 
     def print(self, console: Console) -> None:
         peers = list(dict.fromkeys(peer for case in self.cases for peer in (*case.peers, *case.absent)))
-        title = f"{self.bench}: {self.machine.cpu}, {self.run_name}\nours/peer: median (p10–p90) of the paired ratios"
+        title = (
+            f"{self.bench}: {self.machine.cpu}, {self.run_name}\nours/peer: median of paired ratios (p10–p90)"
+        )
         table = Table(title=title)
         table.add_column("case")
         table.add_column(f"{OURS}\nms", justify="right")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alternating timing: A B C, B C A, C A B, … in one process, compared round by round.
 
-A machine's speed drifts (clock, neighbours, temperature). Two things timed in the same round see the same drift, so
-their ratio per round is steady where the times themselves are not; the spread of that ratio says how far to trust it.
+A machine's speed drifts (clock, neighbours, temperature). Two things timed in the same round see the same
+drift, so their ratio per round is steady where the times themselves are not; the spread of that ratio says
+how far to trust it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Other libraries' worker threads spin for a while after a call (up to 20 ms in OpenMP runtimes) and would take the
-# next candidate's cores.
+# Other libraries' worker threads spin for a while after a call (up to 20 ms in OpenMP runtimes) and would
+# take the next candidate's cores.
 SETTLE_SECONDS = 0.025
 
 
@@ -60,8 +61,9 @@ def compare(
 ) -> Comparison:
     """Time every candidate in every round, each round starting with the next one.
 
-    A sample repeats its candidate until about `min_time` seconds have passed and counts the mean of those calls;
-    it starts with one call that is not counted, which brings the candidate's data back into the caches.
+    A sample repeats its candidate until about `min_time` seconds have passed and counts the mean of those
+    calls; it starts with one call that is not counted, which brings the candidate's data back into the
+    caches.
     """
     if not candidates:
         raise ValueError("[compare] expected at least one candidate, got none")
