@@ -10,14 +10,6 @@ namespace {
 
 constexpr const char* kOp = "interpolate";
 
-InterpolateMode parse_mode(const std::string& name) {
-  if (name == "nearest") return InterpolateMode::kNearest;
-  if (name == "nearest-exact") return InterpolateMode::kNearestExact;
-  check(name == "bilinear", kOp, "expected mode to be one of nearest, nearest-exact, bilinear, got '", name,
-        "'");
-  return InterpolateMode::kBilinear;
-}
-
 py::array bind(const py::array& input, const std::array<int64_t, 2>& size, const std::string& mode,
                bool align_corners, const std::array<double, 2>& scale, const std::optional<py::array>& addend,
                const std::optional<py::array>& out) {
@@ -27,7 +19,7 @@ py::array bind(const py::array& input, const std::array<int64_t, 2>& size, const
   check(size[0] >= 1 && size[1] >= 1, kOp, "expected an output of at least 1 x 1 pixels, got ",
         shape_text(size.data(), 2));
   InterpolateParams params;
-  params.mode = parse_mode(mode);
+  params.mode = parse_interpolate_mode(kOp, mode);
   params.align_corners = align_corners;
   params.scale_h = scale[0], params.scale_w = scale[1];
   check(!align_corners || params.mode == InterpolateMode::kBilinear, kOp,

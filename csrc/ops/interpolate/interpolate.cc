@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/arena.h"
+#include "core/check.h"
 #include "core/parallel.h"
 
 namespace pyvision {
@@ -50,6 +51,13 @@ class Axis {
 };
 
 }  // namespace
+
+InterpolateMode parse_interpolate_mode(const char* op, const std::string& name) {
+  if (name == "nearest") return InterpolateMode::kNearest;
+  if (name == "nearest-exact") return InterpolateMode::kNearestExact;
+  check(name == "bilinear", op, "expected mode to be one of nearest, nearest-exact, bilinear, got '", name, "'");
+  return InterpolateMode::kBilinear;
+}
 
 void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, const Nhwc<const float>* addend,
                  const Nhwc<float>& y) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/dispatch.h"
 #include "core/tensor.h"
@@ -20,6 +21,9 @@
 namespace pyvision {
 
 enum class InterpolateMode : uint8_t { kNearest, kNearestExact, kBilinear };
+
+// Name as in torch; throws std::invalid_argument for others.
+InterpolateMode parse_interpolate_mode(const char* op, const std::string& name);
 
 struct InterpolateParams {
   InterpolateMode mode = InterpolateMode::kNearest;
