@@ -50,7 +50,8 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
 Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::vector<MapShape>& outputs) {
   const Conv2dParams params = parse(node, inputs[0]);
   const float* bias = node.constants.count("bias") ? node.constant("bias", 1).data.data() : nullptr;
-  const auto conv = std::make_shared<const Conv2d>(params, node.constant("weight", 4).data.data(), bias);
+  const auto conv = std::make_shared<const Conv2d>(params, node.constant("weight", 4).data.data(), bias,
+                                                   Conv2dAlgorithm::kAuto, inputs[0].h, inputs[0].w);
   Step step;
   step.run = [conv](const StepMaps& maps) {
     conv->run(maps.inputs[0], maps.inputs.size() == 2 ? &maps.inputs[1] : nullptr, maps.outputs[0]);
