@@ -131,7 +131,7 @@ inline void depthwise_row(const DepthwiseConv& job, const DepthwiseRow& row, F f
 
 // Output rows [row_begin, row_end) of the n * out_h rows.
 inline void depthwise_conv(const DepthwiseConv& job, int64_t row_begin, int64_t row_end) {
-  with_activation(job.epilogue.activation, [&](auto f) {
+  with_cheap_activation(job.epilogue.activation, [&](auto f) {
     for (int64_t r = row_begin; r < row_end; ++r) {
       const int64_t n = r / job.rows.out_h, oh = r % job.rows.out_h;
       DepthwiseRow row;
@@ -144,6 +144,8 @@ inline void depthwise_conv(const DepthwiseConv& job, int64_t row_begin, int64_t 
       row.kh_end = below <= 0 ? 0 : (below + job.dilation_h - 1) / job.dilation_h;
       if (row.kh_end > job.kernel_h) row.kh_end = job.kernel_h;
       depthwise_row(job, row, f);
+      finish_exponential(job.epilogue.activation, row.output, job.rows.output.stride_w, job.rows.out_w,
+                         job.input.c);
     }
   });
 }

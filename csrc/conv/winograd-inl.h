@@ -169,7 +169,7 @@ inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile,
 inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                             int64_t last) {
   const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-  with_activation(job.epilogue.activation, [&](auto f) {
+  with_cheap_activation(job.epilogue.activation, [&](auto f) {
     for (int64_t t = first; t < last; ++t) {
       const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
       const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
@@ -180,6 +180,9 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
         const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
         transform_outputs(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w, f);
       }
+      for (int i = 0; i < h; ++i)
+        finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),
+                           job.rows.output.stride_w, w, job.out_channels);
     }
   });
 }

@@ -28,6 +28,7 @@ from pyvision.ops.elementwise import (
     split,
     tanh,
 )
+from pyvision.ops.image import ImageTransform, prepare_image
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from pyvision.ops.resize import interpolate
 from pyvision.ops.softmax import softmax
