@@ -133,6 +133,32 @@ PASS_CASES = {
         ["interpolate", "conv2d"],
         ["interpolate", "conv2d"],
     ),
+    "mean of a sum": (
+        "average_before_adding",
+        Function(lambda x, c: gate_shape(x + c(x)), conv()),
+        ["conv2d", "add", "adaptive_avg_pool2d"],
+        ["conv2d", "adaptive_avg_pool2d", "adaptive_avg_pool2d", "add"],
+    ),
+    "mean of a sum that others read stays": (
+        "average_before_adding",
+        Function(lambda x, c: let(x + c(x), lambda y: y * gate_shape(y)), conv()),
+        ["conv2d", "add", "adaptive_avg_pool2d", "mul"],
+        ["conv2d", "add", "adaptive_avg_pool2d", "mul"],
+    ),
+    "split pointwise convolution": (
+        "split_convolution",
+        Function(
+            lambda x, c: let(nn.split(c(x), [5, 3, 8]), lambda s: [relu(s[0]), *s[1:]]), conv(16, kernel=1)
+        ),
+        ["conv2d", "split", "activation"],
+        ["conv2d+split", "conv2d+split", "conv2d+split", "activation"],
+    ),
+    "split 3x3 convolution stays": (
+        "split_convolution",
+        Function(lambda x, c: nn.split(c(x), 4), conv()),
+        ["conv2d", "split"],
+        ["conv2d", "split"],
+    ),
     "residual": (
         "fuse_residual",
         Function(lambda x, c: c(x) + x, conv()),

@@ -76,14 +76,16 @@ class CopyProducer {
     }
   }
 
-  // Whether consecutive output pixels see consecutive input pixels, one each: then a tile's rows lie in the
-  // input as the GEMM wants them and nothing needs to be copied. Not where many rows would fall into the same
+  // Whether consecutive output pixels see consecutive input pixels, one each, and all maps have their pixels at
+  // one distance: then a tile's rows lie in the input as the GEMM wants them and nothing needs to be copied. Not where many rows would fall into the same
   // L1 sets.
   static bool reads_in_place(const DirectConv& job) {
     const Nhwc<const float>& in = job.input;
     return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
            job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
-           in.uniform() && in.c <= kKBlock && in.stride_w % 512 != 0;
+           in.uniform() && job.rows.output.uniform() &&
+           (job.rows.residual.data == nullptr || job.rows.residual.uniform()) && in.c <= kKBlock &&
+           in.stride_w % 512 != 0;
   }
   void set_origin(const float* origin) { windows_[0].origin = origin; }
   const float* first_window() const { return windows_[0].origin; }

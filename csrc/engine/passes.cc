@@ -138,6 +138,71 @@ void convolve_before_enlarging(Graph& graph) {
   }
 }
 
+// mean(a + b) = mean(a) + mean(b): the sum, which only its mean is wanted of, is never stored.
+void average_before_adding(Graph& graph) {
+  auto& nodes = graph.mutable_nodes();
+  for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
+    if (nodes[i].op != "adaptive_avg_pool2d" ||
+        nodes[i].integers("output_size", 2) != std::vector<int64_t>{1, 1})
+      continue;
+    const int sum = private_producer(graph, nodes[i].inputs[0], [&](const Node& node) {
+      return node.op == "add" && !node.has("activation") &&
+             graph.shape(node.inputs[0]) == graph.shape(node.inputs[1]);
+    });
+    if (sum < 0) continue;
+    Node add = nodes[sum], second = nodes[i];
+    const MapShape mean = graph.shape(nodes[i].outputs[0]);
+    add.outputs = nodes[i].outputs;
+    nodes[i].inputs = {add.inputs[0]};
+    nodes[i].outputs = {graph.new_value(mean)};
+    second.inputs = {add.inputs[1]};
+    second.outputs = {graph.new_value(mean)};
+    add.inputs = {nodes[i].outputs[0], second.outputs[0]};
+    nodes.insert(nodes.begin() + i + 1, {second, add});
+    graph.erase_node(sum);
+  }
+}
+
+// Rows [first, first + count) of a constant's first axis.
+ConstantPtr rows_of(const Constant& constant, int64_t first, int64_t count) {
+  auto part = std::make_shared<Constant>();
+  const int64_t row = static_cast<int64_t>(constant.data.size()) / constant.shape[0];
+  part->shape = constant.shape;
+  part->shape[0] = count;
+  part->data.assign(constant.data.begin() + first * row, constant.data.begin() + (first + count) * row);
+  return part;
+}
+
+// Channels [a, b) of a convolution's output depend on rows [a, b) of its weight alone, so a convolution that
+// is split right away is several. Each then writes its own map, and takes its own activation. For 1 x 1
+// kernels only: others would gather their windows once per part.
+void split_convolution(Graph& graph) {
+  auto& nodes = graph.mutable_nodes();
+  for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
+    if (nodes[i].op != "split") continue;
+    const int index = private_producer(graph, nodes[i].inputs[0], [](const Node& node) {
+      return is_bare_convolution(node) && is_pointwise(node) && node.integer("groups") == 1;
+    });
+    if (index < 0) continue;
+    const Node conv = nodes[index];
+    std::vector<Node> parts;
+    int64_t channel = 0;
+    for (const ValueId output : nodes[i].outputs) {
+      const int64_t count = graph.shape(output).c;
+      Node part = conv;
+      for (auto& [key, constant] : part.constants) constant = rows_of(*constant, channel, count);
+      part.outputs = {output};
+      part.fused += "+split";
+      parts.push_back(std::move(part));
+      channel += count;
+    }
+    nodes.insert(nodes.begin() + i + 1, parts.begin(), parts.end());
+    graph.erase_node(i);
+    graph.erase_node(index);
+    --i;
+  }
+}
+
 // conv(x) + r is what a convolution with a residual computes. It runs where the sum stood, where r is known.
 void fuse_residual(Graph& graph) {
   auto& nodes = graph.mutable_nodes();
@@ -243,6 +308,8 @@ const std::vector<Pass>& passes() {
       {"fold_zero_pad", fold_zero_pad},
       {"fold_batch_norm", fold_batch_norm},
       {"convolve_before_enlarging", convolve_before_enlarging},
+      {"average_before_adding", average_before_adding},
+      {"split_convolution", split_convolution},
       {"fuse_residual", fuse_residual},
       {"fuse_interpolate_add", fuse_interpolate_add},
       {"fuse_gate_add", fuse_gate_add},

@@ -52,6 +52,7 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
       std::make_shared<const ConvTranspose2d>(params, node.constant("weight", 4).data.data(), bias);
   Step step;
   step.run = [conv](const StepMaps& maps) { conv->run(maps.inputs[0], maps.outputs[0]); };
+  step.packed_bytes = conv->packed_bytes();
   step.flops =
       2 * inputs[0].numel() * (params.out_channels / params.groups) * params.kernel_h * params.kernel_w;
   return step;
