@@ -83,7 +83,9 @@ class CopyProducer {
     const Nhwc<const float>& in = job.input;
     return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
            job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
-           in.uniform() && in.c <= kKBlock && in.stride_w % 512 != 0;
+           in.uniform() && job.rows.output.uniform() &&
+           (job.rows.residual.data == nullptr || job.rows.residual.uniform()) && in.c <= kKBlock &&
+           in.stride_w % 512 != 0;
   }
   void set_origin(const float* origin) { windows_[0].origin = origin; }
   const float* first_window() const { return windows_[0].origin; }
