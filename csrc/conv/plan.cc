@@ -12,6 +12,8 @@ namespace {
 
 // Under this many multiply-adds (about 5 us) a task is not worth handing to another thread.
 constexpr int64_t kMinTaskWork = 1 << 18;
+// More (about 20 ms, 70 without SIMD) would keep Ctrl-C waiting: it is looked for between tasks.
+constexpr int64_t kMaxTaskWork = 1 << 30;
 // Half of the smallest L2 in use (1 MB): the rest is for A, C and the neighbours.
 constexpr int64_t kL2Floats = (512 << 10) / sizeof(float);
 
@@ -70,8 +72,9 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
   const int64_t work = rows * out_channels * k * groups;
   // Several tasks per thread even out a thread that was held up; none so small that handing it over costs
   // more.
-  const int64_t wanted =
+  const int64_t balanced =
       machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
+  const int64_t wanted = std::max(balanced, work / kMaxTaskWork);
   const int64_t per_group = std::max<int64_t>(1, ceil_div(wanted, groups));
   if (plan.panels_in_l2) {
     plan.panel_tasks = 1;

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 ActivationSpec = str | tuple[str, float] | None
-"""None, a name ("relu", "relu6", "leaky_relu", "silu", "hardswish", "sigmoid", "tanh", "gelu", "hardsigmoid"),
+"""None, a name (relu, relu6, leaky_relu, silu, hardswish, sigmoid, tanh, gelu, hardsigmoid),
 or ("leaky_relu", negative_slope); the slope is 0.01 when not given."""
 
 _DEFAULT_SLOPE = 0.01

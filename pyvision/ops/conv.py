@@ -48,8 +48,8 @@ def conv2d(
         precision: of products and sums.
 
     Returns:
-        (N, C_out, H_out, W_out) in ``layout``, H_out = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1
-        rounded down, of the same kind as ``input``.
+        (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; rounded down,
+        H_out = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1.
 
     Raises:
         TypeError: an argument is not an array, or not of dtype float32.
@@ -64,7 +64,7 @@ def conv2d(
     conv = _core.Conv2d(
         w, b, strides, _sides(op, padding, w, strides, dilations), dilations, n_groups,
         *activation_pair(activation, op), input_size=x.shape[1:3],
-        algorithm="auto" if n_groups > 1 else "direct",  # Winograd's weights cost too much to make for one call
+        algorithm="auto" if n_groups > 1 else "direct",  # Winograd's weights cost too much for one call
     )  # fmt: skip
     r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
     return _result(conv.run(x, r), input, layout, op)
