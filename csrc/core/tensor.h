@@ -81,7 +81,7 @@ struct Nhwc {
   int64_t pixels() const { return n * h * w; }
   // True when all N*H*W pixels lie at one constant distance, so that they can be walked as one row.
   bool uniform() const {
-    return (h == 1 || stride_h == w * stride_w) && (n == 1 || stride_n == h * stride_h);
+    return (h == 1 || stride_h == w * stride_w) && (n == 1 || stride_n == h * w * stride_w);
   }
 };
 
