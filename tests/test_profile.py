@@ -54,8 +54,8 @@ def test_compare_times_each_in_every_round_in_turn() -> None:
     result = compare({n: lambda n=n: sleeper(n) for n in names}, rounds=3, min_time=0.001)
     assert {name: len(values) for name, values in result.seconds.items()} == dict.fromkeys(names, 3)
     assert all((values >= 0.002).all() for values in result.seconds.values())
-    # Two calls of each to warm up; in a round, one to come back and one that counts.
-    order = calls[6::2]
+    # Three calls of each to warm up; in a round, one to come back and one that counts.
+    order = calls[9::2]
     assert "".join(order) == "abc" + "bca" + "cab"
 
 

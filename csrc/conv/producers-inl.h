@@ -76,9 +76,9 @@ class CopyProducer {
     }
   }
 
-  // Whether consecutive output pixels see consecutive input pixels, one each, and all maps have their pixels at
-  // one distance: then a tile's rows lie in the input as the GEMM wants them and nothing needs to be copied. Not where many rows would fall into the same
-  // L1 sets.
+  // Whether consecutive output pixels see consecutive input pixels, one each, and all maps have their pixels
+  // at one distance: then a tile's rows lie in the input as the GEMM wants them and nothing needs to be
+  // copied. Not where many rows would fall into the same L1 sets.
   static bool reads_in_place(const DirectConv& job) {
     const Nhwc<const float>& in = job.input;
     return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&

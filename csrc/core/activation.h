@@ -22,8 +22,8 @@ enum class Activation : uint8_t {
 
 struct ActivationParams {
   Activation kind = Activation::kNone;
-  float slope = 0.01f;      // of leaky_relu, for x < 0
-  float sixth = 1.0f / 6;   // of hardsigmoid and hardswish: networks published in half precision rounded it
+  float slope = 0.01f;     // of leaky_relu, for x < 0
+  float sixth = 1.0f / 6;  // of hardsigmoid and hardswish: networks published in half precision rounded it
 };
 
 // Name as in torch.nn.functional ("leaky_relu", "hardswish", …); throws std::invalid_argument for others.

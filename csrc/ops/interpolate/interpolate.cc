@@ -55,7 +55,8 @@ class Axis {
 InterpolateMode parse_interpolate_mode(const char* op, const std::string& name) {
   if (name == "nearest") return InterpolateMode::kNearest;
   if (name == "nearest-exact") return InterpolateMode::kNearestExact;
-  check(name == "bilinear", op, "expected mode to be one of nearest, nearest-exact, bilinear, got '", name, "'");
+  check(name == "bilinear", op, "expected mode to be one of nearest, nearest-exact, bilinear, got '", name,
+        "'");
   return InterpolateMode::kBilinear;
 }
 
