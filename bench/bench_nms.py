@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nms on random boxes, IoU threshold 0.5, against torchvision and OpenCV (both run it on one thread)."""
+"""nms at IoU threshold 0.5 on scattered and on clustered boxes, against torchvision and OpenCV."""
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 
 import numpy as np
@@ -21,9 +22,21 @@ def random_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Boxes of 10 to 200 pixels in a 1333 x 800 image, as a detector gives them, and scores without ties."""
     corner = rng.uniform((0, 0), (1133, 600), (count, 2))
     size = rng.uniform(10, 200, (count, 2))
-    boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
-    scores = (rng.permutation(count) + 0.5) / count
-    return boxes, scores.astype(np.float32)
+    return np.concatenate([corner, corner + size], axis=1).astype(np.float32), _scores(count, rng)
+
+
+def clustered_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Boxes jittered around 20 objects, where almost all are suppressed and no grid helps."""
+    objects, _ = random_boxes(20, rng)
+    jitter = rng.normal(0, 8, (count, 4))
+    return (objects[rng.integers(0, 20, count)] + jitter).astype(np.float32), _scores(count, rng)
+
+
+def _scores(count: int, rng: np.random.Generator) -> Floats:
+    return ((rng.permutation(count) + 0.5) / count).astype(np.float32)
+
+
+KINDS = {"scattered": random_boxes, "around 20 objects": clustered_boxes}
 
 
 def _make_torchvision_importable() -> None:
@@ -39,11 +52,11 @@ def main() -> None:
     report = new_report("nms")
     rng = np.random.default_rng(0)
     _make_torchvision_importable()
-    for count in COUNTS:
-        name = f"{count} boxes"
+    for (kind, make_boxes), count in itertools.product(KINDS.items(), COUNTS):
+        name = f"{count} boxes, {kind}"
         if options.only not in name:
             continue
-        boxes, scores = random_boxes(count, rng)
+        boxes, scores = make_boxes(count, rng)
         kept = ops.nms(boxes, scores, IOU_THRESHOLD)
         ready: dict[str, Prepared] = {}
         absent: dict[str, str] = {}

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pyvision.profile.report import OURS, ratio_text
+from pyvision.profile.timing import Ratio
+
 ROOT = Path(__file__).resolve().parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench/readme_table.py: begin -->", "<!-- bench/readme_table.py: end -->"
-OURS = "pyvision"
 
 # bench -> (heading, which cases, which runs); everything measured is in the JSON files.
 SECTIONS = {
@@ -50,18 +52,13 @@ def table(cases: list[dict[str, Any]]) -> Iterator[str]:
     for case in cases:
         times = [f"{case['times'][OURS]['median_ms']:.3f}"]
         times += [f"{case['times'][p]['median_ms']:.3f}" if p in case["times"] else "–" for p in peers]
-        cells = [case["name"], *times, ratio_text(case)]
+        best = case["best_peer"]
+        ratio = "–" if best is None else ratio_text(Ratio(**case["ratios"][best]))
+        cells = [case["name"], *times, ratio]
         if with_peak:
             percent = case["percent_of_peak"]
             cells.append("" if percent is None else f"{case['rate']:.0f} ({percent:.0f} %)")
         yield row(cells)
-
-
-def ratio_text(case: dict[str, Any]) -> str:
-    if case["best_peer"] is None:
-        return "–"
-    ratio = case["ratios"][case["best_peer"]]
-    return f"{ratio['median']:.2f} ({ratio['p10']:.2f}–{ratio['p90']:.2f})"
 
 
 def row(cells: list[str]) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pyvision.profile.machine import Machine, Peak
-from pyvision.profile.timing import Comparison
+from pyvision.profile.timing import Comparison, Ratio
 
 SCHEMA = 1
 OURS = "pyvision"
@@ -116,8 +116,13 @@ class Report:
 def _peer_cell(case: Case, peer: str) -> str:
     if peer not in case.times.seconds:
         return "absent"
-    ratio = case.times.ratio(OURS, peer)
-    return f"{case.times.median_ms(peer):.3f}\n{ratio.median:.2f} ({ratio.p10:.2f}–{ratio.p90:.2f})"
+    return f"{case.times.median_ms(peer):.3f}\n{ratio_text(case.times.ratio(OURS, peer))}"
+
+
+def ratio_text(ratio: Ratio) -> str:
+    """Median (p10–p90), in as many digits as the median needs."""
+    digits = 2 if ratio.median >= 0.1 else 4
+    return f"{ratio.median:.{digits}f} ({ratio.p10:.{digits}f}–{ratio.p90:.{digits}f})"
 
 
 def _rate_cell(case: Case) -> str:
