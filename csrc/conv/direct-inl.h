@@ -40,16 +40,15 @@ struct ConvTile {
   void take_uniform(const DirectConv& job, int rows, int64_t row) {
     const RowMap& map = job.rows;
     count = rows;
-    producer.set_origin(job.input.data + row * job.input.stride_w);
     for (int r = 0; r < rows; ++r) output[r] = map.output.data + (row + r) * map.output.stride_w;
     if (map.residual.data == nullptr) return;
     for (int r = 0; r < rows; ++r) residual[r] = map.residual.data + (row + r) * map.residual.stride_w;
   }
 };
 
-// One K block of one tile against panels [panel_begin, panel_end).
-inline void multiply_tile(const DirectConv& job, const float* a, int64_t stride, const ConvTile& tile,
-                          int64_t k_begin, int64_t k_end, int64_t panel_begin, int64_t panel_end) {
+// K values [k_begin, k_end) of one tile against panels [panel_begin, panel_end).
+inline void multiply_tile(const DirectConv& job, const TileInput& a, const ConvTile& tile, int64_t k_begin,
+                          int64_t k_end, int64_t panel_begin, int64_t panel_end) {
   TileOutput out;
   out.activation = job.epilogue.activation;
   out.has_residual = job.rows.residual.data != nullptr;
@@ -65,8 +64,7 @@ inline void multiply_tile(const DirectConv& job, const float* a, int64_t stride,
     if (out.has_residual)
       for (int r = 0; r < tile.count; ++r) out.residual[r] = tile.residual[r] + column;
     out.bias = job.epilogue.bias + column;
-    pick_microkernel(tile.count, narrow)(a, stride, job.packed + column * job.k + k_begin * width,
-                                         k_end - k_begin, out);
+    pick_microkernel(tile.count, narrow)(a, job.packed + column * job.k + k_begin * width, out);
   }
 }
 
@@ -74,30 +72,33 @@ inline void multiply_tile(const DirectConv& job, const float* a, int64_t stride,
 inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                         int64_t panel_end, float* scratch) {
   const int64_t block = k_block_size(job.k);
-  const bool in_place = CopyProducer::reads_in_place(job);
+  const bool uniform = CopyProducer::is_uniform(job);
   ConvTile tile(job);
   // Tiles outermost, each through K values [k_begin, k_stop).
   const auto run = [&](int64_t k_begin, int64_t k_stop) {
+    const bool whole = k_begin == 0 && k_stop == job.k;
     int64_t row = tile_begin(job, first_tile);
     PixelCursor cursor(job.rows, row);
     for (int64_t t = first_tile; t < last_tile; ++t) {
       const int64_t row_end = tile_begin(job, t + 1);
       const int rows = static_cast<int>(row_end - row);
-      if (in_place)
+      if (uniform) {
         tile.take_uniform(job, rows, row);
-      else
-        tile.take(job, rows, &cursor);
+        multiply_tile(job, tile.producer.uniform_rows(row), tile, 0, job.k, panel_begin, panel_end);
+        row = row_end;
+        continue;
+      }
+      tile.take(job, rows, &cursor);
       row = row_end;
+      if (whole && tile.producer.windows_in_place(rows)) {
+        multiply_tile(job, tile.producer.window_rows(), tile, 0, job.k, panel_begin, panel_end);
+        continue;
+      }
       int64_t k = k_begin;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
         const int64_t k_end = k + block < k_stop ? k + block : k_stop;
-        if (in_place) {
-          multiply_tile(job, tile.producer.first_window(), job.input.stride_w, tile, k, k_end, panel_begin,
-                        panel_end);
-        } else {
-          tile.producer.fill(k, k_end, tile.count, scratch);
-          multiply_tile(job, scratch, kTileStride, tile, k, k_end, panel_begin, panel_end);
-        }
+        tile.producer.fill(k, k_end, rows, scratch);
+        multiply_tile(job, {scratch, kTileStride, 1, 0, k_end - k}, tile, k, k_end, panel_begin, panel_end);
         k += block;
       } while (k < k_stop);
     }

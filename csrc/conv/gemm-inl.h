@@ -35,9 +35,17 @@ struct TileOutput {
   bool first, last;  // of the K blocks: start from zero, apply the epilogue
 };
 
-// a: (MR, k) with `stride` floats between rows, b: (k, NV * lanes)
-using Microkernel = void (*)(const float* a, int64_t stride, const float* b, int64_t k,
-                             const TileOutput& out);
+// The rows of A: K values each, in `runs` stretches of run_length floats that lie run_step apart (one stretch
+// in a produced tile; one per kernel row where windows are read in the image itself). Rows are `stride`
+// floats apart.
+struct TileInput {
+  const float* rows;
+  int64_t stride;
+  int64_t runs, run_step, run_length;
+};
+
+// b: (a.runs * a.run_length, NV * lanes)
+using Microkernel = void (*)(const TileInput& a, const float* b, const TileOutput& out);
 
 // Addresses of A's rows at a distance known at run time, in few registers: x86 adds a base and an index times
 // 1, 2, 4 or 8, so three multiples of the stride and two bases reach 14 rows. (One pointer per row would need
@@ -115,7 +123,7 @@ template <int MR, int NV>
 }
 
 template <int MR, int NV>
-void microkernel(const float* a, int64_t stride, const float* b, int64_t k, const TileOutput& out) {
+void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
   F32 acc[MR][NV];
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
@@ -125,14 +133,18 @@ void microkernel(const float* a, int64_t stride, const float* b, int64_t k, cons
   }
   // The residual joins the first block: it may be the output's memory, where later blocks find their sums.
   if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
-  RowAddress rows(a, stride);
-  for (int64_t i = 0; i < k; ++i) {
-    F32 bv[NV];
+  const float* run_rows = a.rows;
+  for (int64_t run = 0; run < a.runs; ++run) {
+    RowAddress rows(run_rows, a.stride);
+    for (int64_t i = 0; i < a.run_length; ++i) {
+      F32 bv[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
-    multiply_rows(acc, rows, bv, std::make_integer_sequence<int, MR>{});
-    rows.next();
-    b += NV * F32::kLanes;
+      for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
+      multiply_rows(acc, rows, bv, std::make_integer_sequence<int, MR>{});
+      rows.next();
+      b += NV * F32::kLanes;
+    }
+    run_rows += a.run_step;
   }
   if (out.last) {
     with_cheap_activation(out.activation, [&](auto f) {

@@ -15,8 +15,9 @@
 
 namespace pyvision {
 
-// K values of a tile are produced and multiplied kKBlock at a time: 14 rows of 288 floats are 16 KB, half of the
-// smallest L1 (32 KB), so that the streaming B panel does not evict them; 3 x 3 x 64 channels are two whole blocks.
+// K values of a tile are produced and multiplied kKBlock at a time: 14 rows of 288 floats are 16 KB, half of
+// the smallest L1 (32 KB), so that the streaming B panel does not evict them; 3 x 3 x 64 channels are two
+// whole blocks.
 constexpr int64_t kKBlock = 288;
 
 // How K splits into equal blocks of at most kKBlock. Fixed by K alone: the order of additions, and so every

@@ -76,10 +76,9 @@ class CopyProducer {
     }
   }
 
-  // Whether consecutive output pixels see consecutive input pixels, one each, and all maps have their pixels
-  // at one distance: then a tile's rows lie in the input as the GEMM wants them and nothing needs to be
-  // copied. Not where many rows would fall into the same L1 sets.
-  static bool reads_in_place(const DirectConv& job) {
+  // Whether consecutive output pixels see consecutive input pixels, one each, so that all rows of all tiles
+  // lie in the input at one distance. Not where many rows would fall into the same L1 sets.
+  static bool is_uniform(const DirectConv& job) {
     const Nhwc<const float>& in = job.input;
     return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
            job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
@@ -87,8 +86,23 @@ class CopyProducer {
            (job.rows.residual.data == nullptr || job.rows.residual.uniform()) && in.c <= kKBlock &&
            in.stride_w % 512 != 0;
   }
-  void set_origin(const float* origin) { windows_[0].origin = origin; }
-  const float* first_window() const { return windows_[0].origin; }
+  // Rows [row, row + kRowTile) of such a convolution.
+  TileInput uniform_rows(int64_t row) const {
+    return {job_.input.data + row * job_.input.stride_w, job_.input.stride_w, 1, 0, job_.k};
+  }
+
+  // Whether the tile's windows lie inside the image, side by side in one image row, each kernel row of theirs
+  // one run: then the GEMM reads them where they are and nothing is copied.
+  bool windows_in_place(int count) const {
+    const int64_t step = job_.stride_w * job_.input.stride_w;
+    const Window &first = windows_[0], &last = windows_[count - 1];
+    return runs_per_kernel_row_ == 1 && step % 512 != 0 && first.inside && last.inside &&
+           first.ih == last.ih && last.iw - first.iw == (count - 1) * job_.stride_w &&
+           last.origin - first.origin == (count - 1) * step;
+  }
+  TileInput window_rows() const {
+    return {windows_[0].origin, job_.stride_w * job_.input.stride_w, job_.kernel_h, step_h_, run_length_};
+  }
 
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {

@@ -125,8 +125,8 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
                         end = (t + 1) * block.tile_count / row_tiles;
           for (int64_t r = begin; r < end; ++r)
             out.row[r - begin] = block.m + point * block.m_per_point + r * padded + column;
-          pick_microkernel(static_cast<int>(end - begin), narrow)(v + begin * kTileStride, kTileStride, b,
-                                                                  k_end - k, out);
+          const TileInput a{v + begin * kTileStride, kTileStride, 1, 0, k_end - k};
+          pick_microkernel(static_cast<int>(end - begin), narrow)(a, b, out);
         }
       }
     }
