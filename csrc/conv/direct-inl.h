@@ -7,47 +7,49 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// A tile of output pixels: what the producer needs of them, and where their sums go.
-struct ConvTile {
-  CopyProducer producer;
+// Where the sums of a tile's rows go.
+struct TileTarget {
   float* output[kRowTile];
   const float* residual[kRowTile];
-  int count = 0;
+  int count;
 
-  explicit ConvTile(const DirectConv& job) : producer(job) {}
-
-  // The next `rows` pixels from the cursor on, one stretch of an output row at a time.
-  void take(const DirectConv& job, int rows, PixelCursor* cursor) {
-    const RowMap& map = job.rows;
+  // Rows [r, r + pixels) are neighbours along one output row from `cursor` on.
+  void set_rows(const RowMap& map, int r, int pixels, const PixelCursor& cursor) {
+    set_rows(r, pixels, map.output.at(cursor.n, cursor.oh, cursor.ow), map.output.stride_w, output);
+    if (map.residual.data != nullptr)
+      set_rows(r, pixels, map.residual.at(cursor.n, cursor.oh, cursor.ow), map.residual.stride_w, residual);
+  }
+  // All `rows` rows, pixels [row, row + rows) of maps whose pixels all lie at one distance.
+  void set_uniform(const RowMap& map, int rows, int64_t row) {
     count = rows;
-    for (int r = 0; r < rows;) {
-      const int64_t left = map.out_w - cursor->ow;
-      const int stretch = static_cast<int>(left < rows - r ? left : rows - r);
-      producer.set_rows(r, stretch, *cursor);
-      float* to = map.output.at(cursor->n, cursor->oh, cursor->ow);
-      for (int i = 0; i < stretch; ++i) output[r + i] = to + i * map.output.stride_w;
-      if (map.residual.data != nullptr) {
-        const float* from = map.residual.at(cursor->n, cursor->oh, cursor->ow);
-        for (int i = 0; i < stretch; ++i) residual[r + i] = from + i * map.residual.stride_w;
-      }
-      r += stretch;
-      cursor->advance(map, stretch);
-    }
+    set_rows(0, rows, map.output.data + row * map.output.stride_w, map.output.stride_w, output);
+    if (map.residual.data != nullptr)
+      set_rows(0, rows, map.residual.data + row * map.residual.stride_w, map.residual.stride_w, residual);
   }
 
-  // The same for pixels [row, row + rows) of maps whose pixels all lie at one distance; only the first window
-  // is set.
-  void take_uniform(const DirectConv& job, int rows, int64_t row) {
-    const RowMap& map = job.rows;
-    count = rows;
-    for (int r = 0; r < rows; ++r) output[r] = map.output.data + (row + r) * map.output.stride_w;
-    if (map.residual.data == nullptr) return;
-    for (int r = 0; r < rows; ++r) residual[r] = map.residual.data + (row + r) * map.residual.stride_w;
+ private:
+  template <class T>
+  static void set_rows(int r, int pixels, T* first, int64_t stride, T** rows) {
+    for (int i = 0; i < pixels; ++i) rows[r + i] = first + i * stride;
   }
 };
 
+// The next `rows` output pixels from the cursor on become a tile, one stretch of an output row at a time.
+inline void take_tile(const DirectConv& job, int rows, PixelCursor* cursor, CopyProducer* producer,
+                      TileTarget* target) {
+  target->count = rows;
+  for (int r = 0; r < rows;) {
+    const int64_t left = job.rows.out_w - cursor->ow;
+    const int stretch = static_cast<int>(left < rows - r ? left : rows - r);
+    producer->set_rows(r, stretch, *cursor);
+    target->set_rows(job.rows, r, stretch, *cursor);
+    r += stretch;
+    cursor->advance(job.rows, stretch);
+  }
+}
+
 // K values [k_begin, k_end) of one tile against panels [panel_begin, panel_end).
-inline void multiply_tile(const DirectConv& job, const TileInput& a, const ConvTile& tile, int64_t k_begin,
+inline void multiply_tile(const DirectConv& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
                           int64_t k_end, int64_t panel_begin, int64_t panel_end) {
   TileOutput out;
   out.activation = job.epilogue.activation;
@@ -68,44 +70,85 @@ inline void multiply_tile(const DirectConv& job, const TileInput& a, const ConvT
   }
 }
 
+// Tiles outermost, each through all of K and all panels: C stays hot. For a B that stays in L2.
 // scratch: (row_tile, kTileStride) floats
-inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
-                        int64_t panel_end, float* scratch) {
+inline void tiles_outermost(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
+                            int64_t panel_end, float* scratch) {
   const int64_t block = k_block_size(job.k);
   const bool uniform = CopyProducer::is_uniform(job);
-  ConvTile tile(job);
-  // Tiles outermost, each through K values [k_begin, k_stop).
-  const auto run = [&](int64_t k_begin, int64_t k_stop) {
-    const bool whole = k_begin == 0 && k_stop == job.k;
-    int64_t row = tile_begin(job, first_tile);
-    PixelCursor cursor(job.rows, row);
-    for (int64_t t = first_tile; t < last_tile; ++t) {
-      const int64_t row_end = tile_begin(job, t + 1);
-      const int rows = static_cast<int>(row_end - row);
-      if (uniform) {
-        tile.take_uniform(job, rows, row);
-        multiply_tile(job, tile.producer.uniform_rows(row), tile, 0, job.k, panel_begin, panel_end);
-        row = row_end;
-        continue;
-      }
-      tile.take(job, rows, &cursor);
-      row = row_end;
-      if (whole && tile.producer.windows_in_place(rows)) {
-        multiply_tile(job, tile.producer.window_rows(), tile, 0, job.k, panel_begin, panel_end);
-        continue;
-      }
-      int64_t k = k_begin;
+  CopyProducer producer(job);
+  TileTarget target;
+  int64_t row = tile_begin(job, first_tile);
+  PixelCursor cursor(job.rows, row);
+  for (int64_t t = first_tile; t < last_tile; ++t) {
+    const int64_t row_end = tile_begin(job, t + 1);
+    const int rows = static_cast<int>(row_end - row);
+    if (uniform)
+      target.set_uniform(job.rows, rows, row);
+    else
+      take_tile(job, rows, &cursor, &producer, &target);
+    if (uniform || producer.windows_in_place(rows)) {
+      const TileInput a = uniform ? producer.uniform_rows(row) : producer.window_rows();
+      multiply_tile(job, a, target, 0, job.k, panel_begin, panel_end);
+    } else {
+      int64_t k = 0;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
-        const int64_t k_end = k + block < k_stop ? k + block : k_stop;
-        tile.producer.fill(k, k_end, rows, scratch);
-        multiply_tile(job, {scratch, kTileStride, 1, 0, k_end - k}, tile, k, k_end, panel_begin, panel_end);
+        const int64_t k_end = k + block < job.k ? k + block : job.k;
+        producer.fill(k, k_end, rows, scratch);
+        multiply_tile(job, {scratch, kTileStride, 1, 0, k_end - k}, target, k, k_end, panel_begin, panel_end);
         k += block;
-      } while (k < k_stop);
+      } while (k < job.k);
     }
-  };
-  if (job.panels_in_l2) return run(0, job.k);
-  for (int64_t k = 0; k < job.k; k += block)  // one K block of B stays in L2 while all tiles use it
-    run(k, k + block < job.k ? k + block : job.k);
+    row = row_end;
+  }
+}
+
+constexpr int64_t kFloatsPerLine = 64 / sizeof(float);
+// A longer burst of prefetches holds up the loads behind it more than it saves; with so few tiles per panel
+// the hardware's own prefetcher keeps up.
+constexpr int64_t kMaxPrefetchedLines = 64;
+
+// Groups of tiles through one K block, panels outermost: a panel comes from L3 once and from L1 or L2 for the
+// rest of the group, whose tiles wait in L2. For a B that is larger than L2. scratch: (kTileGroup, row_tile,
+// kTileStride) floats
+inline void panels_outermost(const DirectConv& job, int64_t first_tile, int64_t last_tile,
+                             int64_t panel_begin, int64_t panel_end, float* scratch) {
+  const int64_t block = k_block_size(job.k);
+  CopyProducer producer(job);
+  TileTarget targets[kTileGroup];
+  for (int64_t group = first_tile; group < last_tile; group += kTileGroup) {
+    const int64_t tiles = group + kTileGroup < last_tile ? kTileGroup : last_tile - group;
+    for (int64_t k = 0; k < job.k; k += block) {
+      const int64_t k_end = k + block < job.k ? k + block : job.k;
+      PixelCursor cursor(job.rows, tile_begin(job, group));
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int rows = static_cast<int>(tile_begin(job, group + t + 1) - tile_begin(job, group + t));
+        take_tile(job, rows, &cursor, &producer, &targets[t]);
+        producer.fill(k, k_end, rows, scratch + t * kRowTile * kTileStride);
+      }
+      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+        // The next panel, or the first of the next block, comes from L3 while this one is multiplied: a slice
+        // per tile.
+        const bool last = panel + 1 == panel_end;
+        const float* next =
+            job.packed + (last ? panel_begin * job.k + k_end : (panel + 1) * job.k + k) * kPanelWidth;
+        int64_t slice = ((k_end - k) * kPanelWidth + tiles - 1) / tiles;
+        if ((last && k_end == job.k) || slice > kMaxPrefetchedLines * kFloatsPerLine) slice = 0;
+        for (int64_t t = 0; t < tiles; ++t) {
+          for (int64_t i = t * slice; i < (t + 1) * slice; i += kFloatsPerLine)
+            __builtin_prefetch(next + i, 0, 2);
+          multiply_tile(job, {scratch + t * kRowTile * kTileStride, kTileStride, 1, 0, k_end - k}, targets[t],
+                        k, k_end, panel, panel + 1);
+        }
+      }
+    }
+  }
+}
+
+inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
+                        int64_t panel_end, float* scratch) {
+  const auto order = job.panels_in_l2 ? tiles_outermost : panels_outermost;
+  order(job, first_tile, last_tile, panel_begin, panel_end, scratch);
 }
 
 }  // namespace pyvision::PYVISION_ISA_NS
