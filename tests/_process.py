@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 
@@ -13,7 +14,8 @@ def start_python(script: str, **environment: str) -> subprocess.Popen[str]:
     """Start `script` with these environment variables; the parent's PYVISION_… settings are not inherited."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYVISION_")}
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", textwrap.dedent(script)],
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tempfile.gettempdir(),  # not the repository, whose pyvision/ would hide the installed one
         env=inherited | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

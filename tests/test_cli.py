@@ -260,7 +260,7 @@ def test_version_and_the_installed_command(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_early_is_no_error_message(tmp_path: Path, photo: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pyvision", "detect", str(photo), "--json", "--no-save"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     process.stdout.close()

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import pyvision
+from tests._process import output_of
 
 IMPORTED = """
 import sys
@@ -22,8 +20,7 @@ print(sorted(new), sorted(eager))
 
 
 def test_import_brings_numpy_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] ['pyvision._backend', 'pyvision._config', 'pyvision._core']\n"
+    assert output_of(IMPORTED) == "[] ['pyvision._backend', 'pyvision._config', 'pyvision._core']"
 
 
 def test_promised_names_are_there() -> None:
