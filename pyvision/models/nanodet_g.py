@@ -125,7 +125,7 @@ class NanoDet(nn.Module):
 
     task = "detect"
     categories = COCO_CATEGORIES
-    # The network was trained with the aspect ratio kept; stretching gives it a third more pixels of a 4:3 photograph.
+    # Trained with the aspect ratio kept, but stretched it sees a third more pixels of a 4:3 photograph.
     preprocessing = Preprocessing(
         size=(416, 416),
         mode="stretch",
