@@ -20,8 +20,9 @@ namespace pyvision {
 // whole blocks.
 constexpr int64_t kKBlock = 288;
 
-// Tiles of A that wait in L2 while one panel of B serves them all: at most 16 x 17 KB.
-constexpr int64_t kTileGroup = 16;
+// Rows of A that wait in L2 while one panel of B serves them all: 224 x 1.2 KB. Sixteen AVX-512 tiles.
+constexpr int64_t kGroupRows = 224;
+constexpr int64_t tile_group(int64_t row_tile) { return kGroupRows / row_tile; }
 
 // How K splits into equal blocks of at most kKBlock. Fixed by K alone: the order of additions, and so every
 // bit of the result, is the same for any tiling and thread count.

@@ -17,6 +17,9 @@ constexpr int64_t kMaxTaskWork = 1 << 30;
 // Half of the smallest L2 in use (1 MB): the rest is for A, C and the neighbours.
 constexpr int64_t kL2Floats = (512 << 10) / sizeof(float);
 
+// Fewer columns than this do not pay for the producer's copies of the rows.
+constexpr int64_t kFewColumns = 128;
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -80,14 +83,14 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
     plan.panel_tasks = 1;
     plan.tile_tasks = std::min(plan.row_tiles, per_group);
   } else {
-    // B streams from L3 once per task: as many tiles as possible share it. Split columns first, down to 4
-    // panels (below that the producer's copies are no longer paid for), then rows.
+    // B streams from L3 once per group of tiles: rows are split between whole groups only, columns down
+    // to kFewColumns.
+    const int64_t few_panels = kFewColumns / machine.panel_width;
     const int64_t block_floats = k_block_size(k) * machine.panel_width;
-    const int64_t most_panels = std::max<int64_t>(4, kL2Floats / block_floats);
-    plan.panel_tasks =
-        std::clamp(per_group, ceil_div(plan.panels, most_panels), std::max<int64_t>(1, plan.panels / 4));
+    const int64_t most_panels = std::max(few_panels, kL2Floats / block_floats);
+    plan.tile_tasks = ceil_div(plan.row_tiles, tile_group(machine.row_tile));
+    plan.panel_tasks = std::min(ceil_div(per_group, plan.tile_tasks), plan.panels / few_panels);
     plan.panel_tasks = std::max(plan.panel_tasks, ceil_div(plan.panels, most_panels));
-    plan.tile_tasks = std::min(plan.row_tiles, ceil_div(per_group, plan.panel_tasks));
   }
   plan.panels_per_task = ceil_div(plan.panels, plan.panel_tasks);
   plan.panel_tasks = ceil_div(plan.panels, plan.panels_per_task);

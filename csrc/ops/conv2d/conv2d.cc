@@ -127,7 +127,7 @@ void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows
   const DirectPlan plan = plan_direct(row_count, group_out, k, params.groups, machine);
   const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
   parallel_for(params.groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
-    Scratch<float> tiles(kTileGroup * kernels->row_tile * kernels->tile_stride);
+    Scratch<float> tiles(kGroupRows * kernels->tile_stride);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t g = task / tasks_per_group;                    // [0, groups)
       const int64_t t = task % tasks_per_group % plan.tile_tasks;  // [0, tile_tasks)
