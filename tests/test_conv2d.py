@@ -18,6 +18,7 @@ from tests.reference import conv as reference
 from tests.reference.conv import ACTIVATIONS
 
 # Around the vectors (4, 8, 16) and panels (16, 32) of the ISAs.
+WINOGRAD = ("winograd_2x2", "winograd_4x4", "winograd_6x6")
 CHANNELS = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65]
 EXTENTS = [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17]
 LARGEST_WORK = 1_500_000  # multiply-adds: a few milliseconds for the scalar kernels
@@ -95,13 +96,14 @@ class Case:
             groups=self.groups, residual=residual,
         )  # fmt: skip
         error = EPS * (self.terms + 2) * bound  # bias and residual are two more terms
-        if self.algorithm == "winograd":
-            # Behind one result are the sum over channels, two input transforms of 3 roundings, the rounding
-            # of the transformed weight, two output transforms of 6, bias and residual;
-            # each rounding is eps / 2.
-            depth = self.in_channels + 6 + 1 + 12 + 2
+        if self.algorithm.startswith("winograd"):
+            # Behind one result are the sum over channels, two input transforms of at most m roundings, the
+            # rounding of the transformed weight, two output transforms of m + 2, bias and residual; each
+            # rounding is eps / 2.
+            m = int(self.algorithm[-1])
+            depth = self.in_channels + 2 * m + 1 + 2 * (m + 2) + 2
             error = EPS / 2 * depth * reference.winograd_bound(
-                x, weight, bias, padding=self.padding, residual=residual
+                x, weight, bias, m=m, padding=self.padding, residual=residual
             )  # fmt: skip
         return reference.activate(y, error, self.activation, self.slope)
 
@@ -191,7 +193,7 @@ def test_activations(isa: str, activation: str) -> None:
     for case in (
         Case(in_channels=17, out_channels=17, algorithm="direct"),
         Case(in_channels=17, out_channels=17, groups=17, algorithm="auto"),
-        Case(in_channels=17, out_channels=17, algorithm="winograd"),
+        *(Case(in_channels=17, out_channels=17, algorithm=algorithm) for algorithm in WINOGRAD),
     ):
         check(replace(case, activation=activation, residual=True, slope=0.3, padding=(1, 1, 1, 1), seed=3))
     x = np.linspace(-20, 20, 4001, dtype=np.float32).reshape(1, 1, -1, 1)
@@ -233,26 +235,25 @@ def draw_winograd(seed: int) -> Case:
             bias=bool(rng.integers(2)),
             residual=bool(rng.integers(2)),
             activation=str(rng.choice(ACTIVATIONS)),
-            algorithm="winograd",
+            algorithm=str(rng.choice(WINOGRAD)),
             seed=seed,
         )
         if case.possible:
             return case
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(120))
 def test_winograd(isa: str, seed: int) -> None:
     check(draw_winograd(seed))
 
 
-def test_winograd_over_several_blocks_of_channels_and_tiles(isa: str) -> None:
-    check(Case(height=8, width=8, in_channels=300, out_channels=9, algorithm="winograd", residual=True))
-    check(
-        Case(height=66, width=65, in_channels=9, out_channels=8, algorithm="winograd", padding=(1, 1, 1, 1))
-    )
+@pytest.mark.parametrize("algorithm", WINOGRAD)
+def test_winograd_over_several_blocks_of_channels_and_tiles(isa: str, algorithm: str) -> None:
+    check(Case(height=8, width=8, in_channels=300, out_channels=9, algorithm=algorithm, residual=True))
+    check(Case(height=66, width=65, in_channels=9, out_channels=8, algorithm=algorithm, padding=(1, 1, 1, 1)))
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
+@pytest.mark.parametrize("algorithm", ["direct", *WINOGRAD])
 def test_typical_error_is_far_below_the_bound(isa: str, algorithm: str) -> None:
     """Bounds hold for the worst rounding. Random ones cancel: a hundredth of eps * k * sum |a * b| for direct
     products; F(4x4, 3x3) is an order of magnitude less accurate (Barabasz et al. 2020, table 4)."""
@@ -266,7 +267,7 @@ def test_typical_error_is_far_below_the_bound(isa: str, algorithm: str) -> None:
     assert rms <= scale * (0.01 if algorithm == "direct" else 0.1)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
+@pytest.mark.parametrize("algorithm", ["direct", *WINOGRAD])
 def test_tolerance_notices_a_lost_product(algorithm: str) -> None:
     case = Case(height=8, width=8, in_channels=16, algorithm=algorithm)
     x, weight, bias, _ = case.data()
@@ -308,8 +309,7 @@ def test_drawn_shapes(isa: str, data: st.DataObject) -> None:
         with pytest.raises(ValueError, match="no smaller than the kernel"):
             conv.run(operands[0])
         return
-    if conv.algorithm == "winograd_4x4":
-        case = replace(case, algorithm="winograd")
+    case = replace(case, algorithm=conv.algorithm)
     assert_within(conv.run(operands[0], operands[3]), *case.expected(*operands))
 
 
@@ -320,8 +320,8 @@ def test_drawn_shapes(isa: str, data: st.DataObject) -> None:
         Case(height=4, width=5, in_channels=600, out_channels=40, kernel=(1, 1)),  # three K blocks
         Case(height=4, width=5, in_channels=520, out_channels=300, kernel=(1, 1)),  # and B beyond L2
         Case(height=9, width=17, in_channels=17, out_channels=17, groups=17, algorithm="auto"),
-        Case(height=9, width=17, in_channels=17, out_channels=33, algorithm="winograd"),
-        Case(height=9, width=17, in_channels=300, out_channels=9, algorithm="winograd"),
+        Case(height=9, width=17, in_channels=17, out_channels=33, algorithm="winograd_6x6"),
+        Case(height=9, width=17, in_channels=300, out_channels=9, algorithm="winograd_6x6"),
     ],
     ids=lambda c: f"{c.algorithm}-{c.in_channels}-{c.out_channels}",
 )
@@ -354,9 +354,15 @@ def test_output_stays_between_its_neighbours(isa: str) -> None:
     [
         Case(height=20, width=20, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), residual=True),
         Case(
-            height=20, width=20, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), algorithm="winograd"
+            height=20,
+            width=20,
+            in_channels=64,
+            out_channels=64,
+            padding=(1, 1, 1, 1),
+            algorithm="winograd_4x4",
         ),
-        Case(height=70, width=70, in_channels=16, out_channels=16, algorithm="winograd"),
+        Case(height=13, width=13, in_channels=80, out_channels=96, algorithm="winograd_2x2"),
+        Case(height=70, width=70, in_channels=16, out_channels=16, algorithm="winograd_6x6"),
         Case(
             height=7, width=7, in_channels=512, out_channels=520, kernel=(1, 1)
         ),  # columns are dealt out too
@@ -375,7 +381,7 @@ def test_bitwise_equal_for_any_thread_count(isa: str, case: Case) -> None:
 
 
 def test_images_of_a_batch_do_not_depend_on_each_other(isa: str) -> None:
-    for algorithm in ("direct", "winograd"):
+    for algorithm in ("direct", *WINOGRAD):
         case = Case(batch=5, height=6, width=7, in_channels=9, out_channels=17, algorithm=algorithm)
         x, weight, bias, _ = case.data()
         conv = case.make(weight, bias)
@@ -399,7 +405,7 @@ def test_algorithms() -> None:
     assert chosen(64, 64) == "winograd_4x4"
     assert chosen(64, 64, size=(0, 0)) == "direct"  # unknown, so it cannot tell whether tiles waste too much
     assert chosen(64, 64, algorithm="direct") == "direct"
-    assert chosen(64, 64, size=(0, 0), algorithm="winograd") == "winograd_4x4"
+    assert chosen(64, 64, size=(0, 0), algorithm="winograd_6x6") == "winograd_6x6"
     assert chosen(64, 64, size=(4, 4)) == "direct"
     assert chosen(64, 3) == "direct"
     assert chosen(64, 1, groups=64) == "depthwise"
@@ -412,8 +418,8 @@ def test_algorithms() -> None:
     for options in impossible:
         assert chosen(64, 64, **options) == "direct"
         with pytest.raises(ValueError, match=r"\[conv2d\] expected a 3x3 kernel with stride 1"):
-            chosen(64, 64, algorithm="winograd", **options)
-    with pytest.raises(ValueError, match="auto, direct, winograd, got 'fft'"):
+            chosen(64, 64, algorithm="winograd_6x6", **options)
+    with pytest.raises(ValueError, match="auto, direct, depthwise, winograd_2x2, .*, got 'fft'"):
         chosen(64, 64, algorithm="fft")
 
 
@@ -421,7 +427,10 @@ def test_packed_bytes_are_at_least_the_weights(isa: str) -> None:
     weight = random((65, 17, 3, 3))
     direct = _core.Conv2d(weight, algorithm="direct").packed_bytes
     assert weight.nbytes <= direct < 2 * weight.nbytes
-    assert 4 * weight.nbytes <= _core.Conv2d(weight, algorithm="winograd").packed_bytes < 8 * weight.nbytes
+    for algorithm in WINOGRAD:
+        points = (int(algorithm[-1]) + 2) ** 2
+        packed = _core.Conv2d(weight, algorithm=algorithm).packed_bytes
+        assert points * weight.nbytes <= 9 * packed < 2 * points * weight.nbytes
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -441,7 +450,7 @@ def test_nan_and_infinity_propagate(isa: str, activation: str) -> None:
         assert np.isnan(y[0]).all()
         np.testing.assert_allclose(y[1:3].T, np.broadcast_to(limits[activation], (channels, 2)), atol=EPS)
         assert np.isfinite(y[3]).all()
-    for algorithm in ("direct", "winograd"):
+    for algorithm in ("direct", *WINOGRAD):
         x = random((1, 6, 6, 9))
         x[0, 2, 3, 4] = np.nan
         conv = _core.Conv2d(

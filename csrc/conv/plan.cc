@@ -2,6 +2,7 @@
 #include "conv/plan.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "conv/gemm.h"
 #include "conv/winograd.h"
@@ -20,41 +21,63 @@ constexpr int64_t kL2Floats = (512 << 10) / sizeof(float);
 // Fewer columns than this do not pay for the producer's copies of the rows.
 constexpr int64_t kFewColumns = 128;
 
+// In the order of the enumeration.
+constexpr const char* kAlgorithmNames[] = {"auto",         "direct",       "depthwise",
+                                           "winograd_2x2", "winograd_4x4", "winograd_6x6"};
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-const char* conv_method_name(ConvMethod method) {
-  switch (method) {
-    case ConvMethod::kDirect:
-      return "direct";
-    case ConvMethod::kDepthwise:
-      return "depthwise";
-    case ConvMethod::kWinograd:
-      return "winograd_4x4";
-  }
-  return "";
+const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm) {
+  return kAlgorithmNames[static_cast<int>(algorithm)];
 }
 
-ConvMethod choose_conv_method(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h, int64_t w) {
+Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name) {
+  const auto* found = std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), name);
+  check(found != std::end(kAlgorithmNames), op,
+        "expected algorithm to be one of auto, direct, depthwise, winograd_2x2, winograd_4x4, winograd_6x6, "
+        "got '",
+        name, "'");
+  return static_cast<Conv2dAlgorithm>(found - std::begin(kAlgorithmNames));
+}
+
+int winograd_outputs(Conv2dAlgorithm algorithm) {
+  switch (algorithm) {
+    case Conv2dAlgorithm::kWinograd2x2:
+      return 2;
+    case Conv2dAlgorithm::kWinograd4x4:
+      return 4;
+    case Conv2dAlgorithm::kWinograd6x6:
+      return 6;
+    default:
+      return 0;
+  }
+}
+
+Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h,
+                                        int64_t w) {
   const bool can_winograd = p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
                             p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1;
-  check(algorithm != Conv2dAlgorithm::kWinograd || can_winograd, "conv2d",
-        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm 'winograd'");
-  if (algorithm == Conv2dAlgorithm::kWinograd) return ConvMethod::kWinograd;
-  if (algorithm == Conv2dAlgorithm::kDirect) return ConvMethod::kDirect;
-  if (p.groups > 1 && p.groups == p.in_channels && p.out_channels == p.in_channels)
-    return ConvMethod::kDepthwise;
+  const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels && p.out_channels == p.in_channels;
+  check(winograd_outputs(algorithm) == 0 || can_winograd, "conv2d",
+        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm '",
+        conv2d_algorithm_name(algorithm), "'");
+  check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
+        "expected one input and one output channel a group for algorithm 'depthwise'");
+  if (algorithm != Conv2dAlgorithm::kAuto) return algorithm;
+  if (is_depthwise) return Conv2dAlgorithm::kDepthwise;
   // Its weights are four times as large and its transforms cost the same for few channels as for many, so it
   // pays from 8 channels up, and where whole 4x4 tiles cover the map without too much waste (h, w are 0 when
   // unknown).
   const bool winograd_pays = p.in_channels >= 8 && p.out_channels >= 8 && std::min(h, w) >= 10;
-  return can_winograd && winograd_pays ? ConvMethod::kWinograd : ConvMethod::kDirect;
+  return p.allow_winograd && can_winograd && winograd_pays ? Conv2dAlgorithm::kWinograd4x4
+                                                           : Conv2dAlgorithm::kDirect;
 }
 
-WinogradPlan plan_winograd(int64_t tiles, int64_t in_channels, int64_t out_channels,
+WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine) {
-  const int64_t floats_per_tile = kWinogradPoints * (in_channels + out_channels);
+  const int64_t floats_per_tile = winograd_points(m) * (in_channels + out_channels);
   const int64_t row_tiles_in_l2 = std::max<int64_t>(1, 2 * kL2Floats / (floats_per_tile * machine.row_tile));
   WinogradPlan plan;
   plan.blocks = ceil_div(tiles, row_tiles_in_l2 * machine.row_tile);

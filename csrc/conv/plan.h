@@ -8,12 +8,12 @@
 
 namespace pyvision {
 
-enum class ConvMethod : uint8_t { kDirect, kDepthwise, kWinograd };
-
-const char* conv_method_name(ConvMethod method);
-// h, w: the input's extents where they are known, else 0. Throws std::invalid_argument when the algorithm
+// What kAuto becomes for inputs of h x w (0 where unknown). Throws std::invalid_argument when the algorithm
 // asked for cannot do this convolution.
-ConvMethod choose_conv_method(const Conv2dParams& params, Conv2dAlgorithm algorithm, int64_t h, int64_t w);
+Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& params, Conv2dAlgorithm algorithm, int64_t h,
+                                        int64_t w);
+// m of F(m x m, 3x3); 0 for the algorithms that are not Winograd's.
+int winograd_outputs(Conv2dAlgorithm algorithm);
 
 struct ConvMachine {
   int64_t row_tile, panel_width;  // of the kernels
@@ -36,7 +36,7 @@ struct WinogradPlan {
   int64_t tiles_per_block, blocks;
   bool share_blocks;
 };
-WinogradPlan plan_winograd(int64_t tiles, int64_t in_channels, int64_t out_channels,
+WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine);
 
 int64_t depthwise_rows_per_task(int64_t rows, int64_t row_cost);

@@ -7,28 +7,114 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// r = B^T d for one column or row of a patch:
-//   [4  0 -5  0  1  0]   [0 -4 -4  1  1  0]   [0  4 -4 -1  1  0]
-//   [0 -2 -1  2  1  0]   [0  2 -1 -2  1  0]   [0  4  0 -5  0  1]
-inline void input_transform(const F32 (&d)[6], F32 (&r)[6]) {
-  const F32 four = F32::set(4.0f), five = F32::set(5.0f), two = F32::set(2.0f);
-  const F32 even = fma(-four, d[2], d[4]), odd = fma(-four, d[1], d[3]);
-  const F32 even2 = d[4] - d[2], odd2 = two * (d[3] - d[1]);
-  r[0] = fma(four, d[0], fma(-five, d[2], d[4]));
-  r[1] = even + odd;
-  r[2] = even - odd;
-  r[3] = even2 + odd2;
-  r[4] = even2 - odd2;
-  r[5] = fma(four, d[1], fma(-five, d[3], d[5]));
-}
+// The three matrices of F(M x M, 3x3), nested as F(M, 3) along both axes.
+template <int M>
+struct Winograd;
 
-// y = A^T m:  [1 1 1 1 1 0]   [0 1 -1 2 -2 0]   [0 1 1 4 4 0]   [0 1 -1 8 -8 1]
-inline void output_transform(const F32 (&m)[6], F32 (&y)[4]) {
-  const F32 sum = m[1] + m[2], difference = m[1] - m[2], sum2 = m[3] + m[4], difference2 = m[3] - m[4];
-  y[0] = m[0] + sum + sum2;
-  y[1] = fma(F32::set(2.0f), difference2, difference);
-  y[2] = fma(F32::set(4.0f), sum2, sum);
-  y[3] = fma(F32::set(8.0f), difference2, difference) + m[5];
+// B^T = [1 0 -1 0]   A^T = [1 1  1 0]
+//       [0 1  1 0]         [0 1 -1 1]
+//       [0 -1 1 0]
+//       [0 -1 0 1]
+template <>
+struct Winograd<2> {
+  static constexpr int kOutputs = 2;
+  static constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+  static void input(const F32 (&d)[4], F32 (&r)[4]) {
+    r[0] = d[0] - d[2];
+    r[1] = d[1] + d[2];
+    r[2] = d[2] - d[1];
+    r[3] = d[3] - d[1];
+  }
+  static void output(const F32 (&m)[4], F32 (&y)[2]) {
+    y[0] = m[0] + m[1] + m[2];
+    y[1] = m[1] - m[2] + m[3];
+  }
+};
+
+// B^T = [4  0 -5  0  1  0]   [0 -4 -4  1  1  0]   [0  4 -4 -1  1  0]
+//       [0 -2 -1  2  1  0]   [0  2 -1 -2  1  0]   [0  4  0 -5  0  1]
+// A^T = [1 1 1 1 1 0]   [0 1 -1 2 -2 0]   [0 1 1 4 4 0]   [0 1 -1 8 -8 1]
+template <>
+struct Winograd<4> {
+  static constexpr int kOutputs = 4;
+  static constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
+                                      {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                      {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                      {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                      {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                      {0, 0, 1}};
+  static void input(const F32 (&d)[6], F32 (&r)[6]) {
+    const F32 four = F32::set(4.0f), five = F32::set(5.0f), two = F32::set(2.0f);
+    const F32 even = fma(-four, d[2], d[4]), odd = fma(-four, d[1], d[3]);
+    const F32 even2 = d[4] - d[2], odd2 = two * (d[3] - d[1]);
+    r[0] = fma(four, d[0], fma(-five, d[2], d[4]));
+    r[1] = even + odd;
+    r[2] = even - odd;
+    r[3] = even2 + odd2;
+    r[4] = even2 - odd2;
+    r[5] = fma(four, d[1], fma(-five, d[3], d[5]));
+  }
+  static void output(const F32 (&m)[6], F32 (&y)[4]) {
+    const F32 sum = m[1] + m[2], difference = m[1] - m[2], sum2 = m[3] + m[4], difference2 = m[3] - m[4];
+    y[0] = m[0] + sum + sum2;
+    y[1] = fma(F32::set(2.0f), difference2, difference);
+    y[2] = fma(F32::set(4.0f), sum2, sum);
+    y[3] = fma(F32::set(8.0f), difference2, difference) + m[5];
+  }
+};
+
+// B^T = [1 0 -21/4  0  21/4 0 -1 0]   [0  1  1 -17/4 -17/4  1  1 0]   [0 -1  1 17/4 -17/4 -1 1 0]
+//       [0 1/2 1/4 -5/2 -5/4 2 1 0]   [0 -1/2 1/4 5/2 -5/4 -2  1 0]
+//       [0  2   4  -5/2 -5 1/2 1 0]   [0 -2   4   5/2 -5 -1/2  1 0]   [0 -1 0 21/4 0 -21/4 0 1]
+// A^T = [1 1  1 1  1 32  32 0]   [0 1 -1  2  -2 16 -16 0]   [0 1  1 4 4 8 8 0]
+//       [0 1 -1 8 -8  4  -4 0]   [0 1  1 16  16  2   2 0]   [0 1 -1 32 -32 1 -1 1]
+template <>
+struct Winograd<6> {
+  static constexpr int kOutputs = 6;
+  static constexpr double kG[8][3] = {{1, 0, 0},
+                                      {-2.0 / 9, -2.0 / 9, -2.0 / 9},
+                                      {-2.0 / 9, 2.0 / 9, -2.0 / 9},
+                                      {1.0 / 90, 1.0 / 45, 2.0 / 45},
+                                      {1.0 / 90, -1.0 / 45, 2.0 / 45},
+                                      {1.0 / 45, 1.0 / 90, 1.0 / 180},
+                                      {1.0 / 45, -1.0 / 90, 1.0 / 180},
+                                      {0, 0, 1}};
+  static void input(const F32 (&d)[8], F32 (&r)[8]) {
+    const F32 a = F32::set(5.25f), b = F32::set(-4.25f), c = F32::set(0.25f), e = F32::set(-1.25f),
+              f = F32::set(-2.5f), half = F32::set(0.5f), two = F32::set(2.0f), four = F32::set(4.0f),
+              five = F32::set(-5.0f);
+    r[0] = fma(a, d[4] - d[2], d[0] - d[6]);
+    r[7] = fma(a, d[3] - d[5], d[7] - d[1]);
+    const F32 even1 = fma(b, d[4], d[2] + d[6]), odd1 = fma(b, d[3], d[1] + d[5]);
+    r[1] = even1 + odd1;
+    r[2] = even1 - odd1;
+    const F32 even2 = fma(c, d[2], fma(e, d[4], d[6])), odd2 = fma(half, d[1], fma(f, d[3], two * d[5]));
+    r[3] = even2 + odd2;
+    r[4] = even2 - odd2;
+    const F32 even3 = fma(four, d[2], fma(five, d[4], d[6])),
+              odd3 = fma(two, d[1], fma(f, d[3], half * d[5]));
+    r[5] = even3 + odd3;
+    r[6] = even3 - odd3;
+  }
+  static void output(const F32 (&m)[8], F32 (&y)[6]) {
+    const F32 sum1 = m[1] + m[2], difference1 = m[1] - m[2];
+    const F32 sum2 = m[3] + m[4], difference2 = m[3] - m[4];
+    const F32 sum3 = m[5] + m[6], difference3 = m[5] - m[6];
+    const F32 two = F32::set(2.0f), four = F32::set(4.0f), eight = F32::set(8.0f), sixteen = F32::set(16.0f),
+              thirty_two = F32::set(32.0f);
+    y[0] = fma(thirty_two, sum3, m[0] + sum1 + sum2);
+    y[1] = fma(sixteen, difference3, fma(two, difference2, difference1));
+    y[2] = fma(eight, sum3, fma(four, sum2, sum1));
+    y[3] = fma(four, difference3, fma(eight, difference2, difference1));
+    y[4] = fma(two, sum3, fma(sixteen, sum2, sum1));
+    y[5] = fma(thirty_two, difference2, difference1) + difference3 + m[7];
+  }
+};
+
+// Calls f with the compile-time twin of m.
+template <class F>
+inline auto with_winograd(int m, F f) {
+  return m == 2 ? f(Winograd<2>{}) : m == 4 ? f(Winograd<4>{}) : f(Winograd<6>{});
 }
 
 struct WinogradTile {
@@ -38,66 +124,72 @@ struct WinogradTile {
 inline WinogradTile winograd_tile(const WinogradConv& job, int64_t index) {
   const int64_t per_image = job.tiles_h * job.tiles_w;
   const int64_t n = index / per_image, t = index % per_image;
-  return {n, t / job.tiles_w * kWinogradOut, t % job.tiles_w * kWinogradOut};
+  return {n, t / job.tiles_w * job.m, t % job.tiles_w * job.m};
 }
 
 // Patch pixels of a tile; those outside the image point at zeros.
+template <int M>
 struct WinogradPatch {
-  const float* pixel[kWinogradPoints];
+  static constexpr int kInputs = winograd_inputs(M);
+  const float* pixel[kInputs][kInputs];
 
   WinogradPatch(const WinogradConv& job, const WinogradTile& tile) {
     const int64_t ih0 = tile.oh - job.pad_top, iw0 = tile.ow - job.pad_left;
     const float* base =
         job.input.data + tile.n * job.input.stride_n + ih0 * job.input.stride_h + iw0 * job.input.stride_w;
-    const bool inside =
-        ih0 >= 0 && iw0 >= 0 && ih0 + kWinogradIn <= job.input.h && iw0 + kWinogradIn <= job.input.w;
-    for (int i = 0; i < kWinogradIn; ++i) {
+    const bool inside = ih0 >= 0 && iw0 >= 0 && ih0 + kInputs <= job.input.h && iw0 + kInputs <= job.input.w;
+    for (int i = 0; i < kInputs; ++i) {
       const bool row_inside = ih0 + i >= 0 && ih0 + i < job.input.h;
-      for (int j = 0; j < kWinogradIn; ++j) {
+      for (int j = 0; j < kInputs; ++j) {
         const bool here = inside || (row_inside && iw0 + j >= 0 && iw0 + j < job.input.w);
-        pixel[i * kWinogradIn + j] =
-            here ? base + i * job.input.stride_h + j * job.input.stride_w : job.zeros;
+        pixel[i][j] = here ? base + i * job.input.stride_h + j * job.input.stride_w : job.zeros;
       }
     }
   }
 };
 
-// One vector of channels of one tile: patch -> 36 points, `point` floats apart from `to` on.
-inline void transform_patch(const WinogradPatch& patch, int64_t c, int lanes, float* to, int64_t point) {
-  F32 t[kWinogradIn][kWinogradIn];
-#pragma GCC unroll 6
-  for (int j = 0; j < kWinogradIn; ++j) {
-    F32 d[kWinogradIn], r[kWinogradIn];
-#pragma GCC unroll 6
-    for (int i = 0; i < kWinogradIn; ++i) d[i] = load_lanes(patch.pixel[i * kWinogradIn + j] + c, lanes);
-    input_transform(d, r);
-#pragma GCC unroll 6
-    for (int i = 0; i < kWinogradIn; ++i) t[i][j] = r[i];
+// One vector of channels of one tile: patch -> points, `point` floats apart from `to` on.
+template <int M>
+inline void transform_patch(const WinogradPatch<M>& patch, int64_t c, int lanes, float* to, int64_t point) {
+  constexpr int kInputs = winograd_inputs(M);
+  F32 t[kInputs][kInputs];
+#pragma GCC unroll 8
+  for (int j = 0; j < kInputs; ++j) {
+    F32 d[kInputs], r[kInputs];
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) d[i] = load_lanes(patch.pixel[i][j] + c, lanes);
+    Winograd<M>::input(d, r);
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) t[i][j] = r[i];
   }
-#pragma GCC unroll 6
-  for (int i = 0; i < kWinogradIn; ++i) {
-    F32 r[kWinogradIn];
-    input_transform(t[i], r);
-#pragma GCC unroll 6
-    for (int j = 0; j < kWinogradIn; ++j) store_lanes(r[j], to + (i * kWinogradIn + j) * point, lanes);
+#pragma GCC unroll 8
+  for (int i = 0; i < kInputs; ++i) {
+    F32 r[kInputs];
+    Winograd<M>::input(t[i], r);
+#pragma GCC unroll 8
+    for (int j = 0; j < kInputs; ++j) store_lanes(r[j], to + (i * kInputs + j) * point, lanes);
   }
 }
 
 // Producer: tiles [first, last) of the block, all channels.
+template <int M>
 inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last) {
   const int64_t channels = job.input.c, k_block = k_block_size(channels);
   const int64_t point = block.tile_count * kTileStride;
   for (int64_t t = first; t < last; ++t) {
-    const WinogradPatch patch(job, winograd_tile(job, block.tile_begin + t));
+    const WinogradPatch<M> patch(job, winograd_tile(job, block.tile_begin + t));
     for (int64_t k = 0; k < channels; k += k_block) {
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
-      float* to = block.v + (k / k_block * kWinogradPoints * block.tile_count + t) * kTileStride;
+      float* to = block.v + (k / k_block * winograd_points(M) * block.tile_count + t) * kTileStride;
       int64_t c = k;
       for (; c + F32::kLanes <= k_end; c += F32::kLanes)
-        transform_patch(patch, c, F32::kLanes, to + (c - k), point);
-      if (c < k_end) transform_patch(patch, c, static_cast<int>(k_end - c), to + (c - k), point);
+        transform_patch<M>(patch, c, F32::kLanes, to + (c - k), point);
+      if (c < k_end) transform_patch<M>(patch, c, static_cast<int>(k_end - c), to + (c - k), point);
     }
   }
+}
+inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last) {
+  with_winograd(job.m, [&](auto f) { winograd_input<decltype(f)::kOutputs>(job, block, first, last); });
 }
 
 // Matrix products of points [first, last).
@@ -114,7 +206,8 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
     for (int64_t k = 0; k < channels; k += k_block) {
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
       out.first = k == 0;
-      const float* v = block.v + (k / k_block * kWinogradPoints + point) * block.tile_count * kTileStride;
+      const float* v =
+          block.v + (k / k_block * winograd_points(job.m) + point) * block.tile_count * kTileStride;
       for (int64_t column = 0; column < job.out_channels; column += kPanelWidth) {
         const bool narrow = panel_is_narrow(job.out_channels - column);
         const int64_t width = narrow ? F32::kLanes : kPanelWidth;
@@ -133,29 +226,30 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
   }
 }
 
-// One vector of output channels of one tile: 36 points -> 4x4 outputs, of which h x w are inside the image.
-template <class F>
+// One vector of output channels of one tile: points -> M x M outputs, of which h x w are inside the image.
+template <int M, class F>
 inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile, const float* from,
                               int64_t point, int64_t o, int lanes, int h, int w, F f) {
-  F32 t[kWinogradOut][kWinogradIn];
-#pragma GCC unroll 6
-  for (int j = 0; j < kWinogradIn; ++j) {
-    F32 m[kWinogradIn], y[kWinogradOut];
-#pragma GCC unroll 6
-    for (int i = 0; i < kWinogradIn; ++i) m[i] = F32::load(from + (i * kWinogradIn + j) * point);
-    output_transform(m, y);
-#pragma GCC unroll 4
-    for (int i = 0; i < kWinogradOut; ++i) t[i][j] = y[i];
+  constexpr int kInputs = winograd_inputs(M);
+  F32 t[M][kInputs];
+#pragma GCC unroll 8
+  for (int j = 0; j < kInputs; ++j) {
+    F32 m[kInputs], y[M];
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) m[i] = F32::load(from + (i * kInputs + j) * point);
+    Winograd<M>::output(m, y);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) t[i][j] = y[i];
   }
   const F32 bias = F32::load(job.epilogue.bias + o);
-#pragma GCC unroll 4
-  for (int i = 0; i < kWinogradOut; ++i) {
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) {
     if (i >= h) return;
-    F32 y[kWinogradOut];
-    output_transform(t[i], y);
+    F32 y[M];
+    Winograd<M>::output(t[i], y);
     float* to = job.rows.output.at(tile.n, tile.oh + i, tile.ow) + o;
-#pragma GCC unroll 4
-    for (int j = 0; j < kWinogradOut; ++j) {
+#pragma GCC unroll 8
+    for (int j = 0; j < M; ++j) {
       if (j >= w) break;
       F32 sum = y[j] + bias;
       if (job.rows.residual.data != nullptr)
@@ -166,6 +260,7 @@ inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile,
 }
 
 // Epilogue: tiles [first, last) of the block, all output channels.
+template <int M>
 inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                             int64_t last) {
   const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
@@ -173,12 +268,12 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
     for (int64_t t = first; t < last; ++t) {
       const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
       const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
-      const int h = static_cast<int>(below < kWinogradOut ? below : kWinogradOut);
-      const int w = static_cast<int>(right < kWinogradOut ? right : kWinogradOut);
+      const int h = static_cast<int>(below < M ? below : M);
+      const int w = static_cast<int>(right < M ? right : M);
       for (int64_t o = 0; o < job.out_channels; o += F32::kLanes) {
         const int64_t left = job.out_channels - o;
         const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
-        transform_outputs(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w, f);
+        transform_outputs<M>(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w, f);
       }
       for (int i = 0; i < h; ++i)
         finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),
@@ -186,28 +281,43 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
     }
   });
 }
+inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
+                            int64_t last) {
+  with_winograd(job.m, [&](auto f) { winograd_output<decltype(f)::kOutputs>(job, block, first, last); });
+}
 
-// weight: (out_channels, channels, 3, 3); packed: (36, panels, channels, width). G g G^T in double: it is
-// done once.
-inline void winograd_pack(const float* weight, int64_t out_channels, int64_t channels, float* scratch,
-                          float* packed, int64_t packed_per_point) {
-  constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
-                               {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                               {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                               {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                               {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                               {0, 0, 1}};
-  for (int point = 0; point < kWinogradPoints; ++point) {  // scratch: (out_channels, channels)
-    const double* left = kG[point / 6];
-    const double* right = kG[point % 6];
-    for (int64_t i = 0; i < out_channels * channels; ++i) {
-      double u = 0;
-      for (int kh = 0; kh < 3; ++kh)
-        for (int kw = 0; kw < 3; ++kw) u += left[kh] * weight[i * 9 + kh * 3 + kw] * right[kw];
-      scratch[i] = static_cast<float>(u);
+// weight: (out_channels, channels, 3, 3); packed: (points, panels, channels, width), zero-padded. G g G^T in
+// double: it is done once.
+template <int M>
+inline void winograd_pack(const float* weight, int64_t out_channels, int64_t channels, float* packed,
+                          int64_t packed_per_point) {
+  constexpr int kInputs = winograd_inputs(M);
+  for (int64_t o = 0; o < out_channels; ++o) {
+    const int64_t column = o / kPanelWidth * kPanelWidth;
+    const int64_t width = panel_is_narrow(out_channels - column) ? F32::kLanes : kPanelWidth;
+    for (int64_t i = 0; i < channels; ++i) {
+      const float* g = weight + (o * channels + i) * 9;
+      float* to = packed + column * channels + i * width + (o - column);
+      double half[kInputs][3];  // G g
+      for (int r = 0; r < kInputs; ++r)
+        for (int kw = 0; kw < 3; ++kw) {
+          half[r][kw] = 0;
+          for (int kh = 0; kh < 3; ++kh) half[r][kw] += Winograd<M>::kG[r][kh] * g[kh * 3 + kw];
+        }
+      for (int r = 0; r < kInputs; ++r)
+        for (int s = 0; s < kInputs; ++s) {
+          double u = 0;
+          for (int kw = 0; kw < 3; ++kw) u += half[r][kw] * Winograd<M>::kG[s][kw];
+          to[(r * kInputs + s) * packed_per_point] = static_cast<float>(u);
+        }
     }
-    pack_panels(scratch, out_channels, 1, channels, channels, 0, 1, packed + point * packed_per_point);
   }
+}
+inline void winograd_pack(int m, const float* weight, int64_t out_channels, int64_t channels, float* packed,
+                          int64_t packed_per_point) {
+  with_winograd(m, [&](auto f) {
+    winograd_pack<decltype(f)::kOutputs>(weight, out_channels, channels, packed, packed_per_point);
+  });
 }
 
 }  // namespace pyvision::PYVISION_ISA_NS

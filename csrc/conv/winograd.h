@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd convolution F(4x4, 3x3): A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural
-// Networks", 2015.
+// Winograd convolution F(m x m, 3x3) with m = 2, 4 or 6: A. Lavin and S. Gray, "Fast Algorithms for
+// Convolutional Neural Networks", 2015.
 //
-//   Y = A^T [ (G g G^T) * (B^T d B) ] A      g: 3x3 taps, d: 6x6 input patch, Y: 4x4 outputs, * element-wise
+//   Y = A^T [ (G g G^T) * (B^T d B) ] A      g: 3x3 taps, d: (m+2)x(m+2) input patch, Y: m x m outputs,
+//                                            * element-wise
 //
-// Summed over input channels, the element-wise product is 36 matrix products (tiles x channels) (channels x
-// outputs): the same tile GEMM, with the input transform as its producer and the output transform as its
-// epilogue. 36 multiplications per channel and tile stand for 144 direct ones.
+// Summed over input channels, the element-wise product is (m+2)^2 matrix products (tiles x channels)
+// (channels x outputs): the same tile GEMM, with the input transform as its producer and the output transform
+// as its epilogue. Per channel and tile 16, 36 or 64 multiplications stand for 36, 144 or 324 direct ones;
+// rounding errors grow with m.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +17,15 @@
 
 namespace pyvision {
 
-constexpr int kWinogradOut = 4;                             // outputs per tile and axis
-constexpr int kWinogradIn = 6;                              // inputs per tile and axis
-constexpr int kWinogradPoints = kWinogradIn * kWinogradIn;  // matrix products
+// Inputs per tile and axis, and matrix products, for m outputs per tile and axis.
+constexpr int winograd_inputs(int m) { return m + 2; }
+constexpr int winograd_points(int m) { return winograd_inputs(m) * winograd_inputs(m); }
 
 struct WinogradConv {
+  int m;
   Nhwc<const float> input;
   int64_t pad_top, pad_left;
-  const float* packed;  // (36, panels, channels, panel_width)
+  const float* packed;  // (points, panels, channels, panel_width)
   int64_t packed_per_point;
   int64_t out_channels;
   RowMap rows;
@@ -34,9 +37,9 @@ struct WinogradConv {
 // The transformed values of one block of tiles.
 struct WinogradBlock {
   int64_t tile_begin, tile_count;  // of the n * tiles_h * tiles_w tiles
-  float* v;                        // (k_blocks, 36, tile_count, tile_stride): transformed input, A tiles
-  float* m;                        // (36, tile_count, padded outputs) + padding: products
-  int64_t m_per_point;             // floats between the 36 planes of m
+  float* v;                        // (k_blocks, points, tile_count, tile_stride): transformed input, A tiles
+  float* m;                        // (points, tile_count, padded outputs) + padding: products
+  int64_t m_per_point;             // floats between the planes of m
 };
 
 }  // namespace pyvision

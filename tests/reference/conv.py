@@ -115,20 +115,47 @@ def linear(
     return x @ weight.T + b, np.abs(x) @ np.abs(weight).T + np.abs(b)
 
 
-# Winograd F(4x4, 3x3) with the points 0, 1, -1, 2, -2, infinity: Lavin and Gray 2015, section 4.3.
-_B_T = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    float,
-)
-_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], float) / 24
-_A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], float)
+# B^T, G and A^T of Winograd's F(m x m, 3x3). Lavin and Gray 2015, section 4: m = 2 with the points 0, 1, -1,
+# infinity, m = 4 with 2 and -2 as well, and m = 6 with 1/2 and -1/2 too.
+_WINOGRAD = {
+    m: tuple(np.array(matrix, float) for matrix in matrices)
+    for m, matrices in {
+        2: (
+            [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]],
+            [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+            [[1, 1, 1, 0], [0, 1, -1, 1]],
+        ),
+        4: (
+            [
+                [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],
+            ],
+            [
+                [1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
+                [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1],
+            ],
+            [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+        ),
+        6: (
+            [
+                [1, 0, -21 / 4, 0, 21 / 4, 0, -1, 0],
+                [0, 1, 1, -17 / 4, -17 / 4, 1, 1, 0], [0, -1, 1, 17 / 4, -17 / 4, -1, 1, 0],
+                [0, 1 / 2, 1 / 4, -5 / 2, -5 / 4, 2, 1, 0], [0, -1 / 2, 1 / 4, 5 / 2, -5 / 4, -2, 1, 0],
+                [0, 2, 4, -5 / 2, -5, 1 / 2, 1, 0], [0, -2, 4, 5 / 2, -5, -1 / 2, 1, 0],
+                [0, -1, 0, 21 / 4, 0, -21 / 4, 0, 1],
+            ],
+            [
+                [1, 0, 0], [-2 / 9, -2 / 9, -2 / 9], [-2 / 9, 2 / 9, -2 / 9],
+                [1 / 90, 1 / 45, 2 / 45], [1 / 90, -1 / 45, 2 / 45],
+                [1 / 45, 1 / 90, 1 / 180], [1 / 45, -1 / 90, 1 / 180], [0, 0, 1],
+            ],
+            [
+                [1, 1, 1, 1, 1, 32, 32, 0], [0, 1, -1, 2, -2, 16, -16, 0], [0, 1, 1, 4, 4, 8, 8, 0],
+                [0, 1, -1, 8, -8, 4, -4, 0], [0, 1, 1, 16, 16, 2, 2, 0], [0, 1, -1, 32, -32, 1, -1, 1],
+            ],
+        ),
+    }.items()
+}  # fmt: skip
 
 
 def winograd_bound(
@@ -136,10 +163,11 @@ def winograd_bound(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
+    m: int,
     padding: Sides = (0, 0, 0, 0),
     residual: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What sum |a * b| becomes when the products are Winograd's.
+    """What sum |a * b| becomes when the products are those of Winograd's F(m x m, 3x3).
 
     Each step of Y = A^T [(G g G^T) * (B^T d B)] A is a sum of products, so that the same theorem holds for
     each, and chained: the error is at most eps * depth * |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, where
@@ -150,19 +178,19 @@ def winograd_bound(
     x, weight = np.abs(x.astype(np.float64)), np.abs(weight.astype(np.float64))
     n, height, width, _ = x.shape
     out_h, out_w = height + top + bottom - 2, width + left + right - 2
-    tiles_h, tiles_w = -(-out_h // 4), -(-out_w // 4)
-    spare = ((0, 0), (top, bottom + 4 * tiles_h - out_h), (left, right + 4 * tiles_w - out_w), (0, 0))
+    tiles_h, tiles_w = -(-out_h // m), -(-out_w // m)
+    spare = ((0, 0), (top, bottom + m * tiles_h - out_h), (left, right + m * tiles_w - out_w), (0, 0))
     x = np.pad(x, spare)
-    b_t, g, a_t = np.abs(_B_T), np.abs(_G), np.abs(_A_T)
+    b_t, g, a_t = (np.abs(matrix) for matrix in _WINOGRAD[m])
 
-    u = np.einsum("ai,bj,ocij->abco", g, g, weight, optimize=True)  # (6, 6, channels, out_channels)
-    y = np.empty((n, 4 * tiles_h, 4 * tiles_w, len(weight)))
-    for h in range(0, 4 * tiles_h, 4):
-        for w in range(0, 4 * tiles_w, 4):
-            d = x[:, h : h + 6, w : w + 6]
+    u = np.einsum("ai,bj,ocij->abco", g, g, weight, optimize=True)  # (m + 2, m + 2, channels, out_channels)
+    y = np.empty((n, m * tiles_h, m * tiles_w, len(weight)))
+    for h in range(0, m * tiles_h, m):
+        for w in range(0, m * tiles_w, m):
+            d = x[:, h : h + m + 2, w : w + m + 2]
             v = np.einsum("ai,bj,nijc->abnc", b_t, b_t, d, optimize=True)
             tile = np.einsum("ia,jb,abno->nijo", a_t, a_t, v @ u, optimize=True)
-            y[:, h : h + 4, w : w + 4] = tile
+            y[:, h : h + m, w : w + m] = tile
     bound = y[:, :out_h, :out_w]
     for term in (bias, residual):
         if term is not None:

@@ -24,7 +24,7 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
                                                    node.constant("shift", 1).data.data());
   Step step;
   step.run = [conv](const StepMaps& maps) { conv->run(maps.inputs[0], nullptr, maps.outputs[0]); };
-  step.algorithm = conv->algorithm_name();
+  step.algorithm = conv2d_algorithm_name(conv->algorithm());
   step.packed_bytes = conv->packed_bytes();
   step.flops = 2 * outputs[0].numel();
   return step;

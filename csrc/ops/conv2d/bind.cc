@@ -9,13 +9,6 @@ namespace {
 
 constexpr const char* kOp = "conv2d";
 
-Conv2dAlgorithm parse_algorithm(const std::string& name) {
-  if (name == "auto") return Conv2dAlgorithm::kAuto;
-  if (name == "direct") return Conv2dAlgorithm::kDirect;
-  check(name == "winograd", kOp, "expected algorithm to be one of auto, direct, winograd, got '", name, "'");
-  return Conv2dAlgorithm::kWinograd;
-}
-
 bool overlap(const py::array& a, const py::array& b) {
   const auto* a_begin = static_cast<const char*>(a.data());
   const auto* b_begin = static_cast<const char*>(b.data());
@@ -45,7 +38,8 @@ Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias
     b = view.as<const float>();
   }
   py::gil_scoped_release release;
-  return Conv2d(p, w.as<const float>(), b, parse_algorithm(algorithm), input_size[0], input_size[1]);
+  return Conv2d(p, w.as<const float>(), b, parse_conv2d_algorithm(kOp, algorithm), input_size[0],
+                input_size[1]);
 }
 
 py::array run_conv2d(const Conv2d& conv, const py::array& input, const std::optional<py::array>& residual,
@@ -88,7 +82,8 @@ void bind_conv2d(py::module_& m) {
            py::arg("input_size") = std::array<int64_t, 2>{0, 0})
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
-      .def_property_readonly("algorithm", &Conv2d::algorithm_name)
+      .def_property_readonly("algorithm",
+                             [](const Conv2d& conv) { return conv2d_algorithm_name(conv.algorithm()); })
       .def_property_readonly("packed_bytes", &Conv2d::packed_bytes);
 }
 

@@ -56,7 +56,7 @@ void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
 struct Conv2d::Impl {
   Conv2dParams params;
   const Conv2dKernels* kernels;
-  ConvMethod method;
+  Conv2dAlgorithm method;
   AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, channels)
   AlignedBuffer bias;    // per group, zero-padded to whole panels
   int64_t group_in, group_out, k;
@@ -74,14 +74,14 @@ Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bia
   Impl& s = *impl_;
   s.params = params;
   s.kernels = &conv2d_kernels();
-  s.method = choose_conv_method(params, algorithm, h, w);
+  s.method = choose_conv2d_algorithm(params, algorithm, h, w);
   s.group_in = params.in_channels / params.groups;
   s.group_out = params.out_channels / params.groups;
   s.k = params.kernel_h * params.kernel_w * s.group_in;
   s.pack_weights(weight);
 
   const int64_t width = s.kernels->panel_width;
-  s.bias_per_group = s.method == ConvMethod::kDepthwise ? 1 : (s.group_out + width - 1) / width * width;
+  s.bias_per_group = s.method == Conv2dAlgorithm::kDepthwise ? 1 : (s.group_out + width - 1) / width * width;
   s.bias = AlignedBuffer(static_cast<size_t>(params.groups * s.bias_per_group) * sizeof(float));
   std::memset(s.bias.as<void>(), 0, s.bias.bytes());
   if (bias == nullptr) return;
@@ -93,12 +93,12 @@ Conv2d::Conv2d(Conv2d&&) noexcept = default;
 Conv2d::~Conv2d() = default;
 
 const Conv2dParams& Conv2d::params() const { return impl_->params; }
-const char* Conv2d::algorithm_name() const { return conv_method_name(impl_->method); }
+Conv2dAlgorithm Conv2d::algorithm() const { return impl_->method; }
 int64_t Conv2d::packed_bytes() const { return static_cast<int64_t>(impl_->packed.bytes()); }
 
 void Conv2d::Impl::pack_weights(const float* weight) {
   const int64_t taps = params.kernel_h * params.kernel_w;
-  if (method == ConvMethod::kDepthwise) {
+  if (method == Conv2dAlgorithm::kDepthwise) {
     packed_per_group = taps;
     packed = AlignedBuffer(static_cast<size_t>(taps * params.in_channels) * sizeof(float));
     for (int64_t c = 0; c < params.in_channels; ++c)
@@ -106,12 +106,11 @@ void Conv2d::Impl::pack_weights(const float* weight) {
         packed.as<float>()[tap * params.in_channels + c] = weight[c * taps + tap];
     return;
   }
-  if (method == ConvMethod::kWinograd) {
+  if (const int m = winograd_outputs(method); m > 0) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
-    packed = AlignedBuffer(static_cast<size_t>(kWinogradPoints * packed_per_group) * sizeof(float));
-    const AlignedBuffer scratch(static_cast<size_t>(group_out * group_in) * sizeof(float));
-    kernels->winograd_pack(weight, group_out, group_in, scratch.as<float>(), packed.as<float>(),
-                           packed_per_group);
+    packed = AlignedBuffer(static_cast<size_t>(winograd_points(m) * packed_per_group) * sizeof(float));
+    std::memset(packed.as<void>(), 0, packed.bytes());
+    kernels->winograd_pack(m, weight, group_out, group_in, packed.as<float>(), packed_per_group);
     return;
   }
   packed_per_group = kernels->packed_floats(group_out, k);
@@ -173,7 +172,9 @@ void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& r
 
 void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows) const {
   const int64_t channels = params.in_channels, width = kernels->panel_width;
+  const int m = winograd_outputs(method), points = winograd_points(m);
   WinogradConv job;
+  job.m = m;
   job.input = input;
   job.pad_top = params.pad_top, job.pad_left = params.pad_left;
   job.packed = packed.as<float>();
@@ -181,8 +182,8 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   job.out_channels = params.out_channels;
   job.rows = rows;
   job.epilogue = {bias.as<float>(), params.activation};
-  job.tiles_h = (rows.out_h + kWinogradOut - 1) / kWinogradOut;
-  job.tiles_w = (rows.out_w + kWinogradOut - 1) / kWinogradOut;
+  job.tiles_h = (rows.out_h + m - 1) / m;
+  job.tiles_w = (rows.out_w + m - 1) / m;
   const int64_t zero_count = std::max(channels, width);
   const Scratch<float> zeros(zero_count);
   std::memset(zeros.get(), 0, static_cast<size_t>(zero_count) * sizeof(float));
@@ -190,9 +191,9 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
 
   const int64_t tiles = input.n * job.tiles_h * job.tiles_w;
   const WinogradPlan plan =
-      plan_winograd(tiles, channels, params.out_channels, {kernels->row_tile, width, num_threads()});
+      plan_winograd(m, tiles, channels, params.out_channels, {kernels->row_tile, width, num_threads()});
   const int64_t k_blocks = (channels + k_block_size(channels) - 1) / k_block_size(channels);
-  const int64_t v_floats = k_blocks * kWinogradPoints * plan.tiles_per_block * kernels->tile_stride;
+  const int64_t v_floats = k_blocks * points * plan.tiles_per_block * kernels->tile_stride;
   // One cache line between the planes of m: at a multiple of 4 KB they would all fall into the same L1 set.
   const int64_t m_per_point = plan.tiles_per_block * ((params.out_channels + width - 1) / width * width) + 16;
   const auto block_at = [&](int64_t index, float* memory) {
@@ -202,23 +203,22 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   };
   if (!plan.share_blocks) {
     parallel_for(plan.blocks, 1, [&](int64_t begin, int64_t end) {
-      const Scratch<float> memory(v_floats + kWinogradPoints * m_per_point);
+      const Scratch<float> memory(v_floats + points * m_per_point);
       for (int64_t index = begin; index < end; ++index) {
         const WinogradBlock block = block_at(index, memory);
         kernels->winograd_input(job, block, 0, block.tile_count);
-        kernels->winograd_multiply(job, block, 0, kWinogradPoints);
+        kernels->winograd_multiply(job, block, 0, points);
         kernels->winograd_output(job, block, 0, block.tile_count);
       }
     });
     return;
   }
-  const Scratch<float> memory(v_floats + kWinogradPoints * m_per_point);
+  const Scratch<float> memory(v_floats + points * m_per_point);
   for (int64_t index = 0; index < plan.blocks; ++index) {
     const WinogradBlock block = block_at(index, memory);
     parallel_for(block.tile_count, 2,
                  [&](int64_t b, int64_t e) { kernels->winograd_input(job, block, b, e); });
-    parallel_for(kWinogradPoints, 3,
-                 [&](int64_t b, int64_t e) { kernels->winograd_multiply(job, block, b, e); });
+    parallel_for(points, 3, [&](int64_t b, int64_t e) { kernels->winograd_multiply(job, block, b, e); });
     parallel_for(block.tile_count, 2,
                  [&](int64_t b, int64_t e) { kernels->winograd_output(job, block, b, e); });
   }
@@ -229,11 +229,11 @@ void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residu
   if (output.pixels() == 0 || output.c == 0) return;
   RowMap rows{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
   switch (impl_->method) {
-    case ConvMethod::kDepthwise:
+    case Conv2dAlgorithm::kDepthwise:
       return impl_->run_depthwise(input, rows);
-    case ConvMethod::kDirect:
+    case Conv2dAlgorithm::kDirect:
       return impl_->run_direct(input, rows);
-    case ConvMethod::kWinograd:
+    default:
       return impl_->run_winograd(input, rows);
   }
 }

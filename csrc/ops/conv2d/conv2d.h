@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "core/activation.h"
 #include "core/tensor.h"
@@ -23,6 +24,7 @@ struct Conv2dParams {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t groups = 1;
   ActivationParams activation;
+  bool allow_winograd = true;  // to kAuto; its sums are less exact than those of the other algorithms
 
   int64_t out_h(int64_t h) const {
     return (h + pad_top + pad_bottom - dilation_h * (kernel_h - 1) - 1) / stride_h + 1;
@@ -37,7 +39,12 @@ struct Conv2dParams {
 void check_conv2d_params(const char* op, const Conv2dParams& params);
 void check_conv2d(const char* op, const Conv2dParams& params, int64_t h, int64_t w);
 
-enum class Conv2dAlgorithm : uint8_t { kAuto, kDirect, kWinograd };
+// kWinogradMxM: F(M x M, 3x3), for 3x3 kernels with stride, dilation and groups 1. kDepthwise: one channel a
+// group.
+enum class Conv2dAlgorithm : uint8_t { kAuto, kDirect, kDepthwise, kWinograd2x2, kWinograd4x4, kWinograd6x6 };
+// "auto", "direct", "depthwise", "winograd_2x2" …; throws std::invalid_argument.
+Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
+const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm);
 
 // A convolution with its weights packed for the ISA in force when it was made. Immutable, so any number of
 // threads may run it at once.
@@ -51,8 +58,8 @@ class Conv2d {
   ~Conv2d();
 
   const Conv2dParams& params() const;
-  // "direct", "depthwise", "winograd_4x4": what kAuto chose.
-  const char* algorithm_name() const;
+  // What kAuto chose.
+  Conv2dAlgorithm algorithm() const;
   // Bytes of packed weights.
   int64_t packed_bytes() const;
 

@@ -56,7 +56,7 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
   step.run = [conv](const StepMaps& maps) {
     conv->run(maps.inputs[0], maps.inputs.size() == 2 ? &maps.inputs[1] : nullptr, maps.outputs[0]);
   };
-  step.algorithm = conv->algorithm_name();
+  step.algorithm = conv2d_algorithm_name(conv->algorithm());
   step.packed_bytes = conv->packed_bytes();
   step.flops =
       2 * outputs[0].numel() * (params.in_channels / params.groups) * params.kernel_h * params.kernel_w;

@@ -24,9 +24,9 @@ struct Conv2dKernels {
   void (*depthwise)(const DepthwiseConv& job, int64_t row_begin, int64_t row_end);
   // y[i] = act(x[i]), i in [0, n); x and y may be the same.
   void (*activate)(const ActivationParams& activation, const float* x, float* y, int64_t n);
-  // The three stages of Winograd over tiles, points, tiles; scratch: (out_channels, channels).
-  void (*winograd_pack)(const float* weight, int64_t out_channels, int64_t channels, float* scratch,
-                        float* packed, int64_t packed_per_point);
+  // The three stages of Winograd run over tiles, points, tiles.
+  void (*winograd_pack)(int m, const float* weight, int64_t out_channels, int64_t channels, float* packed,
+                        int64_t packed_per_point);
   void (*winograd_input)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
   void (*winograd_multiply)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
   void (*winograd_output)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
