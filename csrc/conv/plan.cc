@@ -55,33 +55,106 @@ int winograd_outputs(Conv2dAlgorithm algorithm) {
   }
 }
 
+namespace {
+
+// Transformed input and products of one block of tiles stay in L2 (1 MB) with the weights of a few points.
+constexpr int64_t kWinogradBlockFloats = (1 << 20) / sizeof(float);
+// Weights beyond this come from memory at each pass over them, and not from L3: then as many tiles as may be
+// share a pass. What a thread may hold for that: 4 MB.
+constexpr int64_t kL3Floats = (12 << 20) / sizeof(float);
+constexpr int64_t kMostBlockFloats = (4 << 20) / sizeof(float);
+
+bool winograd_streams(int m, int64_t in_channels, int64_t out_channels) {
+  return winograd_points(m) * in_channels * out_channels > kL3Floats;
+}
+
+int64_t winograd_tiles_per_block(int m, int64_t in_channels, int64_t out_channels,
+                                 const ConvMachine& machine) {
+  const int64_t floats_per_tile = winograd_points(m) * (in_channels + out_channels);
+  const bool streams = winograd_streams(m, in_channels, out_channels);
+  const int64_t floats = streams ? kMostBlockFloats * machine.threads : kWinogradBlockFloats;
+  const int64_t most = streams ? kGroupRows : 4 * machine.row_tile;
+  const int64_t row_tiles = std::min(floats / floats_per_tile, most) / machine.row_tile;
+  return std::max<int64_t>(1, row_tiles) * machine.row_tile;
+}
+
+// Times in units of one vector's multiply-add, fitted to thread times of 12 layers x 3 sizes of tile x 10
+// sizes of block, 16 to 512 channels, on a Zen 4 core: within 20 % of each. They depend on nothing but the
+// shape and the ISA's widths: not on the number of threads, lest results do.
+constexpr double kPerMultiply = 1.1;  // 90 % of the peak rate
+// Of one transformed value, in or out.
+double cost_per_point(int m) { return m == 2 ? 3.7 : m == 4 ? 5.7 : 10; }
+// Of 64 bytes of packed weights, streamed from memory or from L3 (for vectors of 16 floats).
+constexpr double kPerLineFromMemory = 11, kPerLineFromL3 = 1.5;
+// The largest tiles round worst: they must win clearly.
+constexpr double kHandicap6x6 = 1.08;
+
+double weights_cost(double floats, double passes, const ConvMachine& machine) {
+  const double per_line = floats > kL3Floats ? kPerLineFromMemory : floats > kL2Floats ? kPerLineFromL3 : 0;
+  return floats / 16 * passes * per_line * 16 / static_cast<double>(machine.lanes);
+}
+
+double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& machine) {
+  const int64_t k = p.kernel_h * p.kernel_w * p.in_channels;
+  const int64_t vectors = ceil_div(p.out_channels, machine.lanes);
+  return kPerMultiply * static_cast<double>(pixels * k * vectors) +
+         weights_cost(static_cast<double>(k * p.out_channels),
+                      static_cast<double>(ceil_div(pixels, kGroupRows)), machine);
+}
+
+double winograd_cost(int m, const Conv2dParams& p, int64_t out_h, int64_t out_w, const ConvMachine& machine) {
+  const int64_t tiles = ceil_div(out_h, m) * ceil_div(out_w, m), points = winograd_points(m);
+  const int64_t in_vectors = ceil_div(p.in_channels, machine.lanes);
+  const int64_t out_vectors = ceil_div(p.out_channels, machine.lanes);
+  const int64_t per_block =
+      winograd_tiles_per_block(m, p.in_channels, p.out_channels,
+                               {machine.row_tile, machine.panel_width, machine.lanes, /*threads=*/1});
+  return kPerMultiply * static_cast<double>(points * tiles * p.in_channels * out_vectors) +
+         cost_per_point(m) * static_cast<double>(points * tiles * (in_vectors + out_vectors)) +
+         weights_cost(static_cast<double>(points * p.in_channels * p.out_channels),
+                      static_cast<double>(ceil_div(tiles, per_block)), machine);
+}
+
+bool winograd_applies(const Conv2dParams& p) {
+  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
+         p.dilation_w == 1 && p.groups == 1;
+}
+
+}  // namespace
+
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h,
-                                        int64_t w) {
-  const bool can_winograd = p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
-                            p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1;
+                                        int64_t w, const ConvMachine& machine) {
   const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels && p.out_channels == p.in_channels;
-  check(winograd_outputs(algorithm) == 0 || can_winograd, "conv2d",
+  check(winograd_outputs(algorithm) == 0 || winograd_applies(p), "conv2d",
         "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm '",
         conv2d_algorithm_name(algorithm), "'");
   check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
         "expected one input and one output channel a group for algorithm 'depthwise'");
   if (algorithm != Conv2dAlgorithm::kAuto) return algorithm;
   if (is_depthwise) return Conv2dAlgorithm::kDepthwise;
-  // Its weights are four times as large and its transforms cost the same for few channels as for many, so it
-  // pays from 8 channels up, and where whole 4x4 tiles cover the map without too much waste (h, w are 0 when
-  // unknown).
-  const bool winograd_pays = p.in_channels >= 8 && p.out_channels >= 8 && std::min(h, w) >= 10;
-  return p.allow_winograd && can_winograd && winograd_pays ? Conv2dAlgorithm::kWinograd4x4
-                                                           : Conv2dAlgorithm::kDirect;
+  const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
+  // With fewer channels a product's few multiply-adds do not pay for its calls.
+  constexpr int64_t kFewestChannels = 8;
+  if (h == 0 || w == 0 || out_h <= 0 || out_w <= 0 || !p.allow_winograd || !winograd_applies(p) ||
+      std::min(p.in_channels, p.out_channels) < kFewestChannels)
+    return Conv2dAlgorithm::kDirect;
+  Conv2dAlgorithm best = Conv2dAlgorithm::kDirect;
+  double best_cost = direct_cost(p, out_h * out_w, machine);
+  for (const Conv2dAlgorithm candidate :
+       {Conv2dAlgorithm::kWinograd2x2, Conv2dAlgorithm::kWinograd4x4, Conv2dAlgorithm::kWinograd6x6}) {
+    const int m = winograd_outputs(candidate);
+    const double cost = winograd_cost(m, p, out_h, out_w, machine) * (m == 6 ? kHandicap6x6 : 1);
+    if (cost < best_cost) best = candidate, best_cost = cost;
+  }
+  return best;
 }
 
 WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine) {
-  const int64_t floats_per_tile = winograd_points(m) * (in_channels + out_channels);
-  const int64_t row_tiles_in_l2 = std::max<int64_t>(1, 2 * kL2Floats / (floats_per_tile * machine.row_tile));
   WinogradPlan plan;
-  plan.blocks = ceil_div(tiles, row_tiles_in_l2 * machine.row_tile);
-  plan.share_blocks = machine.threads > 1 && plan.blocks < 2 * machine.threads;
+  plan.blocks = ceil_div(tiles, winograd_tiles_per_block(m, in_channels, out_channels, machine));
+  plan.share_blocks = machine.threads > 1 &&
+                      (plan.blocks < 2 * machine.threads || winograd_streams(m, in_channels, out_channels));
   plan.tiles_per_block = ceil_div(tiles, plan.blocks);
   plan.blocks = ceil_div(tiles, plan.tiles_per_block);
   return plan;

@@ -8,17 +8,17 @@
 
 namespace pyvision {
 
+struct ConvMachine {
+  int64_t row_tile, panel_width, lanes;  // of the kernels
+  int threads;
+};
+
 // What kAuto becomes for inputs of h x w (0 where unknown). Throws std::invalid_argument when the algorithm
 // asked for cannot do this convolution.
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& params, Conv2dAlgorithm algorithm, int64_t h,
-                                        int64_t w);
+                                        int64_t w, const ConvMachine& machine);
 // m of F(m x m, 3x3); 0 for the algorithms that are not Winograd's.
 int winograd_outputs(Conv2dAlgorithm algorithm);
-
-struct ConvMachine {
-  int64_t row_tile, panel_width;  // of the kernels
-  int threads;
-};
 
 // A grid of tile_tasks x panel_tasks tasks per group.
 struct DirectPlan {
@@ -30,8 +30,9 @@ struct DirectPlan {
 DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
                        const ConvMachine& machine);
 
-// Winograd tiles per block: transformed input and products of one block stay in L2. With fewer blocks than
-// threads want, the threads share each block's stages instead of taking a block each.
+// Winograd tiles per block: transformed input and products of one block stay in L2. Where there are fewer
+// blocks than threads want, or a block's weights come from memory, the threads share each block's stages
+// instead of taking a block each.
 struct WinogradPlan {
   int64_t tiles_per_block, blocks;
   bool share_blocks;

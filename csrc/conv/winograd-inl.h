@@ -175,12 +175,12 @@ inline void transform_patch(const WinogradPatch<M>& patch, int64_t c, int lanes,
 template <int M>
 inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last) {
   const int64_t channels = job.input.c, k_block = k_block_size(channels);
-  const int64_t point = block.tile_count * kTileStride;
+  const int64_t point = block.tile_count * block.v_stride;
   for (int64_t t = first; t < last; ++t) {
     const WinogradPatch<M> patch(job, winograd_tile(job, block.tile_begin + t));
     for (int64_t k = 0; k < channels; k += k_block) {
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
-      float* to = block.v + (k / k_block * winograd_points(M) * block.tile_count + t) * kTileStride;
+      float* to = block.v + (k / k_block * winograd_points(M) * block.tile_count + t) * block.v_stride;
       int64_t c = k;
       for (; c + F32::kLanes <= k_end; c += F32::kLanes)
         transform_patch<M>(patch, c, F32::kLanes, to + (c - k), point);
@@ -207,7 +207,7 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
       out.first = k == 0;
       const float* v =
-          block.v + (k / k_block * winograd_points(job.m) + point) * block.tile_count * kTileStride;
+          block.v + (k / k_block * winograd_points(job.m) + point) * block.tile_count * block.v_stride;
       for (int64_t column = 0; column < job.out_channels; column += kPanelWidth) {
         const bool narrow = panel_is_narrow(job.out_channels - column);
         const int64_t width = narrow ? F32::kLanes : kPanelWidth;
@@ -218,7 +218,7 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
                         end = (t + 1) * block.tile_count / row_tiles;
           for (int64_t r = begin; r < end; ++r)
             out.row[r - begin] = block.m + point * block.m_per_point + r * padded + column;
-          const TileInput a{v + begin * kTileStride, kTileStride, 1, 0, k_end - k};
+          const TileInput a{v + begin * block.v_stride, block.v_stride, 1, 0, k_end - k};
           pick_microkernel(static_cast<int>(end - begin), narrow)(a, b, out);
         }
       }

@@ -37,9 +37,17 @@ struct WinogradConv {
 // The transformed values of one block of tiles.
 struct WinogradBlock {
   int64_t tile_begin, tile_count;  // of the n * tiles_h * tiles_w tiles
-  float* v;                        // (k_blocks, points, tile_count, tile_stride): transformed input, A tiles
+  float* v;                        // (k_blocks, points, tile_count, v_stride): transformed input, A tiles
+  int64_t v_stride;                // see winograd_v_stride
   float* m;                        // (points, tile_count, padded outputs) + padding: products
   int64_t m_per_point;             // floats between the planes of m
 };
+
+// Distance between the rows of v: those of one K block, an odd number of cache lines, so that they spread
+// over all L1 sets.
+inline int64_t winograd_v_stride(int64_t channels) {
+  const int64_t lines = (k_block_size(channels) + 15) / 16;
+  return (lines | 1) * 16;
+}
 
 }  // namespace pyvision
