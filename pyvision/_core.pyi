@@ -35,6 +35,7 @@ class Conv2d:
         slope: float = ...,
         algorithm: str = "auto",
         input_size: _Pair = ...,
+        allow_winograd: bool = True,
     ) -> None: ...
     def run(
         self, input: np.ndarray, residual: np.ndarray | None = None, out: np.ndarray | None = None
@@ -157,6 +158,7 @@ class _Node(TypedDict):
     inputs: list[int]
     outputs: list[int]
     attributes: dict[str, int | float | str | list[int]]
+    constants: dict[str, tuple[int, ...]]
 
 class _Step(TypedDict):
     name: str
@@ -178,6 +180,7 @@ class Graph:
         constants: Mapping[str, np.ndarray] = ...,
         name: str = "",
     ) -> list[int]: ...
+    def set_attribute(self, node: int, key: str, value: _Attribute) -> None: ...
     def set_outputs(self, outputs: Sequence[int]) -> None: ...
     def outputs(self) -> list[int]: ...
     def shape(self, value: int) -> tuple[int, int, int]: ...

@@ -21,6 +21,7 @@ from pyvision.ops._args import integer, real
 from pyvision.results import Detections, Segmentation
 
 if TYPE_CHECKING:
+    from pyvision.models import Network
     from pyvision.models._spec import Preprocessing
 
 Source: TypeAlias = Any
@@ -55,8 +56,10 @@ class SegmentationModel(Model, Protocol):
         """The probability map (h, w) of the prepared (1, h, w, 3) image."""
 
 
-def load(name_or_path: StrPath) -> Predictor:
+def load(name_or_path: StrPath, *, allow_winograd: bool = True, autotune: bool = False) -> Predictor:
     """A Predictor for a pretrained model, by name (`models.list_models()`) or by the path of a weights file.
+
+    `allow_winograd` and `autotune` are those of `nn.Module`.
 
     Raises ValueError for a name that is neither, and for a file that is damaged or fits no model.
     """
@@ -64,17 +67,26 @@ def load(name_or_path: StrPath) -> Predictor:
 
     name = os.fspath(name_or_path)
     if name in models.list_models():
-        return Predictor(models.get_model(name, weights="default"))
-    if os.path.isfile(name):
-        return Predictor(_model_of(name))
+        model = models.get_model(name, weights="default")
+    elif os.path.isfile(name):
+        model = _model_of(name)
+    else:
+        raise _unknown(name)
+    model.allow_winograd, model.autotune = allow_winograd, autotune
+    return Predictor(model)
+
+
+def _unknown(name: str) -> ValueError:
+    from pyvision import models
+
     close = get_close_matches(name, models.list_models(), n=1)
     hint = f": did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
+    return ValueError(
         f"[load] expected one of {', '.join(models.list_models())} or a weights file, got {name!r}{hint}"
     )
 
 
-def _model_of(path: str) -> Model:
+def _model_of(path: str) -> Network:
     """The model that the weights in a file fit."""
     from pyvision import models
     from pyvision.models import weights

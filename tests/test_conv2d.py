@@ -402,11 +402,15 @@ def test_algorithms() -> None:
         name: str = _core.Conv2d(weight, algorithm=algorithm, input_size=size, **options).algorithm
         return name
 
-    assert chosen(64, 64) == "winograd_4x4"
+    assert chosen(64, 64, padding=(1, 1, 1, 1)) == "winograd_4x4"
+    assert chosen(64, 64) == "winograd_6x6"  # 54 is nine times six
+    assert chosen(512, 512, size=(9, 9)) == "winograd_2x2"  # larger tiles would mostly multiply padding
+    assert chosen(64, 64, allow_winograd=False) == "direct"
+    assert chosen(64, 64, allow_winograd=False, algorithm="winograd_4x4") == "winograd_4x4"
     assert chosen(64, 64, size=(0, 0)) == "direct"  # unknown, so it cannot tell whether tiles waste too much
     assert chosen(64, 64, algorithm="direct") == "direct"
     assert chosen(64, 64, size=(0, 0), algorithm="winograd_6x6") == "winograd_6x6"
-    assert chosen(64, 64, size=(4, 4)) == "direct"
+    assert chosen(64, 64, size=(1, 1)) == "direct"
     assert chosen(64, 3) == "direct"
     assert chosen(64, 1, groups=64) == "depthwise"
     assert chosen(64, 1, groups=64, algorithm="direct") == "direct"
@@ -419,7 +423,7 @@ def test_algorithms() -> None:
         assert chosen(64, 64, **options) == "direct"
         with pytest.raises(ValueError, match=r"\[conv2d\] expected a 3x3 kernel with stride 1"):
             chosen(64, 64, algorithm="winograd_6x6", **options)
-    with pytest.raises(ValueError, match="auto, direct, depthwise, winograd_2x2, .*, got 'fft'"):
+    with pytest.raises(ValueError, match=r"auto, direct, depthwise, winograd_2x2, .*, got 'fft'"):
         chosen(64, 64, algorithm="fft")
 
 

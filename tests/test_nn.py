@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -276,3 +278,57 @@ def test_summary_prints_layers_and_totals(capsys: pytest.CaptureFixture[str]) ->
 def test_layers_refuse_what_does_not_fit(make: Callable[[], Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^\[\w+\] "):
         make()
+
+
+def _algorithms(model: nn.Module, shape: tuple[int, int, int]) -> list[str]:
+    return [step["algorithm"] for step in model._runtime.executable(model, (shape,)).summary_rows()]
+
+
+def test_allow_winograd() -> None:
+    model = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, groups=32))
+    x = random((1, 32, 40, 40))
+    assert [name.partition("_")[0] for name in _algorithms(model, (40, 40, 32))] == ["winograd", "depthwise"]
+    fast = model(x)
+    model.allow_winograd = False
+    assert _algorithms(model, (40, 40, 32)) == ["direct", "depthwise"]
+    np.testing.assert_allclose(model(x), fast, rtol=1e-4, atol=1e-4)
+    assert (model(x) != fast).any()
+
+
+def test_autotune_measures_once_and_remembers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isa: str
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
+    measured = []
+
+    def measure(h: int, w: int, weight_shape: tuple[int, ...], padding: list[int]) -> str:
+        measured.append((h, w, weight_shape, padding))
+        return "winograd_2x2"
+
+    layers = nn.Conv2d(9, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 3, 2), nn.ZeroPad2d(1)
+    for damaged in (None, "[1, 2]", "{"):
+        if damaged is not None:
+            (tmp_path / "pyvision" / "conv2d_algorithms.json").write_text(damaged)
+        for _ in range(2):
+            model = nn.Sequential(*layers)
+            model.autotune = True
+            with monkeypatch.context() as patch:
+                patch.setattr("pyvision.nn._algorithms._measure", measure)
+                assert _algorithms(model, (12, 13, 9))[:3] == ["winograd_2x2", "direct", "direct"]
+        assert measured == [(12, 13, (8, 9, 3, 3), [1, 1, 1, 1])]
+        measured.clear()
+    assert [path.name for path in (tmp_path / "pyvision").iterdir()] == ["conv2d_algorithms.json"]
+
+
+def test_autotune_on_a_real_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
+    model = nn.Conv2d(64, 64, 3, padding=1)
+    model.autotune = True
+    x = random((1, 64, 3, 3))
+    result = model(x)
+    model.autotune = False
+    model.allow_winograd = False
+    np.testing.assert_allclose(result, model(x), rtol=1e-4, atol=1e-4)
+    stored = json.loads((tmp_path / "pyvision" / "conv2d_algorithms.json").read_text())
+    assert len(stored) == 1
+    assert set(stored.values()) <= {"direct", "winograd_2x2", "winograd_4x4", "winograd_6x6"}

@@ -104,7 +104,6 @@ inline void tiles_outermost(const DirectConv& job, int64_t first_tile, int64_t l
 }
 
 constexpr int64_t kTileGroup = tile_group(kRowTile);
-constexpr int64_t kFloatsPerLine = 64 / sizeof(float);
 // A longer burst of prefetches holds up the loads behind it more than it saves; with so few tiles per panel
 // the hardware's own prefetcher keeps up.
 constexpr int64_t kMaxPrefetchedLines = 64;

@@ -20,6 +20,11 @@ constexpr int kRowTile = 4,
 #endif
 constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
+constexpr int kFloatsPerLine = 64 / sizeof(float);
+// B streams, and the hardware's prefetchers stop at each page: asked for a page ahead, it is there in time
+// from L3. There are load slots to spare.
+constexpr int64_t kPrefetchAhead = 4096 / sizeof(float);
+
 // Distance between rows of an A tile: a compile-time constant, so that each broadcast is one base register
 // plus an immediate, and 19 cache lines, an odd number, so that the rows spread over all L1 sets.
 constexpr int64_t kTileStride = kKBlock + 16;
@@ -141,6 +146,9 @@ void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
       multiply_rows(acc, rows, bv, std::make_integer_sequence<int, MR>{});
+#pragma GCC unroll 8
+      for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
+        __builtin_prefetch(b + kPrefetchAhead + line);
       rows.next();
       b += NV * F32::kLanes;
     }

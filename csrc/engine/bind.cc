@@ -36,6 +36,13 @@ std::vector<ValueId> add_node(Graph& graph, const std::string& op, const std::ve
   return graph.add_node(std::move(node));
 }
 
+void set_attribute(Graph& graph, int64_t node, const std::string& key, const engine::Attribute& value) {
+  auto& nodes = graph.mutable_nodes();
+  check(node >= 0 && node < static_cast<int64_t>(nodes.size()), "graph", "expected a node in [0, ",
+        nodes.size(), "), got ", node);
+  nodes[static_cast<size_t>(node)].attributes[key] = value;
+}
+
 py::list node_dicts(const Graph& graph) {
   py::list result;
   for (const Node& node : graph.nodes()) {
@@ -46,6 +53,10 @@ py::list node_dicts(const Graph& graph) {
     row["inputs"] = node.inputs;
     row["outputs"] = node.outputs;
     row["attributes"] = node.attributes;
+    py::dict constants;
+    for (const auto& [key, constant] : node.constants)
+      constants[key.c_str()] = py::tuple(py::cast(constant->shape));
+    row["constants"] = constants;
     result.append(row);
   }
   return result;
@@ -110,6 +121,7 @@ void bind_engine(py::module_& m) {
       .def("add_node", &add_node, py::arg("op"), py::arg("inputs"),
            py::arg("attributes") = std::map<std::string, engine::Attribute>(),
            py::arg("constants") = std::map<std::string, py::array>(), py::arg("name") = "")
+      .def("set_attribute", &set_attribute, py::arg("node"), py::arg("key"), py::arg("value"))
       .def("set_outputs", &Graph::set_outputs, py::arg("outputs"))
       .def(
           "shape", [](const Graph& graph, ValueId id) { return to_tuple(graph.shape(id)); }, py::arg("value"))

@@ -10,7 +10,10 @@ from pyvision.models._spec import COCO_CATEGORIES, Preprocessing
 from pyvision.models.nanodet_g import NanoDet, nanodet_g
 from pyvision.models.selfie_segmentation import SelfieSegmentation, selfie_segmentation
 
-_BUILDERS: dict[str, Callable[..., NanoDet | SelfieSegmentation]] = {
+Network = NanoDet | SelfieSegmentation
+"""Any of them."""
+
+_BUILDERS: dict[str, Callable[..., Network]] = {
     "nanodet_g": nanodet_g,
     "selfie_segmentation": selfie_segmentation,
 }
@@ -21,7 +24,7 @@ def list_models() -> list[str]:
     return sorted(_BUILDERS)
 
 
-def get_model(name: str, weights: str | os.PathLike[str] | None = "default") -> NanoDet | SelfieSegmentation:
+def get_model(name: str, weights: str | os.PathLike[str] | None = "default") -> Network:
     """Make a model by name, with its "default" weights, those of a safetensors file, or None for random ones.
 
     Raises:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, check_layout, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision.nn._algorithms import set_algorithms
 from pyvision.nn._value import Tracer, Value
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Runtime:
             if found is None or found.versions != versions:
                 graph, structure, output_ranks = trace(module, shapes, ranks)
                 graph.optimize()
+                set_algorithms(graph, allow_winograd=module.allow_winograd, autotune=module.autotune)
                 found = Compiled(_core.Executable(graph), structure, output_ranks, versions)
                 self._compiled[key] = found
         return found

@@ -32,6 +32,14 @@ class Module:
     input_shape: tuple[int, int, int] | None = None
     """(C, H, W) of the input :meth:`summary` assumes when it is given none."""
 
+    allow_winograd: bool = True
+    """Whether 3x3 convolutions may use Winograd's algorithm: two to four times as fast, about ten times the
+    rounding error. Like ``autotune``, read from the module that is called, not from those inside it."""
+    autotune: bool = False
+    """Whether to measure the algorithms of each 3x3 convolution when the module is compiled (some tenths of a
+    second per layer; the user's cache folder remembers), instead of using the built-in cost model. Results
+    are then the same for one number of threads only."""
+
     _version: int
     _runtime: Runtime
 

@@ -18,7 +18,8 @@ bool overlap(const py::array& a, const py::array& b) {
 Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias,
                    std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                    std::array<int64_t, 2> dilation, int64_t groups, const std::string& activation,
-                   float slope, const std::string& algorithm, std::array<int64_t, 2> input_size) {
+                   float slope, const std::string& algorithm, std::array<int64_t, 2> input_size,
+                   bool allow_winograd) {
   const Tensor w = dense_view<const float>(weight, kOp, "weight", 4);
   Conv2dParams p;
   p.out_channels = w.shape[0];
@@ -29,6 +30,7 @@ Conv2d make_conv2d(const py::array& weight, const std::optional<py::array>& bias
   p.dilation_h = dilation[0], p.dilation_w = dilation[1];
   p.groups = groups;
   p.activation = {parse_activation(kOp, activation), slope};
+  p.allow_winograd = allow_winograd;
   check_conv2d_params(kOp, p);
   const float* b = nullptr;
   if (bias) {
@@ -79,7 +81,7 @@ void bind_conv2d(py::module_& m) {
            py::arg("stride") = std::array<int64_t, 2>{1, 1}, py::arg("padding") = std::array<int64_t, 4>{},
            py::arg("dilation") = std::array<int64_t, 2>{1, 1}, py::arg("groups") = 1,
            py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("algorithm") = "auto",
-           py::arg("input_size") = std::array<int64_t, 2>{0, 0})
+           py::arg("input_size") = std::array<int64_t, 2>{0, 0}, py::arg("allow_winograd") = true)
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
       .def_property_readonly("algorithm",

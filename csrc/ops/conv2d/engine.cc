@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's conv2d: inputs {x} or {x, residual}, constants "weight" and, where there is one, "bias".
+// Attributes "algorithm" ("auto") and "allow_winograd" (1) may be left out.
 #include "core/check.h"
 #include "engine/op.h"
 #include "ops/conv2d/conv2d.h"
@@ -27,6 +28,7 @@ Conv2dParams parse(const Node& node, const MapShape& input) {
   params.dilation_w = dilation[1];
   params.groups = node.integer("groups");
   params.activation = node.activation();
+  params.allow_winograd = !node.has("allow_winograd") || node.integer("allow_winograd") != 0;
   return params;
 }
 
@@ -50,8 +52,10 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
 Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::vector<MapShape>& outputs) {
   const Conv2dParams params = parse(node, inputs[0]);
   const float* bias = node.constants.count("bias") ? node.constant("bias", 1).data.data() : nullptr;
+  const auto algorithm = node.has("algorithm") ? parse_conv2d_algorithm("conv2d", node.text("algorithm"))
+                                               : Conv2dAlgorithm::kAuto;
   const auto conv = std::make_shared<const Conv2d>(params, node.constant("weight", 4).data.data(), bias,
-                                                   Conv2dAlgorithm::kAuto, inputs[0].h, inputs[0].w);
+                                                   algorithm, inputs[0].h, inputs[0].w);
   Step step;
   step.run = [conv](const StepMaps& maps) {
     conv->run(maps.inputs[0], maps.inputs.size() == 2 ? &maps.inputs[1] : nullptr, maps.outputs[0]);
