@@ -18,15 +18,15 @@ def main() -> None:
     options = parse_arguments(__doc__)
     report = new_report("conv2d")
     for network in map(load_network, ("resnet50", "nanodet_g")):
-        for problem in (layer.case for layer in network.layers):
+        for problem in (layer.problem for layer in network.layers):
             name = f"{network.title} {problem.name}"
             if options.only not in name:
                 continue
             timed = time_conv2d(problem, PEERS, budget=budget(options))
-            add_case(report, replace(timed.times, name=name))
+            add_case(report, replace(timed.case, name=name))
             if timed.algorithm.startswith("winograd"):  # its rate counts the direct method's operations
                 direct = time_conv2d(problem, algorithm="direct", budget=budget(options))
-                add_case(report, replace(direct.times, name=f"{name}, direct"))
+                add_case(report, replace(direct.case, name=f"{name}, direct"))
     finish(report, options)
 
 

@@ -163,6 +163,8 @@ def _profile(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         pyvision._core.set_isa(args.isa)
     if args.json not in (None, "-") and not Path(args.json).parent.is_dir():
         parser.error(f"argument --json: there is no directory {Path(args.json).parent}")
+    if args.json is not None and Path(args.json).is_dir():
+        parser.error(f"argument --json: {args.json} is a directory")
     if args.model == "conv2d":
         return _profile_conv2d(args, parser)
     for name in ("network", "layers", "peers", "precision", "batch", "rounds", "plot"):
@@ -212,7 +214,7 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     errors = Console(stderr=True)
     progress = track(network.layers, "conv2d", console=errors, transient=True, disable=not errors.is_terminal)
     try:
-        times = [time_conv2d(layer.case, peers, budget=budget) for layer in progress]
+        times = [time_conv2d(layer.problem, peers, budget=budget) for layer in progress]
     except MemoryError:
         parser.error("argument --batch: not enough memory for one of the layers")
     report = ConvReport(network, describe_machine(peer.package for peer in peers), times)

@@ -40,12 +40,12 @@ class ConvTime:
 
     problem: ConvCase
     algorithm: str
-    times: Case
-    max_error: dict[str, float]  # pyvision, where it chose another method also its direct one, and the peers
+    case: Case
+    max_error: dict[str, float]  # of pyvision, of its direct method where it chose Winograd, and of the peers
 
     def to_dict(self) -> dict[str, Any]:
         problem = asdict(self.problem) | {"out_size": self.problem.out_size}
-        return self.times.to_dict() | {
+        return self.case.to_dict() | {
             "problem": problem,
             "algorithm": self.algorithm,
             "max_error": self.max_error,
@@ -57,10 +57,10 @@ def time_conv2d(
 ) -> ConvTime:
     """Time one convolution on random data, ours and `peers` in turns, all with our number of threads.
 
-    A peer that is not there, or whose result differs, is among `times.absent` with the reason.
+    A peer that is not there, or whose result differs, is among `case.absent` with the reason.
 
     Raises:
-        ValueError: `algorithm` ("auto", "direct", "winograd") cannot compute this convolution.
+        ValueError: `algorithm` ("auto", "direct", "winograd_4x4" …) cannot compute this convolution.
     """
     rng = np.random.default_rng(0)
     weight = _normal(rng, problem.weight_shape) / np.float32(math.sqrt(math.prod(problem.weight_shape[1:])))
@@ -143,12 +143,12 @@ def choose_layers(network: Network, *, containing: str = "", batch: int = 1) -> 
         ValueError: no layer's name contains it.
     """
     layers = tuple(
-        Layer(replace(layer.case, batch=batch), layer.count)
+        Layer(replace(layer.problem, batch=batch), layer.count)
         for layer in network.layers
-        if containing in layer.case.name
+        if containing in layer.problem.name
     )
     if not layers:
-        names = "; ".join(layer.case.name for layer in network.layers)
+        names = "; ".join(layer.problem.name for layer in network.layers)
         raise ValueError(f"[choose_layers] expected a part of {names}, got {containing!r}")
     return replace(network, layers=layers)
 
@@ -163,7 +163,7 @@ class ConvReport:
 
     @property
     def cases(self) -> list[Case]:
-        return [time.times for time in self.times]
+        return [time.case for time in self.times]
 
     def geomean(self, peer: str | None = None) -> float | None:
         """Of the paired ratios ours / `peer`, by default the best peer of each layer; a layer counts once."""
@@ -219,7 +219,7 @@ class ConvReport:
         for heading in (f"{OURS} /\nbest peer", *rates, "max error\n(direct)"):
             table.add_column(heading, justify="right")
         for layer, time in zip(self.network.layers, self.times, strict=True):
-            case = time.times
+            case = time.case
             table.add_row(
                 case.name,
                 str(layer.count),

@@ -61,7 +61,7 @@ def _roofline(report: ConvReport) -> Any:
             axes.scatter(*zip(*timed, strict=True), s=16, alpha=0.6, label=peer)
     for marker, chosen in (("o", False), ("^", True)):
         ours = [
-            (_intensity(time.times), _rate(time.times, OURS))
+            (_intensity(time.case), _rate(time.case, OURS))
             for time in report.times
             if time.algorithm.startswith("winograd") == chosen
         ]

@@ -23,7 +23,7 @@ _REQUIRED = {name for name, field in _FIELDS.items() if field.default is datacla
 
 @dataclass(frozen=True)
 class Layer:
-    case: ConvCase
+    problem: ConvCase
     count: int
 
 
@@ -80,12 +80,12 @@ def _layer(row: Any, what: str) -> Layer:
         if name != "padding" and not _is_integer(value, 1):
             raise ValueError(f"[load_network] expected {name} of {what} to be an integer >= 1, got {value}")
     count = values.pop("count")
-    case = ConvCase(**values)
-    if case.in_channels % case.groups or case.out_channels % case.groups:
-        raise ValueError(f"[load_network] expected channels of {what} in {case.groups} groups, got {row}")
-    if min(case.out_size) < 1:
+    problem = ConvCase(**values)
+    if problem.in_channels % problem.groups or problem.out_channels % problem.groups:
+        raise ValueError(f"[load_network] expected channels of {what} in {problem.groups} groups, got {row}")
+    if min(problem.out_size) < 1:
         raise ValueError(f"[load_network] expected the kernel of {what} to fit its padded input, got {row}")
-    return Layer(case, count)
+    return Layer(problem, count)
 
 
 def _is_integer(value: Any, least: int) -> bool:
