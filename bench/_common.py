@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from pyvision import _core
-from pyvision.profile import Case, Comparison, Peak, Report, compare, describe_machine, measure_peak
-from pyvision.profile.peers import PEERS, Floats, Prepared
+from pyvision.profile import Budget, Case, Report, describe_machine
+from pyvision.profile.peers import PEERS
 from pyvision.profile.report import OURS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,35 +36,8 @@ def new_report(bench: str) -> Report:
     return Report(bench, describe_machine(peer.package for peer in PEERS))
 
 
-def time_case(
-    options: argparse.Namespace, candidates: Mapping[str, Callable[[], object]]
-) -> tuple[Comparison, Peak]:
-    """The comparison, and the higher of the peaks measured before and after it."""
-    rounds, min_time, seconds = (3, 0.002, 0.02) if options.quick else (options.rounds, 0.02, 0.1)
-    before = measure_peak(seconds=seconds)
-    times = compare(candidates, rounds=rounds, min_time=min_time)
-    after = measure_peak(seconds=seconds)
-    return times, Peak(max(before.gflops, after.gflops), max(before.copy_gbs, after.copy_gbs))
-
-
-def candidates(ours: Callable[[], object], peers: Mapping[str, Prepared]) -> dict[str, Callable[[], object]]:
-    return {OURS: ours, **{name: peer.run for name, peer in peers.items()}}
-
-
-def drop_wrong(
-    expected: list[Floats], peers: dict[str, Prepared], absent: dict[str, str], tolerance: float
-) -> None:
-    """Peers that compute something else are not timed: a comparison of different work says nothing."""
-    for name in list(peers):
-        peers[name].run()
-        outputs = peers[name].outputs()
-        same = len(outputs) == len(expected) and all(
-            y.size == x.size and np.allclose(y.ravel(), x.ravel(), rtol=0, atol=tolerance)
-            for x, y in zip(sorted(expected, key=np.size), sorted(outputs, key=np.size), strict=True)
-        )
-        if not same:
-            del peers[name]
-            absent[name] = "its outputs differ from ours"
+def budget(options: argparse.Namespace) -> Budget:
+    return Budget(3, 0.002, 0.02) if options.quick else Budget(options.rounds)
 
 
 def finish(report: Report, options: argparse.Namespace) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _common import MODELS, add_case, candidates, drop_wrong, finish, new_report, parse_arguments, time_case
+from _common import MODELS, add_case, budget, finish, new_report, parse_arguments
 from numpy.typing import NDArray
 
 from pyvision import models, ops
-from pyvision.profile import Case, profile_layers
-from pyvision.profile.peers import PEERS, Floats, Prepared, prepare_all
+from pyvision.profile import Case, compare_with_peak, profile_layers
+from pyvision.profile.peers import PEERS, Floats, Prepared, candidates, drop_wrong, prepare_all
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def main() -> None:
         ) -> object:
             return model.raw_outputs(x, layout="NHWC")
 
-        times, peak = time_case(options, candidates(network_only, ready))
+        times, peak = compare_with_peak(candidates(network_only, ready), budget(options))
         gflop = sum(layer.gflop for layer in profile_layers(model, runs=1).layers)
         add_case(report, Case(f"{network.name}, network", times, peak, gflop, absent=absent))
 
@@ -94,7 +94,7 @@ def main() -> None:
             name: _with_preparation(peer, photo, nchw, mean, std, spec.channel_order == "BGR")
             for name, peer in ready.items()
         }
-        times, peak = time_case(options, candidates(with_preparation, prepared))
+        times, peak = compare_with_peak(candidates(with_preparation, prepared), budget(options))
         add_case(report, Case(f"{network.name}, with preparation", times, peak, absent=absent))
     finish(report, options)
 

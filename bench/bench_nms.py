@@ -8,11 +8,11 @@ import itertools
 import sys
 
 import numpy as np
-from _common import ROOT, add_case, candidates, finish, new_report, parse_arguments, time_case
+from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
 
 from pyvision import ops
-from pyvision.profile import Case
-from pyvision.profile.peers import Floats, Prepared, Unavailable, opencv_nms, torchvision_nms
+from pyvision.profile import Case, compare_with_peak
+from pyvision.profile.peers import Floats, Prepared, Unavailable, candidates, opencv_nms, torchvision_nms
 
 COUNTS = (100, 1_000, 4_000, 20_000)
 IOU_THRESHOLD = 0.5
@@ -75,7 +75,7 @@ def main() -> None:
         def ours(boxes: Floats = boxes, scores: Floats = scores) -> object:
             return ops.nms(boxes, scores, IOU_THRESHOLD)
 
-        times, peak = time_case(options, candidates(ours, ready))
+        times, peak = compare_with_peak(candidates(ours, ready), budget(options))
         add_case(report, Case(name, times, peak, note=f"keeps {len(kept)}", absent=absent))
     finish(report, options)
 

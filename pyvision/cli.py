@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pyvision import nn
     from pyvision.predictor import Predictor
+    from pyvision.profile import ConvReport, LayerReport
+    from pyvision.profile.peers import Peer
 
 Summary: TypeAlias = dict[str, Any]
 """The JSON object of one image."""
@@ -64,10 +66,31 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--threshold", type=_fraction, default=0.5, help="least probability (default: 0.5)")
     segment.set_defaults(run=lambda args: _annotate(args, _Segment(args), segment))
 
-    profile = commands.add_parser("profile", help="time a model's layers against this machine's peak")
-    profile.add_argument("model", metavar="MODEL", help="model name or weights file")
-    profile.add_argument("--json", action="store_true", help="print JSON on stdout, and no table")
+    profile = commands.add_parser(
+        "profile", help="time layers against this machine's peak, and convolutions against other libraries"
+    )
+    profile.add_argument("model", metavar="MODEL", help="model name or weights file, or conv2d: see below")
+    profile.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write JSON; without FILE to stdout, and no table",
+    )
+    profile.add_argument("--isa", choices=pyvision._core.supported_isas(), help="instruction set to force")
     _add_threads_option(profile)
+    conv2d = profile.add_argument_group("conv2d", "pyvision profile conv2d --network NAME, for these alone:")
+    conv2d.add_argument(
+        "--network", metavar="NAME", help="whose layers: resnet50, …, or a .json file of one's own"
+    )
+    conv2d.add_argument("--layers", metavar="TEXT", help="only layers whose name contains TEXT")
+    conv2d.add_argument(
+        "--peers", type=_peers, metavar="A,B", help="default: torch,openvino,onnxruntime,ncnn; '' for none"
+    )
+    conv2d.add_argument("--precision", choices=("f32",), help="of all libraries (default: f32)")
+    conv2d.add_argument("--batch", type=_count, metavar="N", help="images at once (default: 1)")
+    conv2d.add_argument("--rounds", type=_count, metavar="N", help="of each comparison (default: 15)")
+    conv2d.add_argument("--plot", type=Path, metavar="DIR", help="write a roofline and the ratios as PNG")
     profile.set_defaults(run=lambda args: _profile(args, profile))
 
     info = commands.add_parser("info", help="print version, instruction set, threads and CUDA state, and why")
@@ -91,6 +114,24 @@ def _add_threads_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _peers(text: str) -> list[Peer]:
+    from pyvision.profile.peers import PEERS
+
+    known = {peer.key: peer for peer in PEERS}
+    keys = [key.strip() for key in text.split(",") if key.strip()]
+    for key in keys:
+        if key not in known:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {key}")
+    return [known[key] for key in dict.fromkeys(keys)]
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a count of at least 1, got {text}")
+    return value
+
+
 def _fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -107,7 +148,7 @@ def _thread_count(text: str) -> int:
 
 # What argparse calls them: "invalid number value: 'abc'".
 _fraction.__name__ = "number"
-_thread_count.__name__ = "integer"
+_count.__name__ = _thread_count.__name__ = "integer"
 
 
 def _info(_args: argparse.Namespace) -> int:
@@ -118,17 +159,98 @@ def _info(_args: argparse.Namespace) -> int:
 def _profile(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.threads is not None:
         pyvision.set_num_threads(args.threads)
+    if args.isa is not None:
+        pyvision._core.set_isa(args.isa)
+    if args.json not in (None, "-") and not Path(args.json).parent.is_dir():
+        parser.error(f"argument --json: there is no directory {Path(args.json).parent}")
+    if args.json is not None and Path(args.json).is_dir():
+        parser.error(f"argument --json: {args.json} is a directory")
+    if args.model == "conv2d":
+        return _profile_conv2d(args, parser)
+    for name in ("network", "layers", "peers", "precision", "batch", "rounds", "plot"):
+        if getattr(args, name) is not None:
+            parser.error(f"argument --{name}: only for conv2d, not for a model")
     try:
         model = cast("nn.Module", pyvision.load(args.model).model)
     except (OSError, TypeError, ValueError) as error:
         parser.error(str(error))
-    report = pyvision.profile.profile_layers(model)
-    if args.json:
-        print(json.dumps(report.to_dict(), indent=1))
-    else:
-        from rich.console import Console
+    return _print_report(pyvision.profile.profile_layers(model), [], args.json, parser)
 
-        Console().print(report.table())
+
+def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from rich.console import Console
+    from rich.progress import track
+
+    from pyvision.profile import (
+        Budget,
+        ConvReport,
+        choose_layers,
+        describe_machine,
+        load_network,
+        time_conv2d,
+    )
+    from pyvision.profile.networks import list_networks
+    from pyvision.profile.peers import Unavailable, require
+    from pyvision.profile.report import absent_lines
+
+    if args.network is None:
+        parser.error(f"argument --network: expected one of {', '.join(list_networks())}, or a .json file")
+    try:
+        network = load_network(args.network)
+        network = choose_layers(network, containing=args.layers or "", batch=args.batch or 1)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if args.plot is not None:
+        try:  # before minutes of work
+            require("matplotlib")
+            args.plot.mkdir(parents=True, exist_ok=True)
+        except Unavailable as error:
+            parser.error(f"argument --plot: {error}; pip install 'pyvision-kernels[plot]'")
+        except OSError as error:
+            parser.error(f"argument --plot: cannot make {args.plot}: {error.strerror}")
+    peers = _peers("torch,openvino,onnxruntime,ncnn") if args.peers is None else args.peers
+    budget = Budget() if args.rounds is None else Budget(rounds=args.rounds)
+
+    errors = Console(stderr=True)
+    progress = track(network.layers, "conv2d", console=errors, transient=True, disable=not errors.is_terminal)
+    try:
+        times = [time_conv2d(layer.problem, peers, budget=budget) for layer in progress]
+    except MemoryError:
+        parser.error("argument --batch: not enough memory for one of the layers")
+    report = ConvReport(network, describe_machine(peer.package for peer in peers), times)
+    status = _print_report(report, absent_lines(report.cases), args.json, parser)
+    if args.plot is not None:
+        from pyvision.profile.plots import save_plots
+
+        for path in save_plots(report, args.plot):
+            errors.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+    return status
+
+
+def _print_report(
+    report: LayerReport | ConvReport,
+    notes: Sequence[str],
+    json_to: str | None,
+    parser: argparse.ArgumentParser,
+) -> int:
+    """As a table and notes below it, or as JSON where `json_to` is "-"; into the file it names otherwise."""
+    from rich.console import Console
+
+    text = json.dumps(report.to_dict(), indent=1)
+    if json_to == "-":
+        print(text)
+        return 0
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width to fit in: keep each row on its line
+    console.print(report.table())
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+    if json_to is not None:
+        try:
+            Path(json_to).write_text(text + "\n")
+        except OSError as error:
+            parser.error(f"argument --json: cannot write {json_to}: {error.strerror}")
     return 0
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,8 @@ def test_a_case_is_rated_against_the_peak() -> None:
     assert case.best_peer == "peer"
     moved = Case("copy", DRIFTING, Peak(100.0, 20.0), gbyte=0.05)
     assert (moved.rate, moved.percent_of_peak) == pytest.approx((10.0, 50.0))
+    both = Case("both", DRIFTING, Peak(100.0, 20.0), gflop=0.25, gbyte=0.01)
+    assert (both.percent_of_peak, both.percent_of_copy) == pytest.approx((50.0, 10.0))
 
 
 def test_the_table_names_times_ratios_and_who_is_absent() -> None:
@@ -167,19 +170,30 @@ def test_the_command_prints_json() -> None:
     assert content["machine"]["threads"] == 1
 
 
-CONV = ConvCase("3x3/2", 9, 7, 4, 6, kernel=3, stride=2, padding=(1, 1, 1, 1))
+CONV = ConvCase(9, 7, 4, 6, kernel=3, stride=2, padding=(1, 1, 1, 1))
 
 
 def test_the_work_of_a_convolution() -> None:
     assert CONV.out_size == (5, 4)
     assert CONV.gflop == pytest.approx(2e-9 * 5 * 4 * 6 * 4 * 9)
+    assert CONV.gbyte == pytest.approx(4e-9 * (9 * 7 * 4 + 5 * 4 * 6 + 6 * 4 * 9))
+    assert replace(CONV, dilation=2).out_size == (4, 3)
+    depthwise = replace(CONV, out_channels=4, groups=4, batch=2)
+    assert depthwise.gflop == pytest.approx(2e-9 * 2 * 5 * 4 * 4 * 9)
+    assert depthwise.gbyte == pytest.approx(4e-9 * (2 * (9 * 7 * 4 + 5 * 4 * 4) + 4 * 9))
+
+
+def test_names_of_convolutions() -> None:
+    assert CONV.name == "3x3/2 9x7 4→6"
+    assert replace(CONV, width=9, stride=1, dilation=2, groups=2).name == "3x3 9² 4→6, dilation 2, 2 groups"
+    assert replace(CONV, groups=4, out_channels=4, batch=3).name == "3x3/2 9x7 4→4, depthwise, batch 3"
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-@pytest.mark.parametrize("groups", [1, 4])
-def test_peers_compute_the_same_convolution(peer: object, groups: int) -> None:
+@pytest.mark.parametrize(("groups", "dilation"), [(1, 1), (2, 1), (4, 1), (1, 2)])
+def test_peers_compute_the_same_convolution(peer: object, groups: int, dilation: int) -> None:
     out_channels = 4 if groups == 4 else 6
-    case = ConvCase("3x3/2", 9, 7, 4, out_channels, 3, 2, (1, 1, 1, 1), groups)
+    case = ConvCase(9, 7, 4, out_channels, 3, 2, (1, 1, 1, 1), dilation, groups)
     x, weight, bias = random((1, 4, 9, 7)), random(case.weight_shape), random((out_channels,))
     ready, absent = prepare_all([peer], lambda chosen: chosen.conv2d(case, weight, bias, x, 1))
     if absent:
@@ -187,7 +201,7 @@ def test_peers_compute_the_same_convolution(peer: object, groups: int) -> None:
     (prepared,) = ready.values()
     prepared.run()
     (y,) = prepared.outputs()
-    layer = _core.Conv2d(weight, bias, stride=(2, 2), padding=(1, 1, 1, 1), groups=groups)
+    layer = _core.Conv2d(weight, bias, (2, 2), (1, 1, 1, 1), (dilation, dilation), groups)
     ours = layer.run(np.ascontiguousarray(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(y.reshape(ours.shape), ours, atol=1e-4)
 

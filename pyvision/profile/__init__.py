@@ -8,22 +8,34 @@
 
 from __future__ import annotations
 
+from pyvision.profile.conv2d import ConvReport, ConvTime, choose_layers, time_conv2d
 from pyvision.profile.layers import LayerReport, LayerTime, profile_layers
-from pyvision.profile.machine import Machine, Peak, describe_machine, measure_peak
+from pyvision.profile.machine import Budget, Machine, Peak, compare_with_peak, describe_machine, measure_peak
+from pyvision.profile.networks import Layer, Network, list_networks, load_network
 from pyvision.profile.report import Case, Report
 from pyvision.profile.timing import Comparison, Ratio, compare
 
 __all__ = [
+    "Budget",
     "Case",
     "Comparison",
+    "ConvReport",
+    "ConvTime",
+    "Layer",
     "LayerReport",
     "LayerTime",
     "Machine",
+    "Network",
     "Peak",
     "Ratio",
     "Report",
+    "choose_layers",
     "compare",
+    "compare_with_peak",
     "describe_machine",
+    "list_networks",
+    "load_network",
     "measure_peak",
     "profile_layers",
+    "time_conv2d",
 ]

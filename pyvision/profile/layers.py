@@ -56,9 +56,8 @@ class LayerReport:
         }
 
     def table(self) -> Table:
-        threads = f"{self.machine.threads} thread{'s' if self.machine.threads > 1 else ''}"
         title = (
-            f"{self.model}: {self.machine.cpu}, {self.machine.isa}, {threads}; "
+            f"{self.model}: {self.machine.cpu}, {self.machine.run_name}; "
             f"peak {self.peak.gflops:.1f} GFLOP/s, copy {self.peak.copy_gbs:.1f} GB/s"
         )
         table = Table(title=title)

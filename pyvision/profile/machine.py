@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
 from pyvision import _core
+from pyvision.profile.timing import Comparison, compare
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _COPY_BYTES_MIN = 256 << 20  # where the cache sizes are unknown
@@ -29,6 +30,11 @@ class Machine:
     system: str
     versions: dict[str, str]
 
+    @property
+    def run_name(self) -> str:
+        """What distinguishes runs on one machine: "avx512, 2 threads"."""
+        return f"{self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
@@ -42,6 +48,18 @@ class Peak:
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long one comparison may take: more time, steadier medians."""
+
+    rounds: int = 15
+    min_time: float = 0.02  # seconds per candidate and round
+    peak_time: float = 0.1  # seconds per ceiling
+
+
+DEFAULT_BUDGET = Budget()
 
 
 def describe_machine(packages: Iterable[str] = ()) -> Machine:
@@ -74,6 +92,16 @@ def measure_peak(*, threads: int | None = None, seconds: float = 0.1) -> Peak:
         gflops=_core.measure_fma_peak(seconds, count) / 1e9,
         copy_gbs=_core.measure_copy_bandwidth(copy_bytes, seconds, count) / 1e9,
     )
+
+
+def compare_with_peak(
+    candidates: Mapping[str, Callable[[], object]], budget: Budget
+) -> tuple[Comparison, Peak]:
+    """The comparison, and the higher of the peaks measured before and after it."""
+    before = measure_peak(seconds=budget.peak_time)
+    times = compare(candidates, rounds=budget.rounds, min_time=budget.min_time)
+    after = measure_peak(seconds=budget.peak_time)
+    return times, Peak(max(before.gflops, after.gflops), max(before.copy_gbs, after.copy_gbs))
 
 
 def _cpu_info() -> dict[str, str]:

@@ -8,16 +8,19 @@ with the reason, and reports list it as absent.
 from __future__ import annotations
 
 import importlib
+import math
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pyvision.profile.report import OURS
 
 Floats = NDArray[np.float32]
 Run = Callable[[], object]
@@ -29,9 +32,8 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class ConvCase:
-    """One convolution of a named network; extents in pixels, padding as (top, left, bottom, right)."""
+    """One square convolution; extents in pixels, padding as (top, left, bottom, right)."""
 
-    name: str
     height: int
     width: int
     in_channels: int
@@ -39,14 +41,28 @@ class ConvCase:
     kernel: int
     stride: int = 1
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: int = 1
     groups: int = 1
     batch: int = 1
 
     @property
+    def name(self) -> str:
+        """What tells it from other layers: "3x3/2 56² 64→128, dilation 2, 32 groups"."""
+        step = f"/{self.stride}" if self.stride > 1 else ""
+        size = f"{self.height}²" if self.height == self.width else f"{self.height}x{self.width}"
+        text = f"{self.kernel}x{self.kernel}{step} {size} {self.in_channels}→{self.out_channels}"
+        if self.dilation > 1:
+            text += f", dilation {self.dilation}"
+        if self.groups > 1:
+            text += ", depthwise" if self.groups == self.in_channels else f", {self.groups} groups"
+        return text if self.batch == 1 else f"{text}, batch {self.batch}"
+
+    @property
     def out_size(self) -> tuple[int, int]:
         top, left, bottom, right = self.padding
-        height = (self.height + top + bottom - self.kernel) // self.stride + 1
-        width = (self.width + left + right - self.kernel) // self.stride + 1
+        reach = self.dilation * (self.kernel - 1) + 1
+        height = (self.height + top + bottom - reach) // self.stride + 1
+        width = (self.width + left + right - reach) // self.stride + 1
         return height, width
 
     @property
@@ -54,6 +70,13 @@ class ConvCase:
         height, width = self.out_size
         taps = self.kernel**2 * self.in_channels // self.groups
         return 2e-9 * self.batch * height * width * self.out_channels * taps
+
+    @property
+    def gbyte(self) -> float:
+        """The least that any algorithm moves: input and weights read once, output written once, in f32."""
+        height, width = self.out_size
+        maps = self.height * self.width * self.in_channels + height * width * self.out_channels
+        return 4e-9 * (self.batch * maps + math.prod(self.weight_shape))
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
@@ -69,8 +92,9 @@ class Prepared:
 
 
 class Peer(ABC):
-    """`package` is the distribution whose version a report states."""
+    """`key` is what options call it; `package` is the distribution whose version a report states."""
 
+    key: str
     name: str
     package: str
 
@@ -97,10 +121,10 @@ class _OnnxPeer(Peer):
 
 
 class OpenVino(_OnnxPeer):
-    name, package = "OpenVINO", "openvino"
+    key, name, package = "openvino", "OpenVINO", "openvino"
 
     def model(self, path: Path, x: Floats, threads: int) -> Prepared:
-        openvino = _require("openvino")
+        openvino = require("openvino")
         options = {
             "INFERENCE_PRECISION_HINT": "f32",  # its default is bf16 where the CPU has it
             "INFERENCE_NUM_THREADS": str(threads),
@@ -116,10 +140,10 @@ class OpenVino(_OnnxPeer):
 
 
 class OnnxRuntime(_OnnxPeer):
-    name, package = "ONNX Runtime", "onnxruntime"
+    key, name, package = "onnxruntime", "ONNX Runtime", "onnxruntime"
 
     def model(self, path: Path, x: Floats, threads: int) -> Prepared:
-        onnxruntime = _require("onnxruntime")
+        onnxruntime = require("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -132,10 +156,10 @@ class OnnxRuntime(_OnnxPeer):
 
 
 class OpenCv(_OnnxPeer):
-    name, package = "OpenCV", "opencv-contrib-python-headless"
+    key, name, package = "opencv", "OpenCV", "opencv-contrib-python-headless"
 
     def model(self, path: Path, x: Floats, threads: int) -> Prepared:
-        cv2 = _require("cv2")
+        cv2 = require("cv2")
         cv2.setNumThreads(threads)
         net = cv2.dnn.readNetFromONNX(str(path))
         names = net.getUnconnectedOutLayersNames()
@@ -149,7 +173,7 @@ class OpenCv(_OnnxPeer):
 
 
 class Ncnn(Peer):
-    name, package = "ncnn", "ncnn"
+    key, name, package = "ncnn", "ncnn", "ncnn"
 
     def conv2d(self, case: ConvCase, weight: Floats, bias: Floats, x: Floats, threads: int) -> Prepared:
         if case.batch != 1:
@@ -158,6 +182,7 @@ class Ncnn(Peer):
         numbers = {
             0: case.out_channels,
             1: case.kernel,
+            2: case.dilation,
             3: case.stride,
             4: left,
             14: top,
@@ -181,7 +206,7 @@ class Ncnn(Peer):
 
     def model(self, path: Path, x: Floats, threads: int) -> Prepared:
         """Converts with pnnx, ncnn's own converter, in a temporary folder."""
-        converter = _require("pnnx").EXEC_PATH
+        converter = require("pnnx").EXEC_PATH
         shape = str(list(x.shape)).replace(" ", "")
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
@@ -194,11 +219,12 @@ class Ncnn(Peer):
             return self._prepare(param, binary, x, threads)
 
     def _prepare(self, param: Path, binary: Path, x: Floats, threads: int) -> Prepared:
-        ncnn = _require("ncnn")
+        ncnn = require("ncnn")
         net = ncnn.Net()
         net.opt.num_threads = threads
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
         net.opt.use_bf16_storage = False
+        net.opt.use_winograd_convolution = net.opt.use_sgemm_convolution = net.opt.use_packing_layout = True
         if net.load_param(str(param)) != 0 or net.load_model(str(binary)) != 0:
             raise Unavailable("ncnn could not load the converted model")
         source, names = net.input_names()[0], net.output_names()
@@ -216,16 +242,16 @@ class Ncnn(Peer):
 class Torch(Peer):
     """oneDNN through torch: channels last, the weight reordered once, as torch.compile does it."""
 
-    name, package = "torch channels_last", "torch"
+    key, name, package = "torch", "torch channels_last", "torch"
 
     def conv2d(self, case: ConvCase, weight: Floats, bias: Floats, x: Floats, threads: int) -> Prepared:
-        torch = _require("torch")
+        torch = require("torch")
         top, left, bottom, right = case.padding
         if (top, left) != (bottom, right):
             raise Unavailable("torch's conv2d has no padding that differs from side to side")
         torch.set_num_threads(threads)
         image = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
-        window = ((top, left), (case.stride, case.stride), (1, 1), case.groups)
+        window = ((top, left), (case.stride,) * 2, (case.dilation,) * 2, case.groups)
         packed = torch.ops.mkldnn._reorder_convolution_weight(
             torch.from_numpy(weight), *window, list(x.shape)
         )
@@ -257,10 +283,31 @@ def prepare_all(
     return ready, absent
 
 
+def candidates(ours: Run, peers: Mapping[str, Prepared]) -> dict[str, Run]:
+    """What `compare` takes: ours first, then the peers."""
+    return {OURS: ours, **{name: peer.run for name, peer in peers.items()}}
+
+
+def drop_wrong(
+    expected: list[Floats], peers: dict[str, Prepared], absent: dict[str, str], tolerance: float
+) -> None:
+    """Peers that compute something else are not timed: a comparison of different work says nothing."""
+    for name in list(peers):
+        peers[name].run()
+        outputs = peers[name].outputs()
+        same = len(outputs) == len(expected) and all(
+            y.size == x.size and np.allclose(y.ravel(), x.ravel(), rtol=0, atol=tolerance)
+            for x, y in zip(sorted(expected, key=np.size), sorted(outputs, key=np.size), strict=True)
+        )
+        if not same:
+            del peers[name]
+            absent[name] = "its outputs differ from ours"
+
+
 def torchvision_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads: int) -> Prepared:
     """torchvision.ops.nms."""
-    torch = _require("torch")
-    torchvision = _require("torchvision")
+    torch = require("torch")
+    torchvision = require("torchvision")
     torch.set_num_threads(threads)
     arguments = torch.from_numpy(boxes), torch.from_numpy(scores), iou_threshold
     latest: list[Any] = []
@@ -273,7 +320,7 @@ def torchvision_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads
 
 def opencv_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads: int) -> Prepared:
     """cv2.dnn.NMSBoxes, on (x, y, width, height) in f64 as it takes them."""
-    cv2 = _require("cv2")
+    cv2 = require("cv2")
     cv2.setNumThreads(threads)
     corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
     latest: list[Any] = []
@@ -284,7 +331,8 @@ def opencv_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads: int
     return Prepared(run, lambda: latest)
 
 
-def _require(module: str) -> Any:
+def require(module: str) -> Any:
+    """The module, or Unavailable with the reason."""
     try:
         return importlib.import_module(module)
     except (
@@ -296,7 +344,7 @@ def _require(module: str) -> Any:
 
 
 def _conv_model(case: ConvCase, weight: Floats, bias: Floats) -> bytes:
-    onnx = _require("onnx")
+    onnx = require("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     node = helper.make_node(
         "Conv",
@@ -305,6 +353,7 @@ def _conv_model(case: ConvCase, weight: Floats, bias: Floats) -> bytes:
         kernel_shape=[case.kernel] * 2,
         strides=[case.stride] * 2,
         pads=list(case.padding),
+        dilations=[case.dilation] * 2,
         group=case.groups,
     )
     shapes = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Case:
     times: Comparison
     peak: Peak
     gflop: float | None = None  # of arithmetic that the definition asks for, whatever the algorithm saves
-    gbyte: float | None = None  # read plus written, for cases that move data more than they compute
+    gbyte: float | None = None  # read plus written; the rate of cases that state no gflop
     note: str = ""
     absent: dict[str, str] = field(default_factory=dict)  # peer -> why it has no time here
 
@@ -49,6 +50,13 @@ class Case:
         ceiling = self.peak.gflops if self.gflop is not None else self.peak.copy_gbs
         return None if self.rate is None else 100.0 * self.rate / ceiling
 
+    @property
+    def percent_of_copy(self) -> float | None:
+        """What the data alone would need at the bandwidth of a copy, in percent of our time."""
+        if self.gbyte is None:
+            return None
+        return 100.0 * self.gbyte / (self.times.median_ms(OURS) * 1e-3 * self.peak.copy_gbs)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -57,6 +65,7 @@ class Case:
             "gbyte": self.gbyte,
             "rate": self.rate,
             "percent_of_peak": self.percent_of_peak,
+            "percent_of_copy": self.percent_of_copy,
             "peak": self.peak.to_dict(),
             "times": self.times.to_dict(),
             "ratios": {peer: asdict(self.times.ratio(OURS, peer)) for peer in self.peers},
@@ -71,16 +80,10 @@ class Report:
     machine: Machine
     cases: list[Case] = field(default_factory=list)
 
-    @property
-    def run_name(self) -> str:
-        return f"{self.machine.isa}, {self.machine.threads} thread{'s' if self.machine.threads > 1 else ''}"
-
     def print(self, console: Console) -> None:
-        peers = list(dict.fromkeys(peer for case in self.cases for peer in (*case.peers, *case.absent)))
-        title = (
-            f"{self.bench}: {self.machine.cpu}, {self.run_name}\nours/peer: median of paired ratios (p10–p90)"
-        )
-        table = Table(title=title)
+        peers = all_peers(self.cases)
+        setting = f"{self.machine.cpu}, {self.machine.run_name}"
+        table = Table(title=f"{self.bench}: {setting}\nours/peer: median of paired ratios (p10–p90)")
         table.add_column("case")
         table.add_column(f"{OURS}\nms", justify="right")
         for peer in peers:
@@ -91,9 +94,8 @@ class Report:
             cells = [_peer_cell(case, peer) for peer in peers]
             table.add_row(label, f"{case.times.median_ms(OURS):.3f}", *cells, _rate_cell(case))
         console.print(table)
-        reasons = {(peer, why) for case in self.cases for peer, why in case.absent.items()}
-        for peer, why in sorted(reasons):
-            console.print(f"absent: {peer}: {why}", markup=False)
+        for line in absent_lines(self.cases):
+            console.print(line, markup=False)
 
     def save(self, folder: Path) -> Path:
         """Write folder/<machine kind>/<bench>.json. Runs of another ISA or thread count in that file stay."""
@@ -103,7 +105,7 @@ class Report:
             before = json.loads(path.read_text())
             if before["schema"] == SCHEMA:
                 runs = before["runs"]
-        runs[self.run_name] = {
+        runs[self.machine.run_name] = {
             "machine": self.machine.to_dict(),
             "cases": [case.to_dict() for case in self.cases],
         }
@@ -111,6 +113,17 @@ class Report:
         content = {"schema": SCHEMA, "bench": self.bench, "runs": dict(sorted(runs.items()))}
         path.write_text(json.dumps(content, indent=1) + "\n")
         return path
+
+
+def all_peers(cases: Iterable[Case]) -> list[str]:
+    """Those timed in any case and those absent, in the order of the first case that names them."""
+    return list(dict.fromkeys(peer for case in cases for peer in (*case.peers, *case.absent)))
+
+
+def absent_lines(cases: Iterable[Case]) -> list[str]:
+    """Who has no time somewhere, and why: each reason once."""
+    reasons = {(peer, why) for case in cases for peer, why in case.absent.items()}
+    return [f"absent: {peer}: {why}" for peer, why in sorted(reasons)]
 
 
 def _peer_cell(case: Case, peer: str) -> str:
