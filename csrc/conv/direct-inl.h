@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Direct convolution: copy producer -> tile GEMM -> epilogue, over a range of row tiles and a range of
-// panels.
+// Direct convolution: producer -> tile GEMM -> epilogue, over a range of row tiles and a range of panels.
 #pragma once
 
 #include "conv/producers-inl.h"
@@ -35,7 +34,8 @@ struct TileTarget {
 };
 
 // The next `rows` output pixels from the cursor on become a tile, one stretch of an output row at a time.
-inline void take_tile(const DirectConv& job, int rows, PixelCursor* cursor, CopyProducer* producer,
+template <class Producer>
+inline void take_tile(const TileGemm& job, int rows, PixelCursor* cursor, Producer* producer,
                       TileTarget* target) {
   target->count = rows;
   for (int r = 0; r < rows;) {
@@ -49,7 +49,7 @@ inline void take_tile(const DirectConv& job, int rows, PixelCursor* cursor, Copy
 }
 
 // K values [k_begin, k_end) of one tile against panels [panel_begin, panel_end).
-inline void multiply_tile(const DirectConv& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
+inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
                           int64_t k_end, int64_t panel_begin, int64_t panel_end) {
   TileOutput out;
   out.activation = job.epilogue.activation;
@@ -72,11 +72,13 @@ inline void multiply_tile(const DirectConv& job, const TileInput& a, const TileT
 
 // Tiles outermost, each through all of K and all panels: C stays hot. For a B that stays in L2.
 // scratch: (row_tile, kTileStride) floats
-inline void tiles_outermost(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
-                            int64_t panel_end, float* scratch) {
+template <class Producer>
+inline void tiles_outermost(const typename Producer::Job& job, int64_t first_tile, int64_t last_tile,
+                            int64_t panel_begin, int64_t panel_end, float* scratch) {
   const int64_t block = k_block_size(job.k);
-  const bool uniform = CopyProducer::is_uniform(job);
-  CopyProducer producer(job);
+  bool uniform = false;
+  if constexpr (Producer::kMayReadInPlace) uniform = Producer::is_uniform(job);
+  Producer producer(job);
   TileTarget target;
   int64_t row = tile_begin(job, first_tile);
   PixelCursor cursor(job.rows, row);
@@ -87,10 +89,15 @@ inline void tiles_outermost(const DirectConv& job, int64_t first_tile, int64_t l
       target.set_uniform(job.rows, rows, row);
     else
       take_tile(job, rows, &cursor, &producer, &target);
-    if (uniform || producer.windows_in_place(rows)) {
-      const TileInput a = uniform ? producer.uniform_rows(row) : producer.window_rows();
-      multiply_tile(job, a, target, 0, job.k, panel_begin, panel_end);
-    } else {
+    bool in_place = uniform;
+    if constexpr (Producer::kMayReadInPlace) {
+      in_place = uniform || producer.windows_in_place(rows);
+      if (in_place) {
+        const TileInput a = uniform ? producer.uniform_rows(row) : producer.window_rows();
+        multiply_tile(job, a, target, 0, job.k, panel_begin, panel_end);
+      }
+    }
+    if (!in_place) {
       int64_t k = 0;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
         const int64_t k_end = k + block < job.k ? k + block : job.k;
@@ -111,10 +118,11 @@ constexpr int64_t kMaxPrefetchedLines = 64;
 // Groups of tiles through one K block, panels outermost: a panel comes from L3 once and from L1 or L2 for the
 // rest of the group, whose tiles wait in L2. For a B that is larger than L2. scratch: (kTileGroup, row_tile,
 // kTileStride) floats
-inline void panels_outermost(const DirectConv& job, int64_t first_tile, int64_t last_tile,
+template <class Producer>
+inline void panels_outermost(const typename Producer::Job& job, int64_t first_tile, int64_t last_tile,
                              int64_t panel_begin, int64_t panel_end, float* scratch) {
   const int64_t block = k_block_size(job.k);
-  CopyProducer producer(job);
+  Producer producer(job);
   TileTarget targets[kTileGroup];
   for (int64_t group = first_tile; group < last_tile; group += kTileGroup) {
     const int64_t tiles = group + kTileGroup < last_tile ? kTileGroup : last_tile - group;
@@ -145,9 +153,10 @@ inline void panels_outermost(const DirectConv& job, int64_t first_tile, int64_t 
   }
 }
 
-inline void direct_conv(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
-                        int64_t panel_end, float* scratch) {
-  const auto order = job.panels_in_l2 ? tiles_outermost : panels_outermost;
+template <class Producer>
+inline void run_tiles(const typename Producer::Job& job, int64_t first_tile, int64_t last_tile,
+                      int64_t panel_begin, int64_t panel_end, float* scratch) {
+  const auto order = job.panels_in_l2 ? tiles_outermost<Producer> : panels_outermost<Producer>;
   order(job, first_tile, last_tile, panel_begin, panel_end, scratch);
 }
 

@@ -43,12 +43,10 @@ struct RowMap {
   Nhwc<const float> residual;  // data null when there is none
 };
 
-// One group of a direct convolution.
-struct DirectConv {
-  Nhwc<const float> input;  // data already at the first channel of this group, c = channels per group
-  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+// What the tile loops know of one group of a convolution, whatever produces its A tiles.
+struct TileGemm {
   const float* packed;  // (panels, k, panel_width); the last panel may be narrower
-  int64_t k;            // kernel_h * kernel_w * c
+  int64_t k;            // kernel_h * kernel_w * channels
   int64_t out_channels;
   RowMap rows;
   Epilogue epilogue;
@@ -58,8 +56,14 @@ struct DirectConv {
   bool panels_in_l2;              // all of B stays in L2: finish a tile before the next, so that C is hot
 };
 
+// One group of a direct convolution.
+struct DirectConv : TileGemm {
+  Nhwc<const float> input;  // data already at the first channel of this group, c = channels per group
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+};
+
 // Rows of tile t: [tile_begin(t), tile_begin(t + 1)), at most the kernel's row_tile.
-inline int64_t tile_begin(const DirectConv& job, int64_t tile) {
+inline int64_t tile_begin(const TileGemm& job, int64_t tile) {
   return tile * job.rows_base + (tile < job.rows_extra ? tile : job.rows_extra);
 }
 

@@ -49,6 +49,9 @@ struct PixelCursor {
 // image, no padding of channels to a vector.
 class CopyProducer {
  public:
+  using Job = DirectConv;
+  static constexpr bool kMayReadInPlace = true;
+
   explicit CopyProducer(const DirectConv& job) : job_(job) {
     const Nhwc<const float>& in = job.input;
     const bool merged = job.dilation_w == 1 && in.stride_w == in.c;

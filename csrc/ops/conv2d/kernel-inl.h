@@ -13,9 +13,10 @@ inline int64_t packed_floats(int64_t out_channels, int64_t k) {
 }
 
 const Conv2dKernels conv2d = {
-    F32::kIsaName, kRowTile,       kPanelWidth,       F32::kLanes,     kTileStride,
-    packed_floats, pack_panels,    direct_conv,       depthwise_conv,  activate,
-    winograd_pack, winograd_input, winograd_multiply, winograd_output,
+    F32::kIsaName,     kRowTile,        kPanelWidth,   F32::kLanes,
+    kTileStride,       packed_floats,   pack_panels,   run_tiles<CopyProducer>,
+    depthwise_conv,    activate,        winograd_pack, winograd_input,
+    winograd_multiply, winograd_output,
 };
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vec<double> with one lane: bodies templated on the type take f64 without a second text. It exists for
+// gradient checks, not for speed. Include after one of scalar.h, avx2.h, avx512.h.
+#pragma once
+
+namespace pyvision::PYVISION_ISA_NS {
+
+template <>
+struct Vec<double> {
+  static constexpr int kLanes = 1;
+  double v;
+  static Vec zero() { return {0.0}; }
+  static Vec set(double x) { return {x}; }
+  static Vec load(const double* p) { return {*p}; }
+  static Vec load_n(const double* p, int n) { return {n > 0 ? *p : 0.0}; }
+  void store(double* p) const { *p = v; }
+  void store_n(double* p, int n) const {
+    if (n > 0) *p = v;
+  }
+};
+using F64 = Vec<double>;
+inline F64 operator+(F64 a, F64 b) { return {a.v + b.v}; }
+inline F64 operator*(F64 a, F64 b) { return {a.v * b.v}; }
+inline F64 fma(F64 a, F64 b, F64 c) { return {a.v * b.v + c.v}; }
+inline double reduce_add(F64 a) { return a.v; }
+
+}  // namespace pyvision::PYVISION_ISA_NS
