@@ -95,6 +95,9 @@ class BilinearProducer {
       pixels_[r + i] = DeformPixel<float>(job_.field, pixel.n, pixel.oh, pixel.ow + i);
   }
 
+  // Not known without the samples.
+  static bool sees_nothing(int64_t, int64_t, int) { return false; }
+
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
     for (int r = 0; r < count; ++r)

@@ -48,14 +48,15 @@ inline void take_tile(const TileGemm& job, int rows, PixelCursor* cursor, Produc
   }
 }
 
-// K values [k_begin, k_end) of one tile against panels [panel_begin, panel_end).
+// K values of one tile from k_begin on against panels [panel_begin, panel_end). first: the output holds no
+// sums yet; last: none will follow.
 inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
-                          int64_t k_end, int64_t panel_begin, int64_t panel_end) {
+                          bool first, bool last, int64_t panel_begin, int64_t panel_end) {
   TileOutput out;
   out.activation = job.epilogue.activation;
   out.has_residual = job.rows.residual.data != nullptr;
-  out.first = k_begin == 0;
-  out.last = k_end == job.k;
+  out.first = first;
+  out.last = last;
   for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
     const int64_t column = panel * kPanelWidth;
     const int64_t left = job.out_channels - column;
@@ -94,15 +95,21 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
       in_place = uniform || producer.windows_in_place(rows);
       if (in_place) {
         const TileInput a = uniform ? producer.uniform_rows(row) : producer.window_rows();
-        multiply_tile(job, a, target, 0, job.k, panel_begin, panel_end);
+        multiply_tile(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end);
       }
     }
     if (!in_place) {
+      bool first = true;
       int64_t k = 0;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
         const int64_t k_end = k + block < job.k ? k + block : job.k;
-        producer.fill(k, k_end, rows, scratch);
-        multiply_tile(job, {scratch, kTileStride, 1, 0, k_end - k}, target, k, k_end, panel_begin, panel_end);
+        const bool last = k_end == job.k, empty = producer.sees_nothing(k, k_end, rows);
+        if (!empty) producer.fill(k, k_end, rows, scratch);
+        if (!empty || last) {
+          multiply_tile(job, {scratch, kTileStride, empty ? 0 : 1, 0, k_end - k}, target, k, first, last,
+                        panel_begin, panel_end);
+          first = false;
+        }
         k += block;
       } while (k < job.k);
     }
@@ -111,10 +118,6 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
 }
 
 constexpr int64_t kTileGroup = tile_group(kRowTile);
-// A longer burst of prefetches holds up the loads behind it more than it saves; with so few tiles per panel
-// the hardware's own prefetcher keeps up.
-constexpr int64_t kMaxPrefetchedLines = 64;
-
 // Groups of tiles through one K block, panels outermost: a panel comes from L3 once and from L1 or L2 for the
 // rest of the group, whose tiles wait in L2. For a B that is larger than L2. scratch: (kTileGroup, row_tile,
 // kTileStride) floats
@@ -126,29 +129,26 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
   TileTarget targets[kTileGroup];
   for (int64_t group = first_tile; group < last_tile; group += kTileGroup) {
     const int64_t tiles = group + kTileGroup < last_tile ? kTileGroup : last_tile - group;
+    bool empty[kTileGroup], first[kTileGroup];
+    for (int64_t t = 0; t < tiles; ++t) first[t] = true;
     for (int64_t k = 0; k < job.k; k += block) {
       const int64_t k_end = k + block < job.k ? k + block : job.k;
       PixelCursor cursor(job.rows, tile_begin(job, group));
       for (int64_t t = 0; t < tiles; ++t) {
         const int rows = static_cast<int>(tile_begin(job, group + t + 1) - tile_begin(job, group + t));
         take_tile(job, rows, &cursor, &producer, &targets[t]);
-        producer.fill(k, k_end, rows, scratch + t * kRowTile * kTileStride);
+        empty[t] = producer.sees_nothing(k, k_end, rows);
+        if (!empty[t]) producer.fill(k, k_end, rows, scratch + t * kRowTile * kTileStride);
       }
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        // The next panel, or the first of the next block, comes from L3 while this one is multiplied: a slice
-        // per tile.
-        const bool last = panel + 1 == panel_end;
-        const float* next =
-            job.packed + (last ? panel_begin * job.k + k_end : (panel + 1) * job.k + k) * kPanelWidth;
-        int64_t slice = ((k_end - k) * kPanelWidth + tiles - 1) / tiles;
-        if ((last && k_end == job.k) || slice > kMaxPrefetchedLines * kFloatsPerLine) slice = 0;
         for (int64_t t = 0; t < tiles; ++t) {
-          for (int64_t i = t * slice; i < (t + 1) * slice; i += kFloatsPerLine)
-            __builtin_prefetch(next + i, 0, 2);
-          multiply_tile(job, {scratch + t * kRowTile * kTileStride, kTileStride, 1, 0, k_end - k}, targets[t],
-                        k, k_end, panel, panel + 1);
+          if (empty[t] && k_end < job.k) continue;
+          multiply_tile(job,
+                        {scratch + t * kRowTile * kTileStride, kTileStride, empty[t] ? 0 : 1, 0, k_end - k},
+                        targets[t], k, first[t], k_end == job.k, panel, panel + 1);
         }
       }
+      for (int64_t t = 0; t < tiles; ++t) first[t] = first[t] && empty[t];
     }
   }
 }

@@ -25,9 +25,11 @@ constexpr int kFloatsPerLine = 64 / sizeof(float);
 // from L3. There are load slots to spare.
 constexpr int64_t kPrefetchAhead = 4096 / sizeof(float);
 
-// Distance between rows of an A tile: a compile-time constant, so that each broadcast is one base register
-// plus an immediate, and 19 cache lines, an odd number, so that the rows spread over all L1 sets.
-constexpr int64_t kTileStride = kKBlock + 16;
+constexpr int64_t kKBlock = k_block_limit(kRowTile);
+inline int64_t k_block_size(int64_t k) { return pyvision::k_block_size(k, kRowTile); }
+
+// Distance between rows of an A tile: an odd number of cache lines, so that the rows spread over all L1 sets.
+constexpr int64_t kTileStride = ((kKBlock / 16 + 1) | 1) * 16;
 
 // Where the rows of a tile go, and what happens to the sums on the way.
 struct TileOutput {

@@ -15,21 +15,21 @@
 
 namespace pyvision {
 
-// K values of a tile are produced and multiplied kKBlock at a time: 14 rows of 288 floats are 16 KB, half of
-// the smallest L1 (32 KB), so that the streaming B panel does not evict them; 3 x 3 x 64 channels are two
-// whole blocks.
-constexpr int64_t kKBlock = 288;
+// K values of a tile that are produced and multiplied at a time: 14 rows of 288 floats, or 6 of 672, are 16
+// KB, half of the smallest L1 (32 KB), so that the streaming B panel does not evict them; 3 x 3 x 64 channels
+// are two whole blocks of 288.
+constexpr int64_t k_block_limit(int64_t row_tile) { return 4032 / row_tile / 8 * 8; }
+
+// How K splits into equal blocks of at most the limit. Fixed by K and the ISA's row tile: the order of
+// additions, and so every bit of the result, is the same for any tiling and thread count.
+inline int64_t k_block_size(int64_t k, int64_t row_tile) {
+  const int64_t limit = k_block_limit(row_tile), blocks = (k + limit - 1) / limit;
+  return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 7) / 8 * 8;
+}
 
 // Rows of A that wait in L2 while one panel of B serves them all: 224 x 1.2 KB. Sixteen AVX-512 tiles.
 constexpr int64_t kGroupRows = 224;
 constexpr int64_t tile_group(int64_t row_tile) { return kGroupRows / row_tile; }
-
-// How K splits into equal blocks of at most kKBlock. Fixed by K alone: the order of additions, and so every
-// bit of the result, is the same for any tiling and thread count.
-inline int64_t k_block_size(int64_t k) {
-  const int64_t blocks = (k + kKBlock - 1) / kKBlock;
-  return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 7) / 8 * 8;
-}
 
 struct Epilogue {
   const float* bias;  // (out_channels,) padded with zeros to whole panels

@@ -7,6 +7,7 @@
 #include "conv/gemm.h"
 #include "conv/winograd.h"
 #include "core/check.h"
+#include "core/parallel.h"
 
 namespace pyvision {
 namespace {
@@ -28,6 +29,10 @@ constexpr const char* kAlgorithmNames[] = {"auto",         "direct",       "dept
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
+
+ConvMachine conv_machine(const Conv2dKernels& kernels) {
+  return {kernels.row_tile, kernels.panel_width, kernels.lanes, num_threads()};
+}
 
 const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm) {
   return kAlgorithmNames[static_cast<int>(algorithm)];
@@ -182,7 +187,7 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
     // B streams from L3 once per group of tiles: rows are split between whole groups only, columns down
     // to kFewColumns.
     const int64_t few_panels = kFewColumns / machine.panel_width;
-    const int64_t block_floats = k_block_size(k) * machine.panel_width;
+    const int64_t block_floats = k_block_size(k, machine.row_tile) * machine.panel_width;
     const int64_t most_panels = std::max(few_panels, kL2Floats / block_floats);
     plan.tile_tasks = ceil_div(plan.row_tiles, tile_group(machine.row_tile));
     plan.panel_tasks = std::min(ceil_div(per_group, plan.tile_tasks), plan.panels / few_panels);

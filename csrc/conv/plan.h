@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/kernels.h"
 
 namespace pyvision {
 
@@ -12,6 +13,9 @@ struct ConvMachine {
   int64_t row_tile, panel_width, lanes;  // of the kernels
   int threads;
 };
+
+// These kernels, and the threads there are.
+ConvMachine conv_machine(const Conv2dKernels& kernels);
 
 // What kAuto becomes for inputs of h x w (0 where unknown). Throws std::invalid_argument when the algorithm
 // asked for cannot do this convolution.

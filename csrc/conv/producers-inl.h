@@ -107,6 +107,20 @@ class CopyProducer {
     return {windows_[0].origin, job_.stride_w * job_.input.stride_w, job_.kernel_h, step_h_, run_length_};
   }
 
+  // Whether columns [k_begin, k_end) of all the rows lie outside the image: their products are zeros. So are
+  // most taps of a kernel dilated to the size of the map.
+  bool sees_nothing(int64_t k_begin, int64_t k_end, int count) const {
+    const int64_t channels = job_.input.c;
+    for (int64_t tap = k_begin / channels; tap * channels < k_end; ++tap) {
+      const int64_t h = tap / job_.kernel_w * job_.dilation_h, w = tap % job_.kernel_w * job_.dilation_w;
+      for (int r = 0; r < count; ++r) {
+        const int64_t ih = windows_[r].ih + h, iw = windows_[r].iw + w;
+        if (ih >= 0 && ih < job_.input.h && iw >= 0 && iw < job_.input.w) return false;
+      }
+    }
+    return k_begin < k_end;
+  }
+
   // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
     if (k_end - k_begin == job_.k && fits_whole_vectors(count)) return fill_whole_vectors(count, tile);

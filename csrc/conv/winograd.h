@@ -45,8 +45,8 @@ struct WinogradBlock {
 
 // Distance between the rows of v: those of one K block, an odd number of cache lines, so that they spread
 // over all L1 sets.
-inline int64_t winograd_v_stride(int64_t channels) {
-  const int64_t lines = (k_block_size(channels) + 15) / 16;
+inline int64_t winograd_v_stride(int64_t channels, int64_t row_tile) {
+  const int64_t lines = (k_block_size(channels, row_tile) + 15) / 16;
   return (lines | 1) * 16;
 }
 

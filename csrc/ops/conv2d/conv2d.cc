@@ -62,9 +62,6 @@ struct Conv2d::Impl {
   int64_t group_in, group_out, k;
   int64_t packed_per_group, bias_per_group;  // in floats
 
-  ConvMachine machine() const {
-    return {kernels->row_tile, kernels->panel_width, kernels->lanes, num_threads()};
-  }
   void pack_weights(const float* weight);
   void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
@@ -77,7 +74,7 @@ Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bia
   Impl& s = *impl_;
   s.params = params;
   s.kernels = &conv2d_kernels();
-  s.method = choose_conv2d_algorithm(params, algorithm, h, w, s.machine());
+  s.method = choose_conv2d_algorithm(params, algorithm, h, w, conv_machine(*s.kernels));
   s.group_in = params.in_channels / params.groups;
   s.group_out = params.out_channels / params.groups;
   s.k = params.kernel_h * params.kernel_w * s.group_in;
@@ -124,7 +121,7 @@ void Conv2d::Impl::pack_weights(const float* weight) {
 }
 
 void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows) const {
-  const ConvMachine machine = this->machine();
+  const ConvMachine machine = conv_machine(*kernels);
   const int64_t row_count = rows.output.pixels();
   const DirectPlan plan = plan_direct(row_count, group_out, k, params.groups, machine);
   const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
@@ -193,9 +190,10 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   job.zeros = zeros;
 
   const int64_t tiles = input.n * job.tiles_h * job.tiles_w;
-  const WinogradPlan plan = plan_winograd(m, tiles, channels, params.out_channels, machine());
-  const int64_t k_blocks = (channels + k_block_size(channels) - 1) / k_block_size(channels);
-  const int64_t v_stride = winograd_v_stride(channels);
+  const WinogradPlan plan = plan_winograd(m, tiles, channels, params.out_channels, conv_machine(*kernels));
+  const int64_t k_block = k_block_size(channels, kernels->row_tile);
+  const int64_t k_blocks = (channels + k_block - 1) / k_block;
+  const int64_t v_stride = winograd_v_stride(channels, kernels->row_tile);
   const int64_t v_floats = k_blocks * points * plan.tiles_per_block * v_stride;
   // One cache line between the planes of m: at a multiple of 4 KB they would all fall into the same L1 set.
   const int64_t m_per_point = plan.tiles_per_block * ((params.out_channels + width - 1) / width * width) + 16;

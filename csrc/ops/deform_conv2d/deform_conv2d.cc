@@ -69,7 +69,7 @@ void deform_conv2d(const Conv2dParams& params, const DeformField<float>& field, 
   const int64_t group_in = params.in_channels / params.groups,
                 group_out = params.out_channels / params.groups;
   const int64_t taps = field.taps(), k = taps * group_in;
-  const ConvMachine machine{gemm.row_tile, gemm.panel_width, num_threads()};
+  const ConvMachine machine = conv_machine(gemm);
   const DirectPlan plan = plan_deform(rows, group_out, k, params.groups, machine);
 
   const int64_t packed_per_group = gemm.packed_floats(group_out, k);
