@@ -305,7 +305,8 @@ def _dense(op: str, name: str, x: Array, dtypes: tuple[str, ...]) -> np.ndarray:
 
 def _nhwc_operands(op: str, **arrays: Array) -> list[np.ndarray]:
     """Dense arrays; the first decides the dtype."""
-    dtypes, dense = _FLOATS, []
+    dtypes: tuple[str, ...] = _FLOATS
+    dense: list[np.ndarray] = []
     for name, x in arrays.items():
         dense.append(_dense(op, name, x, dtypes))
         dtypes = (dense[0].dtype.name,)
