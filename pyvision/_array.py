@@ -55,7 +55,7 @@ def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:
     if layout == "NHWC":
         return np.ascontiguousarray(x)
     nhwc = x.transpose(0, 2, 3, 1)
-    if nhwc.flags.c_contiguous or not x.flags.c_contiguous:
+    if nhwc.flags.c_contiguous or not x.flags.c_contiguous or x.dtype != np.float32:
         return np.ascontiguousarray(nhwc)
     converted: np.ndarray = _core.nchw_to_nhwc(x)
     return converted

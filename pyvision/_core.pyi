@@ -62,6 +62,66 @@ class ConvTranspose2d:
     @property
     def packed_bytes(self) -> int: ...
 
+# Deformable ops: float32 or float64. Input and result are NHWC, offset and mask (N, C, H, W) of any strides.
+def deform_conv2d(
+    input: np.ndarray,
+    offset: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    mask: np.ndarray | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+) -> np.ndarray: ...
+def deform_conv2d_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    offset: np.ndarray,
+    weight: np.ndarray,
+    mask: np.ndarray | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]: ...
+def deform_conv3(
+    input: np.ndarray,
+    offset: np.ndarray,
+    mask: np.ndarray | None,  # None: DCNv4, whose offsets hold it
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    offset_scale: float,
+    remove_center: bool,
+) -> np.ndarray: ...
+def deform_conv3_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    offset: np.ndarray,
+    mask: np.ndarray | None,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    offset_scale: float,
+    remove_center: bool,
+) -> tuple[np.ndarray, ...]: ...  # of input, offset and, where there is one, mask
+def multi_scale_deformable_attention(
+    value: np.ndarray,
+    spatial_shapes: np.ndarray,
+    sampling_locations: np.ndarray,
+    attention_weights: np.ndarray,
+) -> np.ndarray: ...
+def multi_scale_deformable_attention_backward(
+    grad_output: np.ndarray,
+    value: np.ndarray,
+    spatial_shapes: np.ndarray,
+    sampling_locations: np.ndarray,
+    attention_weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
 # Maps
 def nchw_to_nhwc(input: np.ndarray) -> _Floats: ...
 def nhwc_to_nchw(input: np.ndarray) -> _Floats: ...

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -40,3 +42,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared reference data is not beside this repository")
     return SHARED
+
+
+@pytest.fixture
+def torchvision(shared: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """torchvision beside a CPU-only torch, which its wheel does not import with unaided."""
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(shared / "tools"))
+    pytest.importorskip("torchvision_cpu", exc_type=ImportError)
+    return sys.modules["torchvision"]

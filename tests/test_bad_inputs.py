@@ -38,6 +38,8 @@ Arguments = dict[str, Any]
 BOXES = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 70]], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 
+_DEFORMABLE = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 2}
+
 GOOD: dict[str, Callable[[], Arguments]] = {
     "conv2d": lambda: {
         "input": random((2, 4, 7, 9)),
@@ -58,6 +60,45 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "bias": random((6,)),
         "stride": 2,
         "groups": 2,
+    },
+    "deform_conv2d": lambda: {
+        "input": random((2, 4, 5, 6)),
+        "offset": random((2, 36, 5, 6)),
+        "weight": random((6, 2, 3, 3)),
+        "bias": random((6,)),
+        "padding": 1,
+        "mask": random((2, 18, 5, 6)),
+    },
+    "deform_conv2d_backward": lambda: {
+        "grad_output": random((2, 6, 5, 6)),
+        "input": random((2, 4, 5, 6)),
+        "offset": random((2, 36, 5, 6)),
+        "weight": random((6, 2, 3, 3)),
+        "mask": random((2, 18, 5, 6)),
+        "padding": 1,
+    },
+    "deform_conv3": lambda: {
+        "input": random((2, 5, 6, 4)),
+        "offset": random((2, 5, 6, 36)),
+        "mask": random((2, 5, 6, 18)),
+        **_DEFORMABLE,
+    },
+    "deform_conv3_backward": lambda: {"grad_output": random((2, 5, 6, 4)), **GOOD["deform_conv3"]()},
+    "deform_conv4": lambda: {
+        "input": random((2, 5, 6, 4)),
+        "offset_mask": random((2, 5, 6, 56)),
+        **_DEFORMABLE,
+    },
+    "deform_conv4_backward": lambda: {"grad_output": random((2, 5, 6, 4)), **GOOD["deform_conv4"]()},
+    "multi_scale_deformable_attention": lambda: {
+        "value": random((2, 24, 2, 5)),
+        "spatial_shapes": np.array([[3, 4], [3, 4]]),
+        "sampling_locations": random((2, 3, 2, 2, 4, 2)),
+        "attention_weights": random((2, 3, 2, 2, 4)),
+    },
+    "multi_scale_deformable_attention_backward": lambda: {
+        "grad_output": random((2, 3, 10)),
+        **GOOD["multi_scale_deformable_attention"](),
     },
     "linear": lambda: {"input": random((3, 7)), "weight": random((5, 7)), "bias": random((5,))},
     "max_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
@@ -103,6 +144,30 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
             "softmax": ("input",),
         }.items()
     },
+    # The first decides the dtype of the others, float32 here.
+    **{
+        op: dict.fromkeys(names, ("float32",)) | {first: ("float32", "float64")} | exact
+        for op, first, names, exact in (
+            ("deform_conv2d", "input", ("input", "offset", "weight", "bias", "mask"), {}),
+            ("deform_conv2d_backward", "input", ("input", "grad_output", "offset", "weight", "mask"), {}),
+            ("deform_conv3", "input", ("input", "offset", "mask"), {}),
+            ("deform_conv3_backward", "input", ("input", "grad_output", "offset", "mask"), {}),
+            ("deform_conv4", "input", ("input", "offset_mask"), {}),
+            ("deform_conv4_backward", "input", ("input", "grad_output", "offset_mask"), {}),
+            *(
+                (
+                    op,
+                    "value",
+                    ("value", "sampling_locations", "attention_weights", *more),
+                    {"spatial_shapes": ("int64",)},
+                )
+                for op, more in (
+                    ("multi_scale_deformable_attention", ()),
+                    ("multi_scale_deformable_attention_backward", ("grad_output",)),
+                )
+            ),
+        )
+    },
     # Scores and second boxes must have the dtype of the boxes, which is float32 here.
     "nms": {"boxes": ("float32", "float64"), "scores": ("float32",)},
     "batched_nms": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
@@ -111,7 +176,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual"}
+OPTIONAL = {"bias", "residual", "mask"}
 # Documented as conv2d with other defaults: its errors may be conv2d's.
 ALSO_SPEAKS_AS = {"depthwise_conv2d": "conv2d"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
@@ -142,6 +207,8 @@ def call(op: str, arguments: Arguments) -> Any:
     result = getattr(ops, op)(**arguments)
     if op == "prepare_image":
         return result[0]
+    if op.endswith("_backward"):
+        return np.concatenate([gradient.ravel() for gradient in result])
     return np.concatenate(result, axis=arguments["dim"]) if op == "split" else result
 
 
@@ -174,7 +241,124 @@ _WIDE = 2**31  # one more than an int32 holds
 _HUGE = 2**62
 _POOLS = ("max_pool2d", "avg_pool2d")
 
+_DEFORM_CONV2D = ("deform_conv2d", "deform_conv2d_backward")
+_DEFORM_CONV3 = ("deform_conv3", "deform_conv3_backward", "deform_conv4", "deform_conv4_backward")
+_ATTENTION = ("multi_scale_deformable_attention", "multi_scale_deformable_attention_backward")
+
+
+def _map(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
 REFUSED: list[tuple[int, str, str, Arguments]] = [
+    # deformable ops
+    *[(1, op, "padding", {"padding": -1}) for op in (*_DEFORM_CONV2D, *_DEFORM_CONV3)],
+    *[
+        (1, op, "kernel|kernel_size", {"kernel_size": size})
+        for op in _DEFORM_CONV3
+        for size in (0, -1, (3, 0))
+    ],
+    *[
+        (1, op, "spatial_shapes", {"spatial_shapes": np.array(shapes)})
+        for op in _ATTENTION
+        for shapes in ([[0, 4], [3, 4]], [[-3, -4], [3, 4]], [[3, 4], [2**62, 2**62]], [[2**25, 1], [3, 4]])
+    ],
+    *[
+        (row, op, "offset_scale", {"offset_scale": value})
+        for op in _DEFORM_CONV3
+        for row, value in ((2, float("inf")), (3, float("nan")), (16, "1"), (16, None), (16, True))
+    ],
+    *[
+        (5, op, argument, {argument: _map(*shape)})
+        for op in _DEFORM_CONV2D
+        for argument, shape in (
+            ("offset", (2, 35, 5, 6)),
+            ("offset", (2, 54, 5, 6)),  # three offset groups for four channels
+            ("offset", (2, 36, 5, 5)),
+            ("offset", (1, 36, 5, 6)),
+            ("offset", (2, 17, 5, 6)),
+            ("mask", (2, 9, 5, 6)),
+            ("mask", (2, 18, 4, 6)),
+            ("weight", (6, 3, 3, 3)),
+            ("weight", (6, 5, 3, 3)),
+        )
+    ],
+    (5, "deform_conv2d", "bias", {"bias": _map(5)}),
+    *[
+        (5, "deform_conv2d_backward", "grad_output", {"grad_output": _map(*s)})
+        for s in ((2, 6, 5, 5), (2, 5, 5, 6))
+    ],
+    *[
+        (5, op, argument, {argument: _map(*shape)})
+        for op in _DEFORM_CONV3
+        for argument, shape in (
+            ("offset", (2, 5, 6, 35)),
+            ("offset", (2, 5, 5, 36)),
+            ("mask", (2, 5, 6, 36)),
+            ("mask", (1, 5, 6, 18)),
+            ("offset_mask", (2, 5, 6, 55)),
+            ("offset_mask", (2, 5, 6, 64)),
+            ("offset_mask", (2, 4, 6, 54)),
+            ("grad_output", (2, 5, 6, 6)),
+            ("grad_output", (2, 5, 7, 4)),
+        )
+        if argument in GOOD[op]()
+    ],
+    *[(5, op, "kernel_size", {"kernel_size": (2, 3), "remove_center": True}) for op in _DEFORM_CONV3],
+    *[
+        (5, op, argument, {argument: _map(*shape)})
+        for op in _ATTENTION
+        for argument, shape in (
+            ("value", (2, 23, 2, 5)),
+            ("sampling_locations", (2, 3, 2, 2, 4, 3)),
+            ("sampling_locations", (1, 3, 2, 2, 4, 2)),
+            ("sampling_locations", (2, 3, 2, 3, 4, 2)),
+            ("attention_weights", (2, 3, 2, 2, 5)),
+            ("attention_weights", (2, 3, 1, 2, 4)),
+        )
+    ],
+    (5, _ATTENTION[1], "grad_output", {"grad_output": _map(2, 3, 9)}),
+    *[(6, op, "image|input", {"input": _map(2, 4, 0, 6)}) for op in _DEFORM_CONV2D],
+    *[(6, op, "image", {"input": _map(2, 0, 6, 4)}) for op in _DEFORM_CONV3],
+    *[
+        (7, op, name, {name: value})
+        for op in (*_DEFORM_CONV2D, *_DEFORM_CONV3)
+        for name in ("stride", "dilation", "groups")
+        for value in (0, -1)
+        if name != "groups" or op in _DEFORM_CONV3
+    ],
+    *[(7, op, "groups", {"groups": 3}) for op in _DEFORM_CONV3],
+    *[
+        (8, op, "padding|offset|offset_mask", {"padding": n})
+        for op in (*_DEFORM_CONV2D, *_DEFORM_CONV3)
+        for n in (_WIDE - 1, _WIDE, _HUGE)
+    ],
+    *[
+        (8, op, "kernel_size|kernel|offset|offset_mask", {"kernel_size": n, "padding": n})
+        for op in _DEFORM_CONV3
+        for n in (2**30, _WIDE - 1, _HUGE)
+    ],
+    *[
+        (9, op, name, {name: _ones(shape)})
+        for op in (*_DEFORM_CONV2D, *_DEFORM_CONV3, *_ATTENTION)
+        for name in ARRAYS[op]
+        for shape in ((), (5,), (1, 2, 3, 4, 5, 6, 7))
+        if name not in ("bias", "spatial_shapes")
+    ],
+    *[
+        (9, op, "spatial_shapes", {"spatial_shapes": np.ones(s, np.int64)})
+        for op in _ATTENTION
+        for s in ((), (2,), (2, 3))
+    ],
+    *[
+        (16, op, name, {name: value})
+        for op in (*_DEFORM_CONV2D, *_DEFORM_CONV3)
+        for name in ("stride", "padding", "dilation", "kernel_size")
+        for value in ((3,), (3, 3, 3), 1.5, "3", True)
+        if name != "kernel_size" or op in _DEFORM_CONV3
+    ],
+    *[(16, op, "layout", {"layout": value}) for op in _DEFORM_CONV2D for value in ("NCWH", None)],
+    *[(16, op, "remove_center", {"remove_center": value}) for op in _DEFORM_CONV3 for value in (1, None)],
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
@@ -451,7 +635,8 @@ NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 @pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
 def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
-    if (kind == "None" and name in OPTIONAL) or (kind in ("number", "NumPy scalar") and name == "b"):
+    optional = name in OPTIONAL and not op.startswith("deform_conv3")
+    if (kind == "None" and optional) or (kind in ("number", "NumPy scalar") and name == "b"):
         pytest.skip(f"{name} may be a {kind}")
     refuse(op, name, {name: NOT_ARRAYS[kind](GOOD[op]()[name])}, TypeError)
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -265,14 +264,6 @@ def test_cython_entry_is_the_same_function() -> None:
         postprocess.nms(boxes, scores, 2.0)
     with pytest.raises(ValueError, match="dtype mismatch"):
         postprocess.nms(boxes.astype(np.float64), scores, 0.5)
-
-
-@pytest.fixture
-def torchvision(shared: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(shared / "tools"))
-    pytest.importorskip("torchvision_cpu", exc_type=ImportError)
-    return sys.modules["torchvision"]
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.45, 0.5, 0.7])

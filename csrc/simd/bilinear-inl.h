@@ -56,7 +56,7 @@ template <bool kSlopes, class T>
   return sample;
 }
 
-// Calls body(std::integral_constant-like corner count) so that loops over corners unroll.
+// Calls body(Corners<count>) so that loops over corners unroll.
 template <int kCount>
 struct Corners {
   static constexpr int kCorners = kCount;
@@ -80,8 +80,9 @@ template <class T>
 inline void blend_corners(const Bilinear<T>& sample, T scale, const T* image, int64_t n, T* to) {
   with_corner_count(sample.corners, [&](auto count) {
     constexpr int kCorners = decltype(count)::kCorners;
-    Vec<T> weight[kCorners + 1];
-    const T* corner[kCorners + 1];
+    Vec<T> weight[kCorners + 1] = {};
+    const T* corner[kCorners + 1] = {};
+#pragma GCC unroll 4
     for (int k = 0; k < kCorners; ++k) {
       weight[k] = Vec<T>::set(sample.weight[k] * scale);
       corner[k] = image + sample.offset[k];
@@ -89,6 +90,7 @@ inline void blend_corners(const Bilinear<T>& sample, T scale, const T* image, in
     for_each_vector<T>(n, [&](int64_t c, int lanes) __attribute__((always_inline)) {
       Vec<T> sum = Vec<T>::zero();
       if constexpr (kCorners > 0) sum = weight[0] * load_lanes(corner[0] + c, lanes);
+#pragma GCC unroll 4
       for (int k = 1; k < kCorners; ++k) sum = fma(weight[k], load_lanes(corner[k] + c, lanes), sum);
       store_lanes(sum, to + c, lanes);
     });
@@ -108,7 +110,8 @@ inline SampleGradient<T> scatter_corners(const Bilinear<T>& sample, T scale, con
   SampleGradient<T> result = {0, 0, 0};
   with_corner_count(sample.corners, [&](auto count) {
     constexpr int kCorners = decltype(count)::kCorners;
-    Vec<T> weight[kCorners + 1], dot[kCorners + 1];
+    Vec<T> weight[kCorners + 1] = {}, dot[kCorners + 1] = {};
+#pragma GCC unroll 4
     for (int k = 0; k < kCorners; ++k) {
       weight[k] = Vec<T>::set(sample.weight[k] * scale);
       dot[k] = Vec<T>::zero();
@@ -116,6 +119,7 @@ inline SampleGradient<T> scatter_corners(const Bilinear<T>& sample, T scale, con
     for_each_vector<T>(n, [&](int64_t c, int lanes) __attribute__((always_inline)) {
       const Vec<T> g = load_lanes(grad + c, lanes);
       Vec<T> value = Vec<T>::zero();
+#pragma GCC unroll 4
       for (int k = 0; k < kCorners; ++k) {
         const Vec<T> pixel = load_lanes(image + sample.offset[k] + c, lanes);
         T* const to = grad_image + sample.offset[k] + c;
@@ -125,6 +129,7 @@ inline SampleGradient<T> scatter_corners(const Bilinear<T>& sample, T scale, con
       }
       if constexpr (kValues) store_lanes(value, values + c, lanes);
     });
+#pragma GCC unroll 4
     for (int k = 0; k < kCorners; ++k) {
       const T sum = reduce_add(dot[k]);
       result.y += sample.slope_y[k] * scale * sum;

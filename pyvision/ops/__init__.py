@@ -13,6 +13,16 @@ from pyvision.ops.boxes import (
     remove_small_boxes,
 )
 from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
+from pyvision.ops.deform import (
+    deform_conv2d,
+    deform_conv2d_backward,
+    deform_conv3,
+    deform_conv3_backward,
+    deform_conv4,
+    deform_conv4_backward,
+    multi_scale_deformable_attention,
+    multi_scale_deformable_attention_backward,
+)
 from pyvision.ops.elementwise import (
     add,
     concat,
@@ -46,6 +56,12 @@ __all__ = [
     "concat",
     "conv2d",
     "conv_transpose2d",
+    "deform_conv2d",
+    "deform_conv2d_backward",
+    "deform_conv3",
+    "deform_conv3_backward",
+    "deform_conv4",
+    "deform_conv4_backward",
     "depthwise_conv2d",
     "gelu",
     "hardsigmoid",
@@ -55,6 +71,8 @@ __all__ = [
     "linear",
     "max_pool2d",
     "mul",
+    "multi_scale_deformable_attention",
+    "multi_scale_deformable_attention_backward",
     "nms",
     "prepare_image",
     "relu",

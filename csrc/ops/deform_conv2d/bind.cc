@@ -9,6 +9,7 @@ namespace pyvision {
 namespace {
 
 constexpr const char* kOp = "deform_conv2d";
+constexpr const char* kBackward = "deform_conv2d_backward";
 
 struct Geometry {
   std::array<int64_t, 2> stride, padding, dilation;
@@ -82,19 +83,62 @@ py::array forward(const py::array& input, const py::array& offset, const py::arr
   return output;
 }
 
-py::array bind(const py::array& input, const py::array& offset, const py::array& weight,
-               const std::optional<py::array>& bias, const std::optional<py::array>& mask,
-               std::array<int64_t, 2> stride, std::array<int64_t, 2> padding,
-               std::array<int64_t, 2> dilation) {
-  const auto run = py::isinstance<py::array_t<double>>(input) ? forward<double> : forward<float>;
-  return run(input, offset, weight, bias, mask, {stride, padding, dilation});
+template <class T>
+py::tuple backward(const py::array& grad_output, const py::array& input, const py::array& offset,
+                   const py::array& weight, const std::optional<py::array>& mask, const Geometry& geometry) {
+  const Operands<T> x = parse<T>(kBackward, input, offset, weight, mask, geometry);
+  const Conv2dParams& p = x.params;
+  const int64_t n = x.field.input.n, out_h = x.field.out_h, out_w = x.field.out_w;
+  const std::vector<int64_t> shape = {n, out_h, out_w, p.out_channels};
+  const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
+  check(std::equal(shape.begin(), shape.end(), g.shape), kBackward,
+        "expected grad_output of shape (N, H, W, C) = ", shape_text(shape.data(), 4), ", got ",
+        shape_text(g));
+  auto grad_input = empty<T>(kBackward, {n, x.field.input.h, x.field.input.w, p.in_channels});
+  auto grad_offset = empty<T>(kBackward, {n, out_h, out_w, offset.shape(1)});
+  auto grad_weight = empty<T>(kBackward, {p.out_channels, p.in_channels / p.groups, p.kernel_h, p.kernel_w});
+  auto grad_bias = empty<T>(kBackward, {p.out_channels});
+  py::array_t<T> grad_mask;
+  if (mask) grad_mask = empty<T>(kBackward, {n, out_h, out_w, mask->shape(1)});
+  const DeformConv2dGradients<T> grad = {grad_input.mutable_data(), grad_offset.mutable_data(),
+                                         grad_weight.mutable_data(), grad_bias.mutable_data(),
+                                         mask ? grad_mask.mutable_data() : nullptr};
+  {
+    py::gil_scoped_release release;
+    deform_conv2d_backward(p, x.field, x.weight, g.as<const T>(), grad);
+  }
+  py::object last = py::none();
+  if (mask) last = grad_mask;
+  return py::make_tuple(grad_input, grad_offset, grad_weight, grad_bias, last);
 }
+
+bool is_double(const py::array& array) { return py::isinstance<py::array_t<double>>(array); }
+
+using Pair = std::array<int64_t, 2>;
 
 }  // namespace
 
 void bind_deform_conv2d(py::module_& m) {
-  m.def("deform_conv2d", &bind, py::arg("input"), py::arg("offset"), py::arg("weight"), py::arg("bias"),
-        py::arg("mask"), py::arg("stride"), py::arg("padding"), py::arg("dilation"));
+  m.def(
+      kOp,
+      [](const py::array& input, const py::array& offset, const py::array& weight,
+         const std::optional<py::array>& bias, const std::optional<py::array>& mask, Pair stride,
+         Pair padding, Pair dilation) {
+        const auto run = is_double(input) ? forward<double> : forward<float>;
+        return run(input, offset, weight, bias, mask, {stride, padding, dilation});
+      },
+      py::arg("input"), py::arg("offset"), py::arg("weight"), py::arg("bias"), py::arg("mask"),
+      py::arg("stride"), py::arg("padding"), py::arg("dilation"));
+  m.def(
+      kBackward,
+      [](const py::array& grad_output, const py::array& input, const py::array& offset,
+         const py::array& weight, const std::optional<py::array>& mask, Pair stride, Pair padding,
+         Pair dilation) {
+        const auto run = is_double(input) ? backward<double> : backward<float>;
+        return run(grad_output, input, offset, weight, mask, {stride, padding, dilation});
+      },
+      py::arg("grad_output"), py::arg("input"), py::arg("offset"), py::arg("weight"), py::arg("mask"),
+      py::arg("stride"), py::arg("padding"), py::arg("dilation"));
 }
 
 }  // namespace pyvision

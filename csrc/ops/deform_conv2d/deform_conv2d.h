@@ -16,6 +16,20 @@
 
 namespace pyvision {
 
+// Backward of one chunk of channels, which share weight and offset group, over output pixels [first_row,
+// first_row + rows): what lies between the gradients of its K values and those of what they were sampled
+// from.
+template <class T>
+struct DeformScatter {
+  DeformField<T> field;
+  int64_t first_row, rows;
+  int64_t offset_group, channel, count;
+  T* columns;  // (taps, rows, width): holds the gradients of the K values, and then the K values
+  int64_t width;
+  T* grad_input;  // as field.input, which is dense; added to
+  T* partial;     // (rows, taps, 3): this chunk's share of the gradients of y, x and mask
+};
+
 struct DeformConv2dKernels {
   const char* isa;
   // BilinearProducer -> tile GEMM -> epilogue; arguments as Conv2dKernels::direct.
@@ -24,6 +38,8 @@ struct DeformConv2dKernels {
   // The K values of output pixel `row` for input channels [first, first + channels); to: (taps, channels)
   void (*sample_f64)(const DeformField<double>& field, int64_t row, int64_t first, int64_t channels,
                      double* to);
+  void (*scatter_f32)(const DeformScatter<float>& job);
+  void (*scatter_f64)(const DeformScatter<double>& job);
 };
 
 PYVISION_KERNELS(DeformConv2dKernels, deform_conv2d)
@@ -37,5 +53,19 @@ void set_deform_geometry(const Conv2dParams& params, int64_t offset_groups, Defo
 template <class T>
 void deform_conv2d(const Conv2dParams& params, const DeformField<T>& field, const T* weight, const T* bias,
                    const Nhwc<T>& output);
+
+template <class T>
+struct DeformConv2dGradients {
+  T* input;   // (n, h, w, in_channels)
+  T* offset;  // (n, out_h, out_w, offset_groups * taps * 2)
+  T* weight;  // (out_channels, in_channels / groups, kernel_h, kernel_w)
+  T* bias;    // (out_channels,)
+  T* mask;    // (n, out_h, out_w, offset_groups * taps), or null without a mask
+};
+
+// field.input is dense; grad_output: (n, out_h, out_w, out_channels).
+template <class T>
+void deform_conv2d_backward(const Conv2dParams& params, const DeformField<T>& field, const T* weight,
+                            const T* grad_output, const DeformConv2dGradients<T>& grad);
 
 }  // namespace pyvision
