@@ -72,6 +72,10 @@ def conv2d(
         *activation_pair(activation, op), input_size=x.shape[1:3],
         allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS,
     )  # fmt: skip
+    if conv.algorithm == "depthwise" and residual is None and layout == "NCHW":
+        array = as_numpy(input, op, "input")
+        if array.flags.c_contiguous:
+            return result_like(conv.run_nchw(array), input)
     r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
     return _result(conv.run(x, r), input, layout, op)
 
