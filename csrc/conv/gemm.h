@@ -86,6 +86,11 @@ struct DepthwiseConv : DepthwiseTaps {
   bool prefetch;                      // the input does not fit L2
 };
 
+// A depthwise convolution whose result is the A of a 1 x 1 convolution.
+struct SeparableConv : TileGemm {
+  DepthwiseConv depthwise;  // of its rows only the extents and the output's channels are used
+};
+
 struct DepthwisePlanes : DepthwiseTaps {
   const float* input;  // (n, out_channels / multiplier, h, w)
   float* output;       // (n, out_channels, out_h, out_w)

@@ -205,6 +205,27 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
   return plan;
 }
 
+DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
+                           const ConvMachine& machine) {
+  DirectPlan plan = plan_direct(rows, out_channels, k, groups, machine);
+  const int64_t work = rows * out_channels * k * groups;
+  const int64_t balanced =
+      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
+  const int64_t per_group = std::max<int64_t>(1, ceil_div(std::max(balanced, work / kMaxTaskWork), groups));
+  plan.tiles_per_task = ceil_div(plan.row_tiles, std::min(plan.row_tiles, per_group));
+  plan.tile_tasks = ceil_div(plan.row_tiles, plan.tiles_per_task);
+  const int64_t panel_tasks =
+      std::clamp<int64_t>(machine.threads / (groups * plan.tile_tasks), 1, plan.panels);
+  plan.panels_per_task = ceil_div(plan.panels, panel_tasks);
+  plan.panel_tasks = ceil_div(plan.panels, plan.panels_per_task);
+  return plan;
+}
+
+void pack_depthwise(const float* weight, int64_t channels, int64_t taps, float* packed) {
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t tap = 0; tap < taps; ++tap) packed[tap * channels + c] = weight[c * taps + tap];
+}
+
 DepthwiseTaps make_taps(const Conv2dParams& p, const float* packed, const float* bias) {
   return {p.kernel_h,   p.kernel_w,          p.stride_h,
           p.stride_w,   p.pad_top,           p.pad_left,

@@ -41,6 +41,14 @@ struct WinogradPlan {
 WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine);
 
+// For producers that cost more than a copy: a row's A serves as many columns as can be. Rows are split as far
+// as the threads want, and columns only where there are fewer row tiles than threads.
+DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
+                           const ConvMachine& machine);
+
+// weight: (channels, taps), packed: (taps, channels)
+void pack_depthwise(const float* weight, int64_t channels, int64_t taps, float* packed);
+
 // What the depthwise kernel is given; block_rows: output rows of its blocks.
 DepthwiseConv make_depthwise(const Conv2dParams& params, const Nhwc<const float>& input, const float* packed,
                              const RowMap& rows, const float* bias, int64_t block_rows);

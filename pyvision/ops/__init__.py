@@ -12,7 +12,7 @@ from pyvision.ops.boxes import (
     nms,
     remove_small_boxes,
 )
-from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
+from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear, separable_conv2d
 from pyvision.ops.elementwise import (
     add,
     concat,
@@ -60,6 +60,7 @@ __all__ = [
     "relu",
     "relu6",
     "remove_small_boxes",
+    "separable_conv2d",
     "sigmoid",
     "silu",
     "softmax",

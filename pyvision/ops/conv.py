@@ -107,6 +107,61 @@ def depthwise_conv2d(
     )
 
 
+def separable_conv2d(
+    input: Array,
+    depthwise_weight: Array,
+    pointwise_weight: Array,
+    depthwise_bias: Array | None = None,
+    pointwise_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    depthwise_activation: ActivationSpec = None,
+    activation: ActivationSpec = None,
+    layout: Layout = "NCHW",
+) -> Array:
+    """:func:`depthwise_conv2d`, then a 1x1 :func:`conv2d`, with the map between them never stored.
+
+    Source: A. Howard et al., MobileNets, 2017.
+
+    Args:
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        depthwise_weight: float32, (C_in * multiplier, 1, kernel_h, kernel_w).
+        pointwise_weight: float32, (C_out, C_in * multiplier, 1, 1).
+        depthwise_bias: float32, (C_in * multiplier,).
+        pointwise_bias: float32, (C_out,).
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        depthwise_activation: between the two; see ``ActivationSpec``.
+        activation: of the result.
+        layout: of ``input`` and the result.
+
+    Returns:
+        (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
+
+    Raises:
+        TypeError: an argument is not an array, or not of dtype float32.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "separable_conv2d"
+    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
+    d, w, d_bias, w_bias = (
+        None if array is None else np.ascontiguousarray(as_numpy(array, op, name))
+        for array, name in (
+            (depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"),
+            (depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"),
+        )
+    )  # fmt: skip
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    depthwise_kind, depthwise_slope = activation_pair(depthwise_activation, op)
+    kind, slope = activation_pair(activation, op)
+    conv = _core.SeparableConv2d(
+        d, w, d_bias, w_bias, strides, _sides(op, padding, d, strides, dilations), dilations, x.shape[3],
+        depthwise_kind, depthwise_slope, kind, slope,
+    )  # fmt: skip
+    return _result(conv.run(x), input, layout, op)
+
+
 def conv_transpose2d(
     input: Array,
     weight: Array,

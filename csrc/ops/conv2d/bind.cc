@@ -81,9 +81,11 @@ py::array run_conv2d_nchw(const Conv2d& conv, const py::array& input) {
   check_conv2d(kOp, p, x.shape[2], x.shape[3]);
   auto output = empty<float>(kOp, {x.shape[0], p.out_channels, p.out_h(x.shape[2]), p.out_w(x.shape[3])});
   float* const y = output.mutable_data();
-  py::gil_scoped_release release;
-  conv.run_nchw(x.as<const float>(), x.shape[0], x.shape[2], x.shape[3], y);
-  return output;
+  {
+    py::gil_scoped_release release;
+    conv.run_nchw(x.as<const float>(), x.shape[0], x.shape[2], x.shape[3], y);
+  }
+  return std::move(output);
 }
 
 }  // namespace

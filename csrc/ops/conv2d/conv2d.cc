@@ -106,10 +106,7 @@ void Conv2d::Impl::pack_weights(const float* weight) {
   if (method == Conv2dAlgorithm::kDepthwise) {
     packed_per_group = taps;
     packed = AlignedBuffer(static_cast<size_t>(taps * params.out_channels) * sizeof(float));
-    for (int64_t o = 0; o < params.out_channels; ++o)
-      for (int64_t tap = 0; tap < taps; ++tap)
-        packed.as<float>()[tap * params.out_channels + o] = weight[o * taps + tap];
-    return;
+    return pack_depthwise(weight, params.out_channels, taps, packed.as<float>());
   }
   if (const int m = winograd_outputs(method); m > 0) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
