@@ -32,7 +32,10 @@ def check(
 ) -> None:
     """Run with every operand beside unmapped memory, and compare with float64."""
     x = random((batch, *size, channels))
-    weight, bias = random((channels * multiplier, 1, *kernel), seed=1), random((channels * multiplier,), seed=2)
+    weight, bias = (
+        random((channels * multiplier, 1, *kernel), seed=1),
+        random((channels * multiplier,), seed=2),
+    )
     y, bound = reference.conv2d(
         x, weight, bias, stride=stride, padding=(*padding, *padding), dilation=dilation, groups=channels
     )

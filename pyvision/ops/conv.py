@@ -145,13 +145,17 @@ def separable_conv2d(
     """
     op = "separable_conv2d"
     x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
-    d, w, d_bias, w_bias = (
-        None if array is None else np.ascontiguousarray(as_numpy(array, op, name))
-        for array, name in (
-            (depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"),
-            (depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"),
+    d, w = (
+        np.ascontiguousarray(as_numpy(weight, op, name))
+        for weight, name in (
+            (depthwise_weight, "depthwise_weight"),
+            (pointwise_weight, "pointwise_weight"),
         )
-    )  # fmt: skip
+    )
+    d_bias, w_bias = (
+        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name))
+        for bias, name in ((depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"))
+    )
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     depthwise_kind, depthwise_slope = activation_pair(depthwise_activation, op)
     kind, slope = activation_pair(activation, op)
