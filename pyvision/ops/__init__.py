@@ -12,7 +12,7 @@ from pyvision.ops.boxes import (
     nms,
     remove_small_boxes,
 )
-from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
+from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear, separable_conv2d
 from pyvision.ops.deform import (
     deform_conv2d,
     deform_conv2d_backward,
@@ -78,6 +78,7 @@ __all__ = [
     "relu",
     "relu6",
     "remove_small_boxes",
+    "separable_conv2d",
     "sigmoid",
     "silu",
     "softmax",
