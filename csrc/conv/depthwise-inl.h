@@ -40,6 +40,8 @@ struct WholeLanes {
   void store(F32 x, float* p, int) const { x.store(p); }
 };
 
+alignas(64) constexpr float kZeroLanes[F32::kLanes] = {};
+
 // Columns outside read as zeros, pixels beyond the last are not written, lanes beyond the last do not exist.
 struct ClippedLanes {
   int lanes, pixels;
@@ -47,7 +49,8 @@ struct ClippedLanes {
 
   int64_t input_channel(int64_t c) const { return c; }
   F32 input(const float* p, int64_t column) const {
-    return F32::load_n(p, column >= column_begin && column < column_end ? lanes : 0);
+    const bool inside = column >= column_begin && column < column_end;
+    return F32::load_n(inside ? p : kZeroLanes, lanes);
   }
   F32 parameters(const float* p) const { return F32::load_n(p, lanes); }
   F32 load(const float* p, int pixel) const { return F32::load_n(p, pixel < pixels ? lanes : 0); }
