@@ -9,7 +9,7 @@ import sys
 import tempfile
 import textwrap
 
-# Where scripts start: any folder there could be imported, and the repository's pyvision/ would hide the installed one.
+# Scripts start where there is no folder to import: the repository's pyvision/ would hide the installed one.
 _EMPTY = tempfile.TemporaryDirectory(prefix="pyvision-")
 
 

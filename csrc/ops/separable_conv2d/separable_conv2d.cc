@@ -61,7 +61,7 @@ void SeparableConv2d::run(const Nhwc<const float>& input, const Nhwc<const float
   const Impl& s = *impl_;
   const int64_t rows = output.pixels(), channels = s.depthwise.out_channels;
   if (rows == 0) return;
-  const ConvMachine machine{s.kernels->row_tile, s.kernels->panel_width, s.kernels->lanes, num_threads()};
+  const ConvMachine machine = conv_machine(*s.kernels);
   const DirectPlan plan = plan_rows_first(rows, s.out_channels, channels, 1, machine);
   const RowMap map{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
   SeparableConv job;
