@@ -47,6 +47,45 @@ def result_like(array: np.ndarray, *callers: Array) -> Array:
     return array
 
 
+def is_bf16(x: Array) -> bool:
+    """Whether ``x`` is a bfloat16 array of ml_dtypes or torch."""
+    return (isinstance(x, np.ndarray) or _is_torch(x)) and str(x.dtype) in ("bfloat16", "torch.bfloat16")
+
+
+def bf16_bits(x: Array, op: str, name: str) -> np.ndarray:
+    """View a bfloat16 ``x`` as uint16, which is how the kernels take it: NumPy itself has no bfloat16.
+
+    Raises:
+        TypeError: ``x`` is no bfloat16 array, lies on another device, or requires grad.
+    """
+    if not is_bf16(x):
+        as_numpy(x, op, name, ("bfloat16",))  # says what it is instead
+    if _is_torch(x):
+        torch = sys.modules["torch"]
+        return _torch_to_numpy(x.view(torch.int16), op, name, ("int16",)).view(np.uint16)
+    bits: np.ndarray = np.require(x, requirements="A").view(np.uint16)
+    return bits
+
+
+def bf16_like(bits: np.ndarray, caller: Array) -> Array:
+    """The inverse of :func:`bf16_bits`, as the kind of ``caller``."""
+    if _is_torch(caller):
+        torch = sys.modules["torch"]
+        return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
+    return bits.view(caller.dtype)
+
+
+def as_f32(x: Array, op: str, name: str) -> np.ndarray:
+    """``x`` as float32; bfloat16 is widened.
+
+    Raises:
+        TypeError: ``x`` is of another dtype, not an array, lies on another device, or requires grad.
+    """
+    if is_bf16(x):
+        return (bf16_bits(x, op, name).astype(np.uint32) << 16).view(np.float32)
+    return as_numpy(x, op, name, ("float32", "bfloat16"))
+
+
 def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:
     """The 4-d ``x`` as a C-contiguous (N, H, W, C) array: a view if its memory is in that order already."""
     check_layout(layout, op)

@@ -2,6 +2,7 @@
 #include "conv/depthwise-inl.h"
 #include "conv/direct-inl.h"
 #include "conv/winograd-inl.h"
+#include "ops/conv2d/bf16-inl.h"
 #include "ops/conv2d/kernels.h"
 
 namespace pyvision::PYVISION_ISA_NS {
@@ -14,7 +15,7 @@ inline int64_t packed_floats(int64_t out_channels, int64_t k) {
 
 const Conv2dKernels conv2d = {
     F32::kIsaName,     kRowTile,        kPanelWidth,   F32::kLanes,
-    kTileStride,       packed_floats,   pack_panels,   run_tiles<CopyProducer>,
+    kTileStride,       packed_floats,   pack_floats,   run_tiles<CopyProducer>,
     depthwise_conv,    activate,        winograd_pack, winograd_input,
     winograd_multiply, winograd_output,
 };
