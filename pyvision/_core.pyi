@@ -49,6 +49,27 @@ class Conv2d:
     @property
     def packed_bytes(self) -> int: ...
 
+class Conv2dInt8:
+    def __init__(
+        self,
+        weight: np.ndarray,  # int8
+        weight_scale: np.ndarray,
+        input_scale: float,
+        input_zero_point: int,
+        bias: np.ndarray | None = None,  # int32
+        stride: _Pair = ...,
+        padding: Sequence[int] = ...,
+        dilation: _Pair = ...,
+        groups: int = 1,
+        output_scale: float | None = None,
+        output_zero_point: int = 0,
+        activation: str = "none",
+        slope: float = ...,
+    ) -> None: ...
+    def run(self, input: np.ndarray) -> np.ndarray: ...  # uint8 to uint8, or to float32 without output_scale
+    @property
+    def kernel_isa(self) -> str: ...
+
 class ConvTranspose2d:
     def __init__(
         self,

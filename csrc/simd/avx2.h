@@ -28,6 +28,11 @@ struct Vec<int32_t> {
   static Vec set(int32_t x) { return {_mm256_set1_epi32(x)}; }
   static Vec zero() { return {_mm256_setzero_si256()}; }
   static Vec load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static Vec load_u8_n(const uint8_t* p, int n) {
+    uint64_t word = 0;
+    __builtin_memcpy(&word, p, static_cast<size_t>(n < kLanes ? n : kLanes));
+    return {_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(word)))};
+  }
   static Vec load_u16(const uint16_t* p) {
     return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }

@@ -36,6 +36,9 @@ struct Vec<int32_t> {
   static Vec set(int32_t x) { return {_mm512_set1_epi32(x)}; }
   static Vec zero() { return {_mm512_setzero_si512()}; }
   static Vec load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+  static Vec load_u8_n(const uint8_t* p, int n) {
+    return {_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lane_mask(n), p))};
+  }
   static Vec load_u16(const uint16_t* p) { return load_u16_n(p, kLanes); }
   static Vec load_u16_n(const uint16_t* p, int n) {
     return {_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lane_mask(n), p))};

@@ -23,6 +23,7 @@ struct Vec<int32_t> {
   static Vec set(int32_t x) { return {x}; }
   static Vec zero() { return {0}; }
   static Vec load(const int32_t* p) { return {*p}; }
+  static Vec load_u8_n(const uint8_t* p, int n) { return {n > 0 ? *p : 0}; }
   static Vec load_u16(const uint16_t* p) { return {*p}; }
   static Vec load_u16_n(const uint16_t* p, int n) { return {n > 0 ? *p : 0}; }
   void store(int32_t* p) const { *p = v; }
