@@ -42,6 +42,7 @@ class Conv2d:
     def run(  # with precision "bf16" the maps may be bf16 too, seen as uint16
         self, input: np.ndarray, residual: np.ndarray | None = None, out: np.ndarray | None = None
     ) -> np.ndarray: ...
+    def run_nchw(self, input: np.ndarray) -> _Floats: ...
     @property
     def algorithm(self) -> str: ...
     @property
@@ -69,6 +70,26 @@ class Conv2dInt8:
     def run(self, input: np.ndarray) -> np.ndarray: ...  # uint8 to uint8, or to float32 without output_scale
     @property
     def kernel_isa(self) -> str: ...
+
+class SeparableConv2d:
+    def __init__(
+        self,
+        depthwise_weight: np.ndarray,
+        pointwise_weight: np.ndarray,
+        depthwise_bias: np.ndarray | None,
+        pointwise_bias: np.ndarray | None,
+        stride: _Pair,
+        padding: Sequence[int],
+        dilation: _Pair,
+        in_channels: int,
+        depthwise_activation: str = "none",
+        depthwise_slope: float = ...,
+        activation: str = "none",
+        slope: float = ...,
+    ) -> None: ...
+    def run(self, input: np.ndarray) -> _Floats: ...
+    @property
+    def packed_bytes(self) -> int: ...
 
 class ConvTranspose2d:
     def __init__(

@@ -54,6 +54,13 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "weight": random((5, 1, 3, 3)),
         "bias": random((5,)),
     },
+    "separable_conv2d": lambda: {
+        "input": random((2, 5, 7, 9)),
+        "depthwise_weight": random((5, 1, 3, 3)),
+        "pointwise_weight": random((6, 5, 1, 1)),
+        "depthwise_bias": random((5,)),
+        "pointwise_bias": random((6,)),
+    },
     "conv_transpose2d": lambda: {
         "input": random((2, 4, 5, 6)),
         "weight": random((4, 3, 3, 3)),
@@ -130,6 +137,13 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         for op, names in {
             "conv2d": ("input", "weight", "bias", "residual"),
             "depthwise_conv2d": ("input", "weight", "bias"),
+            "separable_conv2d": (
+                "input",
+                "depthwise_weight",
+                "pointwise_weight",
+                "depthwise_bias",
+                "pointwise_bias",
+            ),
             "conv_transpose2d": ("input", "weight", "bias"),
             "linear": ("input", "weight", "bias"),
             "max_pool2d": ("input",),
@@ -176,7 +190,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask"}
+OPTIONAL = {"bias", "residual", "mask", "depthwise_bias", "pointwise_bias"}
 # Documented as conv2d with other defaults: its errors may be conv2d's.
 ALSO_SPEAKS_AS = {"depthwise_conv2d": "conv2d"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
@@ -362,7 +376,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
-        for op in ("conv2d", "depthwise_conv2d", "conv_transpose2d", *_POOLS)
+        for op in ("conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d", *_POOLS)
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
@@ -388,6 +402,15 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "conv2d", "bias", {"bias": random((5,))}),
     (5, "conv2d", "residual", {"residual": random((2, 6, 7, 8))}),
     (5, "conv2d", "residual", {"residual": random((1, 6, 7, 9))}),
+    (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((5, 2, 3, 3))}),
+    (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((6, 1, 3, 3))}),
+    *[
+        (5, "separable_conv2d", "pointwise_weight", {"pointwise_weight": random(shape)})
+        for shape in ((6, 4, 1, 1), (6, 5, 1, 3), (0, 5, 1, 1))
+    ],
+    (5, "separable_conv2d", "depthwise_bias", {"depthwise_bias": random((6,))}),
+    (5, "separable_conv2d", "pointwise_bias", {"pointwise_bias": random((5,))}),
+    (6, "separable_conv2d", "input", {"input": np.zeros((1, 0, 7, 9), np.float32)}),
     (5, "conv_transpose2d", "weight|input|channels", {"weight": random((3, 3, 3, 3))}),
     (5, "conv_transpose2d", "bias", {"bias": random((3,))}),
     (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
@@ -419,7 +442,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (7, op, name, {name: value})
         for op, name in [
-            *itertools.product(("conv2d", "depthwise_conv2d"), ("stride", "dilation")),
+            *itertools.product(("conv2d", "depthwise_conv2d", "separable_conv2d"), ("stride", "dilation")),
             *itertools.product(("conv_transpose2d",), ("stride", "dilation", "groups")),
             ("conv2d", "groups"),
             ("max_pool2d", "stride"),
@@ -438,6 +461,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(8, "conv2d", "padding|output", {"padding": n, "residual": None}) for n in (_WIDE, _HUGE)],
     *[(8, "conv2d", "stride", {"stride": n, "residual": None}) for n in (2**64, -(2**64))],
     *[(8, "conv2d", "dilation|weight|kernel|input", {"dilation": n}) for n in (_HUGE, 2**63 - 1)],
+    *[(8, "separable_conv2d", "padding|output", {"padding": n}) for n in (_WIDE, _HUGE)],
     *[(8, "conv_transpose2d", "stride|output", {"stride": n}) for n in (_HUGE, 2**40)],
     *[(8, op, "padding|kernel_size", {"kernel_size": _HUGE, "padding": _HUGE // 2}) for op in _POOLS],
     (8, "max_pool2d", "dilation|kernel_size|window|input", {"dilation": _HUGE}),
@@ -447,6 +471,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for op in (
             "conv2d",
             "depthwise_conv2d",
+            "separable_conv2d",
             "conv_transpose2d",
             *_POOLS,
             "adaptive_avg_pool2d",
@@ -457,6 +482,16 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(9, "conv2d", "weight", {"weight": _ones(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
     *[(9, "conv2d", "bias", {"bias": _ones(shape)}) for shape in ((), (6, 1))],
     *[(9, "conv2d", "residual", {"residual": _ones(shape)}) for shape in ((), (6,), (6, 7, 9))],
+    *[
+        (9, "separable_conv2d", name, {name: _ones(shape)})
+        for name in ("depthwise_weight", "pointwise_weight")
+        for shape in ((), (5,), (5, 1, 3), (5, 1, 3, 3, 1))
+    ],
+    *[
+        (9, "separable_conv2d", name, {name: _ones(shape)})
+        for name in ("depthwise_bias", "pointwise_bias")
+        for shape in ((), (5, 1))
+    ],
     *[(9, "linear", "input", {"input": _ones(())})],
     *[(9, "linear", "weight", {"weight": _ones(shape)}) for shape in ((), (7,), (5, 7, 1))],
     (9, "softmax", "input|dim", {"input": _ones(()), "dim": 0}),
@@ -483,13 +518,15 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 13: kernels larger than the image
     (13, "conv2d", "weight|kernel|input", {"input": random((1, 4, 2, 2)), "padding": 0, "residual": None}),
     (13, "conv2d", "weight|kernel|input", {"dilation": 9, "residual": None}),
+    (13, "separable_conv2d", "kernel|input", {"dilation": 9}),
     *[(13, op, "kernel", {"kernel_size": 8}) for op in _POOLS],
     # 16: lists of the wrong length, and values of the wrong type
     *[
         (16, op, name, {name: value})
         for op, name in [
             *itertools.product(
-                ("conv2d", "depthwise_conv2d", "conv_transpose2d"), ("stride", "padding", "dilation")
+                ("conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d"),
+                ("stride", "padding", "dilation"),
             ),
             ("conv_transpose2d", "output_padding"),
             *itertools.product(_POOLS, ("kernel_size", "stride", "padding")),
@@ -773,6 +810,13 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
         "depthwise_conv2d",
         {"input": x, "weight": random((n, 1, 3, 3)), "bias": random((n,)), "padding": 1} | maps,
     )
+    yield (
+        "depthwise_conv2d",
+        {"input": random((1, 2, 3, 40 + n)), "weight": random((2, 1, 3, 3)), "padding": 1},
+    )
+    weights = {"depthwise_weight": random((n, 1, 3, 3)), "pointwise_weight": random((n, n, 1, 1))}
+    biases = {"depthwise_bias": random((n,)), "pointwise_bias": random((n,))}
+    yield "separable_conv2d", {"input": x, "padding": 1} | weights | biases | maps
     yield "conv_transpose2d", {"input": x, "weight": random((n, n, 2, 2)), "stride": 2} | maps
     yield "conv2d", {"input": random((1, n, 4, 3)), "weight": random((2, n, 3, 3)), "padding": 1}
     yield "linear", {"input": random((2, n)), "weight": random((n, n)), "bias": random((n,))}

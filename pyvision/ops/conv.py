@@ -80,21 +80,27 @@ def conv2d(
     op = "conv2d"
     if precision not in ("f32", "bf16"):
         raise ValueError(f"[{op}] expected precision to be 'f32' or 'bf16', got {precision!r}")
-    narrow = precision == "bf16" and is_bf16(input)
-    as_map = bf16_bits if narrow else as_numpy
+    dtypes = ("float32",) if precision == "f32" else ("float32", "bfloat16")
+    narrow = is_bf16(input) and "bfloat16" in dtypes
     as_constant = as_f32 if precision == "bf16" else as_numpy
-    given = as_map(input, op, "input")
+    given = bf16_bits(input, op, "input") if narrow else as_numpy(input, op, "input", dtypes)
     x = to_nhwc(given, layout, op, "input")
     w = np.ascontiguousarray(as_constant(weight, op, "weight"))
     b = None if bias is None else np.ascontiguousarray(as_constant(bias, op, "bias"))
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     n_groups = integer(groups, op, "groups")
     conv = _core.Conv2d(
-        w, b, strides, _sides(op, padding, w, strides, dilations), dilations, n_groups,
+        w, b, strides, padding_sides(op, padding, w, strides, dilations), dilations, n_groups,
         *activation_pair(activation, op), input_size=x.shape[1:3],
         allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS, precision=precision,
     )  # fmt: skip
-    r = None if residual is None else to_nhwc(as_map(residual, op, "residual"), layout, op, "residual")
+    if conv.algorithm == "depthwise" and residual is None and layout == "NCHW" and not narrow:
+        if given.flags.c_contiguous:
+            return result_like(conv.run_nchw(given), input)
+    r = None
+    if residual is not None:
+        as_map = bf16_bits if narrow else as_numpy
+        r = to_nhwc(as_map(residual, op, "residual"), layout, op, "residual")
     y = from_nhwc(conv.run(x, r), layout, is_channels_last(given, layout))
     return bf16_like(y, input) if narrow else result_like(y, input)
 
@@ -124,6 +130,65 @@ def depthwise_conv2d(
     return conv2d(
         input, weight, bias, stride, padding, dilation, channels, activation=activation, layout=layout
     )
+
+
+def separable_conv2d(
+    input: Array,
+    depthwise_weight: Array,
+    pointwise_weight: Array,
+    depthwise_bias: Array | None = None,
+    pointwise_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    depthwise_activation: ActivationSpec = None,
+    activation: ActivationSpec = None,
+    layout: Layout = "NCHW",
+) -> Array:
+    """:func:`depthwise_conv2d`, then a 1x1 :func:`conv2d`, with the map between them never stored.
+
+    Source: A. Howard et al., MobileNets, 2017.
+
+    Args:
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        depthwise_weight: float32, (C_in * multiplier, 1, kernel_h, kernel_w).
+        pointwise_weight: float32, (C_out, C_in * multiplier, 1, 1).
+        depthwise_bias: float32, (C_in * multiplier,).
+        pointwise_bias: float32, (C_out,).
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        depthwise_activation: between the two; see ``ActivationSpec``.
+        activation: of the result.
+        layout: of ``input`` and the result.
+
+    Returns:
+        (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
+
+    Raises:
+        TypeError: an argument is not an array, or not of dtype float32.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "separable_conv2d"
+    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
+    d, w = (
+        np.ascontiguousarray(as_numpy(weight, op, name))
+        for weight, name in (
+            (depthwise_weight, "depthwise_weight"),
+            (pointwise_weight, "pointwise_weight"),
+        )
+    )
+    d_bias, w_bias = (
+        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name))
+        for bias, name in ((depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"))
+    )
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    depthwise_kind, depthwise_slope = activation_pair(depthwise_activation, op)
+    kind, slope = activation_pair(activation, op)
+    conv = _core.SeparableConv2d(
+        d, w, d_bias, w_bias, strides, padding_sides(op, padding, d, strides, dilations), dilations, x.shape[3],
+        depthwise_kind, depthwise_slope, kind, slope,
+    )  # fmt: skip
+    return _result(conv.run(x), input, layout, op)
 
 
 def conv_transpose2d(
@@ -213,7 +278,7 @@ def _operands(
     return x, w, None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias"))
 
 
-def _sides(
+def padding_sides(
     op: str,
     padding: IntPair | str,
     weight: np.ndarray,

@@ -84,6 +84,21 @@ py::array run_conv2d(const Conv2d& conv, const py::array& input, const std::opti
   return run_conv2d_on<float>(conv, input, residual, out);
 }
 
+py::array run_conv2d_nchw(const Conv2d& conv, const py::array& input) {
+  const Conv2dParams& p = conv.params();
+  const Tensor x = dense_view<const float>(input, kOp, "input", 4);
+  check(x.shape[1] == p.in_channels, kOp, "expected input with ", p.in_channels, " channels, got ",
+        x.shape[1]);
+  check_conv2d(kOp, p, x.shape[2], x.shape[3]);
+  auto output = empty<float>(kOp, {x.shape[0], p.out_channels, p.out_h(x.shape[2]), p.out_w(x.shape[3])});
+  float* const y = output.mutable_data();
+  {
+    py::gil_scoped_release release;
+    conv.run_nchw(x.as<const float>(), x.shape[0], x.shape[2], x.shape[3], y);
+  }
+  return std::move(output);
+}
+
 }  // namespace
 
 void bind_conv2d(py::module_& m) {
@@ -96,6 +111,7 @@ void bind_conv2d(py::module_& m) {
            py::arg("precision") = "f32")
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
+      .def("run_nchw", &run_conv2d_nchw, py::arg("input"))
       .def_property_readonly("algorithm",
                              [](const Conv2d& conv) { return conv2d_algorithm_name(conv.algorithm()); })
       .def_property_readonly("kernel_isa", &Conv2d::kernel_isa)

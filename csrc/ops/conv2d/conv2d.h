@@ -82,6 +82,9 @@ class Conv2d {
   // The same with maps stored as bf16, of a convolution of that precision. Maps are dense.
   void run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual, const Nhwc<Bf16>& output) const;
 
+  // input: (n, in_channels, h, w), output: (n, out_channels, out_h, out_w), both dense.
+  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

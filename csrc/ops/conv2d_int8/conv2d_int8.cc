@@ -13,6 +13,9 @@
 namespace pyvision {
 namespace {
 
+// Multiply-adds (about 5 us) for which handing a task to another thread pays.
+constexpr int64_t kDepthwiseTaskWork = 1 << 16;
+
 // act(a x) = a act(x) for a > 0
 bool commutes_with_scale(Activation kind) {
   return kind == Activation::kNone || kind == Activation::kRelu || kind == Activation::kLeakyRelu;
@@ -131,8 +134,8 @@ void Conv2dInt8::Impl::run(const Nhwc<const uint8_t>& input, const Nhwc<Out>& ou
     auto job = make_job<Int8Depthwise<Out>>(input, output);
     job.packed = packed.as<int32_t>();
     job.packed_channels = padded_per_group;
-    const int64_t rows = output.n * output.h;
-    parallel_for(rows, depthwise_rows_per_task(rows, output.w * input.c * k),
+    const int64_t rows = output.n * output.h, row_work = output.w * input.c * k;
+    parallel_for(rows, std::clamp<int64_t>(kDepthwiseTaskWork / row_work, 1, rows),
                  [&](int64_t begin, int64_t end) { depthwise_kernel(job, begin, end); });
     return;
   }

@@ -7,7 +7,7 @@
 //   u8 out:  y = clamp(round(v) + output_zero_point, 0, 255), rounded half to even, where
 //            v = act(s * (input_scale * weight_scale[o] / output_scale))   if act(a x) = a act(x) for a > 0,
 //            v = act(s * (input_scale * weight_scale[o])) / output_scale   otherwise
-//   all in f32, so that the result is the same to the bit on every ISA.
+//   all in f32, so that the result is the same to the bit on every ISA if the activation has no exponential.
 //
 // https://onnx.ai/onnx/operators/onnx__QLinearConv.html
 #pragma once
