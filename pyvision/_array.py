@@ -62,7 +62,9 @@ def bf16_bits(x: Array, op: str, name: str) -> np.ndarray:
         as_numpy(x, op, name, ("bfloat16",))  # says what it is instead
     if _is_torch(x):
         torch = sys.modules["torch"]
-        return _torch_to_numpy(x.view(torch.int16), op, name, ("int16",)).view(np.uint16)
+        tensor = _checked_tensor(x, op, name, ("bfloat16",))
+        signed: np.ndarray = tensor.view(torch.int16).numpy()
+        return signed.view(np.uint16)
     bits: np.ndarray = np.require(x, requirements="A").view(np.uint16)
     return bits
 
@@ -131,7 +133,8 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
     if isinstance(x, np.ndarray):
         return x
     if _is_torch(x):
-        return _torch_to_numpy(x, op, name, dtypes)
+        array: np.ndarray = _checked_tensor(x, op, name, dtypes).numpy()
+        return array
     if isinstance(x, np.generic | type):  # they have an array's attributes
         raise TypeError(f"[{op}] expected {name} to be an array, got {_kind(x)}")
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
@@ -148,13 +151,14 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
     if hasattr(x, "__cuda_array_interface__"):
         raise TypeError(f"[{op}] expected {name} on the CPU, got a CUDA array: {_NO_CUDA}")
     if hasattr(x, "__array__"):
-        array = x.__array__()
-        if isinstance(array, np.ndarray):
-            return array
+        converted = x.__array__()
+        if isinstance(converted, np.ndarray):
+            return converted
     raise TypeError(f"[{op}] expected {name} to be an array, got {_kind(x)}")
 
 
-def _torch_to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray:
+def _checked_tensor(x: Array, op: str, name: str, dtypes: Sequence[str]) -> Array:
+    """The torch tensor without its graph."""
     torch = sys.modules["torch"]
     if x.layout != torch.strided:
         raise TypeError(f"[{op}] expected {name} to be dense, got a tensor of layout {x.layout}")
@@ -166,8 +170,7 @@ def _torch_to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.n
             "call it under torch.no_grad(), or pass its .detach()"
         )
     _check_dtype(str(x.dtype).removeprefix("torch."), op, name, dtypes)  # NumPy lacks some of torch's
-    array: np.ndarray = x.detach().resolve_neg().numpy()
-    return array
+    return x.detach().resolve_neg()
 
 
 def _is_torch(x: Array) -> bool:

@@ -41,7 +41,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(params=["scalar", "avx2", "avx512", "avx512_bf16"])
 def bf16_isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Force the kernels of one ISA, or of AVX-512 with its extension; a test compares their ``kernel_isa``."""
+    """Force the kernels of one ISA, or of AVX-512 with its extension; tests compare their ``kernel_isa``."""
     with _forced(*request.param.split("_")):
         yield request.param
 

@@ -49,14 +49,14 @@ def check_bf16_maps(case: Case) -> None:
         assert_within(from_bf16_bits(out), expected, tolerance)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_shapes(bf16_isa: str, seed: int) -> None:
     case = draw_bf16(seed)
     check_kernel(case, bf16_isa)
     check(case)
 
 
-@pytest.mark.parametrize("seed", range(3000, 3120))
+@pytest.mark.parametrize("seed", range(3000, 3060))
 def test_random_shapes_of_bf16_maps(bf16_isa: str, seed: int) -> None:
     check_bf16_maps(draw_bf16(seed))
 
@@ -75,7 +75,7 @@ def test_rows_and_columns_of_the_tile(bf16_isa: str, out_channels: int) -> None:
 @pytest.mark.parametrize("in_channels", [575, 576, 577, 1151, 1153, 2001])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_sums_longer_than_a_block(bf16_isa: str, in_channels: int, activation: str) -> None:
-    """K around multiples of the native block of 2 * 288; 300 outputs are more weights than half of L2 holds."""
+    """K around multiples of the native block of 2 * 288; 300 outputs are more weights than L2's half."""
     for out_channels in (17, 300):
         case = Case(
             width=5, height=3, in_channels=in_channels, out_channels=out_channels, kernel=(1, 1),
@@ -128,7 +128,9 @@ def test_values_that_are_not_finite(bf16_isa: str) -> None:
     """NaN stays NaN whatever its payload, infinity and what rounds to it are infinite."""
     bits = np.array([0x7F800001, 0xFFFFFFFF, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0xFF7FFFFF], np.uint32)
     x = np.broadcast_to(bits.view(np.float32)[:, None], (6, 9)).reshape(1, 1, 6, 9).copy()
-    conv = _core.Conv2d(np.eye(9, dtype=np.float32)[:1, :, None, None] + 1, algorithm="direct", precision="bf16")
+    conv = _core.Conv2d(
+        np.eye(9, dtype=np.float32)[:1, :, None, None] + 1, algorithm="direct", precision="bf16"
+    )
     expected = np.array([np.nan, np.nan, np.inf, -np.inf, np.inf, -np.inf], np.float32)
     np.testing.assert_array_equal(conv.run(x).ravel(), expected)
     y = conv.run((x.view(np.uint32) >> 16).astype(np.uint16) | (np.isnan(x) * np.uint16(1)))
@@ -136,7 +138,7 @@ def test_values_that_are_not_finite(bf16_isa: str) -> None:
 
 
 def test_subnormals_may_count_as_zero(bf16_isa: str) -> None:
-    """The instruction reads and leaves zeros for them: off by at most the smallest normal a factor, or sum."""
+    """The instruction reads and leaves zeros for them: off by the smallest normal a factor, or a sum."""
     x = np.full((1, 1, 1, 8), TINY / 2, np.float32)
     weight = random((3, 8, 1, 1))
     y = _core.Conv2d(weight, algorithm="direct", precision="bf16").run(x)
@@ -149,7 +151,9 @@ def test_tolerance_tells_bf16_from_f32(bf16_isa: str) -> None:
     operands = case.data()
     expected, tolerance = case.expected(*operands)
     with pytest.raises(AssertionError, match="elements are off"):
-        assert_within(replace(case, precision="f32").make(*operands[1:3]).run(operands[0]), expected, tolerance)
+        assert_within(
+            replace(case, precision="f32").make(*operands[1:3]).run(operands[0]), expected, tolerance
+        )
 
 
 CASES = [
@@ -204,7 +208,9 @@ def test_winograd_is_not_for_bf16() -> None:
     weight = np.zeros((64, 64, 3, 3), np.float32)
     conv = _core.Conv2d(weight, padding=(1, 1, 1, 1), input_size=(56, 56), precision="bf16")
     assert conv.algorithm == "direct"
-    with pytest.raises(ValueError, match=r"\[conv2d\] expected .* precision f32 for algorithm 'winograd_4x4'"):
+    with pytest.raises(
+        ValueError, match=r"\[conv2d\] expected .* precision f32 for algorithm 'winograd_4x4'"
+    ):
         _core.Conv2d(weight, algorithm="winograd_4x4", precision="bf16")
 
 

@@ -94,9 +94,9 @@ def conv2d(
         *activation_pair(activation, op), input_size=x.shape[1:3],
         allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS, precision=precision,
     )  # fmt: skip
-    if conv.algorithm == "depthwise" and residual is None and layout == "NCHW" and not narrow:
-        if given.flags.c_contiguous:
-            return result_like(conv.run_nchw(given), input)
+    dense_planes = layout == "NCHW" and given.flags.c_contiguous and not narrow
+    if conv.algorithm == "depthwise" and residual is None and dense_planes:
+        return result_like(conv.run_nchw(given), input)
     r = None
     if residual is not None:
         as_map = bf16_bits if narrow else as_numpy
@@ -185,8 +185,8 @@ def separable_conv2d(
     depthwise_kind, depthwise_slope = activation_pair(depthwise_activation, op)
     kind, slope = activation_pair(activation, op)
     conv = _core.SeparableConv2d(
-        d, w, d_bias, w_bias, strides, padding_sides(op, padding, d, strides, dilations), dilations, x.shape[3],
-        depthwise_kind, depthwise_slope, kind, slope,
+        d, w, d_bias, w_bias, strides, padding_sides(op, padding, d, strides, dilations), dilations,
+        x.shape[3], depthwise_kind, depthwise_slope, kind, slope,
     )  # fmt: skip
     return _result(conv.run(x), input, layout, op)
 
