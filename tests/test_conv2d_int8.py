@@ -37,7 +37,9 @@ class Int8Case:
         x = rng.integers(0, 256, (case.batch, case.height, case.width, case.in_channels), np.uint8)
         size = (case.out_channels, case.in_channels // case.groups, *case.kernel)
         weight = rng.integers(-128, 128, size, np.int8)
-        scale = rng.uniform(1e-4, 0.02, case.out_channels).astype(np.float32) / np.sqrt(np.float32(case.terms))
+        scale = rng.uniform(1e-4, 0.02, case.out_channels).astype(np.float32) / np.sqrt(
+            np.float32(case.terms)
+        )
         bias = rng.integers(-20000, 20000, case.out_channels, np.int32) if case.bias else None
         return x, weight, scale, bias
 
@@ -45,7 +47,8 @@ class Int8Case:
         case = self.shape
         return _core.Conv2dInt8(
             weight, scale, self.input_scale, self.input_zero_point, bias, case.stride, case.padding,
-            case.dilation, case.groups, self.output_scale, self.output_zero_point, case.activation, case.slope,
+            case.dilation, case.groups, self.output_scale, self.output_zero_point, case.activation,
+            case.slope,
         )  # fmt: skip
 
     def expected(
@@ -109,7 +112,7 @@ def draw_int8(seed: int) -> Int8Case:
     )
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(100))
 def test_random_shapes(vnni_isa: str, seed: int) -> None:
     check(draw_int8(seed), vnni_isa)
 
@@ -118,7 +121,12 @@ def test_random_shapes(vnni_isa: str, seed: int) -> None:
 def test_rows_and_columns_of_the_tile(vnni_isa: str, out_channels: int) -> None:
     for rows in range(1, 30):
         shape = Case(
-            width=rows, height=1, in_channels=5 + rows % 4, out_channels=out_channels, kernel=(1, 1), seed=rows
+            width=rows,
+            height=1,
+            in_channels=5 + rows % 4,
+            out_channels=out_channels,
+            kernel=(1, 1),
+            seed=rows,
         )
         for scale in (None, 0.05):
             check(Int8Case(shape, output_scale=scale), vnni_isa)
@@ -126,7 +134,7 @@ def test_rows_and_columns_of_the_tile(vnni_isa: str, out_channels: int) -> None:
 
 @pytest.mark.parametrize("in_channels", [575, 577, 1151, 1152, 1153, 1155, 2401])
 def test_sums_longer_than_a_block(vnni_isa: str, in_channels: int) -> None:
-    """K around multiples of the native block of 4 * 288; 600 outputs are more weights than half of L2 holds."""
+    """K around multiples of the native block of 4 * 288; 600 outputs are more weights than L2's half."""
     for out_channels, activation in ((17, "leaky_relu"), (600, "none")):
         shape = Case(
             width=5, height=3, in_channels=in_channels, out_channels=out_channels, kernel=(1, 1),
@@ -291,12 +299,10 @@ def onnx_model(case: Int8Case, *operands: np.ndarray | None) -> tuple[Any, dict[
 
 def qlinear_case(seed: int) -> Int8Case:
     case = draw_int8(seed)
-    return replace(
-        case, shape=replace(case.shape, activation="none"), output_scale=case.output_scale or 0.11
-    )
+    return replace(case, shape=replace(case.shape, activation="none"), output_scale=case.output_scale or 0.11)
 
 
-@pytest.mark.parametrize("seed", range(1000, 1040))
+@pytest.mark.parametrize("seed", range(1000, 1025))
 def test_against_onnxruntime(vnni_isa: str, seed: int) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     case = qlinear_case(seed)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -47,8 +46,8 @@ def conv2d_int8(
         input_zero_point: in [0, 255].
         bias: int32, (C_out,), in units of ``input_scale * weight_scale``.
         stride, padding, dilation, groups: as in :func:`conv2d`.
-        output_scale, output_zero_point: of a uint8 result, the zero point 0 when not given; a value is rounded
-            to nearest, ties to even, and clipped to [0, 255]. Without a scale the result is float32.
+        output_scale, output_zero_point: of a uint8 result, the zero point 0 when not given; a value is
+            rounded to nearest, ties to even, and clipped to [0, 255]. Without a scale the result is float32.
         activation: see ``ActivationSpec``; of the real values.
         layout: of ``input`` and the result.
 
@@ -64,7 +63,7 @@ def conv2d_int8(
     given = as_numpy(input, op, "input", ("uint8",))
     x = to_nhwc(given, layout, op, "input")
     w = np.ascontiguousarray(as_numpy(weight, op, "weight", ("int8",)))
-    if isinstance(weight_scale, Real):
+    if isinstance(weight_scale, float | int):
         scale = np.full(w.shape[:1], real(weight_scale, op, "weight_scale"), np.float32)
     else:
         scale = np.ascontiguousarray(as_numpy(weight_scale, op, "weight_scale"))
