@@ -49,6 +49,17 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "groups": 2,
         "residual": random((2, 6, 7, 9)),
     },
+    "conv2d_int8": lambda: {
+        "input": _integers((2, 4, 7, 9), np.uint8),
+        "weight": _integers((6, 2, 3, 3), np.int8),
+        "weight_scale": np.full(6, 0.01, np.float32),
+        "input_scale": 0.1,
+        "input_zero_point": 100,
+        "bias": _integers((6,), np.int32),
+        "padding": 1,
+        "groups": 2,
+        "output_scale": 0.2,
+    },
     "depthwise_conv2d": lambda: {
         "input": random((2, 5, 7, 9)),
         "weight": random((5, 1, 3, 3)),
@@ -158,6 +169,12 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
             "softmax": ("input",),
         }.items()
     },
+    "conv2d_int8": {
+        "input": ("uint8",),
+        "weight": ("int8",),
+        "weight_scale": ("float32",),
+        "bias": ("int32",),
+    },
     # The first decides the dtype of the others, float32 here.
     **{
         op: dict.fromkeys(names, ("float32",)) | {first: ("float32", "float64")} | exact
@@ -209,8 +226,14 @@ DTYPES = (
 )
 
 
+def _integers(shape: tuple[int, ...], dtype: type[np.integer]) -> np.ndarray:
+    """Of every size that int8 and uint8 have."""
+    bits = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return bits.view(np.int8).astype(dtype) if np.issubdtype(dtype, np.signedinteger) else bits
+
+
 def _image(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return _integers(shape, np.uint8)
 
 
 def _ones(shape: tuple[int, ...]) -> np.ndarray:
@@ -376,7 +399,14 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
-        for op in ("conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d", *_POOLS)
+        for op in (
+            "conv2d",
+            "conv2d_int8",
+            "depthwise_conv2d",
+            "separable_conv2d",
+            "conv_transpose2d",
+            *_POOLS,
+        )
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
@@ -402,6 +432,49 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "conv2d", "bias", {"bias": random((5,))}),
     (5, "conv2d", "residual", {"residual": random((2, 6, 7, 8))}),
     (5, "conv2d", "residual", {"residual": random((1, 6, 7, 9))}),
+    # quantised
+    *[
+        (row, "conv2d_int8", name, {name: value})
+        for name in ("input_scale", "output_scale")
+        for row, value in ((1, 0.0), (1, -0.1), (2, float("inf")), (2, 1e300), (3, float("nan")), (16, "1"))
+    ],
+    *[
+        (row, "conv2d_int8", "weight_scale", {"weight_scale": np.array([1, 1, 1, 1, 1, value], np.float32)})
+        for row, value in ((1, 0), (1, -1), (2, np.inf), (2, 1e-45), (3, np.nan))
+    ],
+    *[
+        (row, "conv2d_int8", name, {name: value})
+        for name in ("input_zero_point", "output_zero_point")
+        for row, value in ((1, -1), (1, 256), (11, _WIDE), (8, 2**64), (16, 1.5), (16, "1"), (16, True))
+    ],
+    (5, "conv2d_int8", "weight_scale", {"weight_scale": _ones((5,))}),
+    (5, "conv2d_int8", "bias", {"bias": np.zeros(5, np.int32)}),
+    (5, "conv2d_int8", "channels|input", {"input": np.zeros((2, 6, 7, 9), np.uint8)}),
+    (5, "conv2d_int8", "output_zero_point", {"output_scale": None, "output_zero_point": 3}),
+    (6, "conv2d_int8", "image", {"input": np.zeros((2, 4, 0, 9), np.uint8)}),
+    (
+        11,
+        "conv2d_int8",
+        "weight",
+        {
+            "input": np.zeros((1, 65537, 1, 1), np.uint8),
+            "weight": np.zeros((6, 65537, 1, 1), np.int8),
+            "groups": 1,
+        },
+    ),
+    *[
+        (7, "conv2d_int8", name, {name: value})
+        for name in ("stride", "dilation", "groups")
+        for value in (0, -1)
+    ],
+    (8, "conv2d_int8", "padding", {"padding": _WIDE}),
+    *[(9, "conv2d_int8", "weight", {"weight": np.ones(shape, np.int8)}) for shape in ((), (6,), (6, 2, 3))],
+    *[(9, "conv2d_int8", "input", {"input": np.ones(shape, np.uint8)}) for shape in ((), (6,), (6, 2, 3))],
+    *[(9, "conv2d_int8", "weight_scale", {"weight_scale": _ones(shape)}) for shape in ((), (6, 1))],
+    *[(9, "conv2d_int8", "bias", {"bias": np.ones(shape, np.int32)}) for shape in ((), (6, 1))],
+    (13, "conv2d_int8", "input|kernel", {"padding": 0, "input": np.zeros((2, 4, 2, 2), np.uint8)}),
+    *[(16, "conv2d_int8", "stride", {"stride": value}) for value in ((1, 2, 3), 1.5)],
+    *[(16, "conv2d_int8", "layout", {"layout": value}) for value in ("NCWH", None)],
     (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((5, 2, 3, 3))}),
     (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((6, 1, 3, 3))}),
     *[
@@ -673,7 +746,11 @@ NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
 def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
     optional = name in OPTIONAL and not op.startswith("deform_conv3")
-    if (kind == "None" and optional) or (kind in ("number", "NumPy scalar") and name == "b"):
+    number = (kind in ("number", "NumPy scalar") and name == "b") or (kind, name) == (
+        "number",
+        "weight_scale",
+    )
+    if (kind == "None" and optional) or number:
         pytest.skip(f"{name} may be a {kind}")
     refuse(op, name, {name: NOT_ARRAYS[kind](GOOD[op]()[name])}, TypeError)
 

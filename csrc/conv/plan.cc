@@ -132,7 +132,7 @@ double winograd_cost(int m, const Conv2dParams& p, int64_t out_h, int64_t out_w,
 
 bool winograd_applies(const Conv2dParams& p) {
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
-         p.dilation_w == 1 && p.groups == 1;
+         p.dilation_w == 1 && p.groups == 1 && p.precision == Precision::kF32;
 }
 
 // A group's tile GEMM multiplies whole vectors at least, and copies windows for no more than a panel. The
@@ -148,7 +148,7 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
                                         int64_t w, const ConvMachine& machine) {
   const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels;
   check(winograd_outputs(algorithm) == 0 || winograd_applies(p), "conv2d",
-        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm '",
+        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 and precision f32 for algorithm '",
         conv2d_algorithm_name(algorithm), "'");
   check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
         "expected one input channel a group for algorithm 'depthwise'");

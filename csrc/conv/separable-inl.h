@@ -10,6 +10,7 @@ namespace pyvision::PYVISION_ISA_NS {
 class DepthwiseProducer {
  public:
   using Job = SeparableConv;
+  using Product = F32Product;
   static constexpr bool kMayReadInPlace = false;
 
   explicit DepthwiseProducer(const Job& job)

@@ -40,6 +40,7 @@ from pyvision.ops.elementwise import (
 )
 from pyvision.ops.image import ImageTransform, prepare_image
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
 from pyvision.ops.softmax import softmax
 
@@ -55,6 +56,7 @@ __all__ = [
     "clip_boxes_to_image",
     "concat",
     "conv2d",
+    "conv2d_int8",
     "conv_transpose2d",
     "deform_conv2d",
     "deform_conv2d_backward",

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "conv/direct_tasks.h"
 #include "conv/plan.h"
 #include "core/arena.h"
 #include "core/check.h"
@@ -12,14 +13,14 @@
 #include "ops/layout/layout.h"
 
 namespace pyvision {
-namespace {
 
-template <class T>
-Nhwc<T> channel_slice(Nhwc<T> map, int64_t first, int64_t count) {
-  map.data += first;
-  map.c = count;
-  return map;
+Precision parse_precision(const char* op, const std::string& name) {
+  if (name == "f32") return Precision::kF32;
+  check(name == "bf16", op, "expected precision to be 'f32' or 'bf16', got '", name, "'");
+  return Precision::kBf16;
 }
+
+namespace {
 
 template <class Job, class Kernel>
 void run_row_blocks(const Job& job, const DepthwisePlan& plan, Kernel kernel) {
@@ -70,6 +71,7 @@ void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
 struct Conv2d::Impl {
   Conv2dParams params;
   const Conv2dKernels* kernels;
+  const Bf16Kernels* bf16;  // null when products are f32
   Conv2dAlgorithm method;
   AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, out_channels); grouped: see GroupedConv
   AlignedBuffer bias;    // per group, zero-padded to whole panels
@@ -77,7 +79,16 @@ struct Conv2d::Impl {
   int64_t packed_per_group, bias_per_group;  // in floats
 
   void pack_weights(const float* weight);
-  void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
+  TileShape tile() const {
+    return bf16 != nullptr
+               ? bf16->tile
+               : TileShape{kernels->row_tile, kernels->panel_width, kernels->tile_stride, /*depth=*/1};
+  }
+  template <class T>
+  using DirectKernel = void (*)(const DirectConvOf<T, EpilogueTo<T>>& job, int64_t first_tile,
+                                int64_t last_tile, int64_t panel_begin, int64_t panel_end, float* scratch);
+  template <class T>
+  void run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows, DirectKernel<T> kernel) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_grouped(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows) const;
@@ -90,6 +101,8 @@ Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bia
   s.params = params;
   s.kernels = &conv2d_kernels();
   s.method = choose_conv2d_algorithm(params, algorithm, h, w, conv_machine(*s.kernels));
+  const bool rounds = params.precision == Precision::kBf16 && s.method == Conv2dAlgorithm::kDirect;
+  s.bf16 = rounds ? &conv2d_bf16_kernels() : nullptr;
   s.group_in = params.in_channels / params.groups;
   s.group_out = params.out_channels / params.groups;
   s.k = params.kernel_h * params.kernel_w * s.group_in;
@@ -110,6 +123,9 @@ Conv2d::~Conv2d() = default;
 
 const Conv2dParams& Conv2d::params() const { return impl_->params; }
 Conv2dAlgorithm Conv2d::algorithm() const { return impl_->method; }
+const char* Conv2d::kernel_isa() const {
+  return impl_->bf16 != nullptr ? impl_->bf16->isa : impl_->kernels->isa;
+}
 int64_t Conv2d::packed_bytes() const { return static_cast<int64_t>(impl_->packed.bytes()); }
 
 void Conv2d::Impl::pack_weights(const float* weight) {
@@ -131,45 +147,30 @@ void Conv2d::Impl::pack_weights(const float* weight) {
     kernels->winograd_pack(m, weight, group_out, group_in, packed.as<float>(), packed_per_group);
     return;
   }
-  packed_per_group = kernels->packed_floats(group_out, k);
+  const int64_t depth = tile().depth;
+  packed_per_group = kernels->packed_floats(group_out, (k + depth - 1) / depth);
   packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
+  const auto pack = bf16 != nullptr ? bf16->pack : kernels->pack;
   for (int64_t g = 0; g < params.groups; ++g)
-    kernels->pack(weight + g * group_out * k, group_out, taps, group_in, k, 1, taps,
-                  packed.as<float>() + g * packed_per_group);
+    pack(weight + g * group_out * k, group_out, taps, group_in, k, 1, taps,
+         packed.as<float>() + g * packed_per_group);
 }
 
-void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows) const {
-  const ConvMachine machine = conv_machine(*kernels);
-  const int64_t row_count = rows.output.pixels();
-  const DirectPlan plan = plan_direct(row_count, group_out, k, params.groups, machine);
-  const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
-  parallel_for(params.groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
-    Scratch<float> tiles(kGroupRows * kernels->tile_stride);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t g = task / tasks_per_group;                    // [0, groups)
-      const int64_t t = task % tasks_per_group % plan.tile_tasks;  // [0, tile_tasks)
-      const int64_t p = task % tasks_per_group / plan.tile_tasks;  // [0, panel_tasks)
-      DirectConv job;
-      job.input = channel_slice(input, g * group_in, group_in);
-      job.kernel_h = params.kernel_h, job.kernel_w = params.kernel_w;
-      job.stride_h = params.stride_h, job.stride_w = params.stride_w;
-      job.pad_top = params.pad_top, job.pad_left = params.pad_left;
-      job.dilation_h = params.dilation_h, job.dilation_w = params.dilation_w;
-      job.packed = packed.as<float>() + g * packed_per_group;
-      job.k = k;
-      job.out_channels = group_out;
-      job.rows = rows;
-      job.rows.output = channel_slice(rows.output, g * group_out, group_out);
-      if (rows.residual.data != nullptr)
-        job.rows.residual = channel_slice(rows.residual, g * group_out, group_out);
-      job.epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
-      job.row_count = row_count;
-      job.row_tiles = plan.row_tiles;
-      job.rows_base = row_count / plan.row_tiles, job.rows_extra = row_count % plan.row_tiles;
-      job.panels_in_l2 = plan.panels_in_l2;
-      kernels->direct(job, t * plan.tiles_per_task, std::min((t + 1) * plan.tiles_per_task, plan.row_tiles),
-                      p * plan.panels_per_task, std::min((p + 1) * plan.panels_per_task, plan.panels), tiles);
-    }
+template <class T>
+void Conv2d::Impl::run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows,
+                              DirectKernel<T> kernel) const {
+  DirectConvOf<T, EpilogueTo<T>> all;
+  all.input = input;
+  all.kernel_h = params.kernel_h, all.kernel_w = params.kernel_w;
+  all.stride_h = params.stride_h, all.stride_w = params.stride_w;
+  all.pad_top = params.pad_top, all.pad_left = params.pad_left;
+  all.dilation_h = params.dilation_h, all.dilation_w = params.dilation_w;
+  all.k = k;
+  all.out_channels = group_out;
+  all.rows = rows;
+  run_direct_tasks(all, params.groups, tile(), kernel, [&](int64_t g, DirectConvOf<T, EpilogueTo<T>>* job) {
+    job->packed = packed.as<float>() + g * packed_per_group;
+    job->epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
   });
 }
 
@@ -269,17 +270,43 @@ void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                  const Nhwc<float>& output) const {
   if (output.pixels() == 0 || output.c == 0) return;
-  RowMap rows{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
+  const RowMap rows{{output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const float>{}};
   switch (impl_->method) {
     case Conv2dAlgorithm::kDepthwise:
       return impl_->run_depthwise(input, rows);
     case Conv2dAlgorithm::kGrouped:
       return impl_->run_grouped(input, rows);
     case Conv2dAlgorithm::kDirect:
-      return impl_->run_direct(input, rows);
+      return impl_->run_direct<float>(
+          input, rows, impl_->bf16 != nullptr ? impl_->bf16->direct_f32 : impl_->kernels->direct);
     default:
       return impl_->run_winograd(input, rows);
   }
+}
+
+void Conv2d::run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual,
+                 const Nhwc<Bf16>& output) const {
+  if (output.pixels() == 0 || output.c == 0) return;
+  if (impl_->bf16 != nullptr) {
+    const RowMapOf<Bf16> rows{
+        {output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const Bf16>{}};
+    return impl_->run_direct<Bf16>(input, rows, impl_->bf16->direct_bf16);
+  }
+  // Depthwise: through f32 maps.
+  const Bf16Kernels& convert = conv2d_bf16_kernels();
+  const auto widen = [&](const Nhwc<const Bf16>& map, AlignedBuffer* memory) {
+    *memory = AlignedBuffer(static_cast<size_t>(map.pixels() * map.c) * sizeof(float));
+    convert.to_f32(map.data, memory->as<float>(), map.pixels() * map.c);
+    return dense_nhwc<const float>(memory->as<float>(), map.n, map.h, map.w, map.c);
+  };
+  AlignedBuffer wide_input, wide_residual;
+  const AlignedBuffer wide_output(static_cast<size_t>(output.pixels() * output.c) * sizeof(float));
+  const Nhwc<const float> x = widen(input, &wide_input);
+  Nhwc<const float> r;
+  if (residual != nullptr) r = widen(*residual, &wide_residual);
+  run(x, residual != nullptr ? &r : nullptr,
+      dense_nhwc<float>(wide_output.as<float>(), output.n, output.h, output.w, output.c));
+  convert.to_bf16(wide_output.as<float>(), output.data, output.pixels() * output.c);
 }
 
 }  // namespace pyvision

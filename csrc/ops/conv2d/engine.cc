@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's conv2d: inputs {x} or {x, residual}, constants "weight" and, where there is one, "bias".
-// Attributes "algorithm" ("auto") and "allow_winograd" (1) may be left out.
+// Attributes "algorithm" ("auto"), "precision" ("f32") and "allow_winograd" (1) may be left out.
 #include "core/check.h"
 #include "engine/op.h"
 #include "ops/conv2d/conv2d.h"
@@ -29,6 +29,7 @@ Conv2dParams parse(const Node& node, const MapShape& input) {
   params.groups = node.integer("groups");
   params.activation = node.activation();
   params.allow_winograd = !node.has("allow_winograd") || node.integer("allow_winograd") != 0;
+  if (node.has("precision")) params.precision = parse_precision("conv2d", node.text("precision"));
   return params;
 }
 

@@ -63,7 +63,7 @@ void SeparableConv2d::run(const Nhwc<const float>& input, const Nhwc<const float
   if (rows == 0) return;
   const ConvMachine machine = conv_machine(*s.kernels);
   const DirectPlan plan = plan_rows_first(rows, s.out_channels, channels, 1, machine);
-  const RowMap map{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
+  const RowMap map{{output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const float>{}};
   SeparableConv job;
   job.packed = s.panels.as<float>();
   job.k = channels;
@@ -74,7 +74,7 @@ void SeparableConv2d::run(const Nhwc<const float>& input, const Nhwc<const float
   job.row_tiles = plan.row_tiles;
   job.rows_base = rows / plan.row_tiles, job.rows_extra = rows % plan.row_tiles;
   job.panels_in_l2 = plan.panels_in_l2;
-  RowMap inner{output.h, output.w, {}, {}};  // the depthwise result has no place of its own
+  RowMap inner{{output.h, output.w}, {}, {}};  // the depthwise result has no place of its own
   inner.output.c = channels;
   job.depthwise = make_depthwise(s.depthwise, input, s.taps.as<float>(), inner, s.taps_bias.as<float>(),
                                  s.kernels->depthwise_rows);
