@@ -51,13 +51,22 @@ inline void take_tile(const TileGemmOf<E>& job, int rows, PixelCursor* cursor, P
   }
 }
 
+// The words of B from value k of a row on.
+template <class Product, class E>
+inline const float* panel_block(const TileGemmOf<E>& job, int64_t panel, int64_t k) {
+  constexpr int64_t kDepth = Product::kDepth;
+  const int64_t column = panel * kPanelWidth;
+  const int64_t width = panel_is_narrow(job.out_channels - column) ? F32::kLanes : kPanelWidth;
+  return job.packed + column * ((job.k + kDepth - 1) / kDepth) + k / kDepth * width;
+}
+
 // K values of one tile from k_begin on against panels [panel_begin, panel_end). first: there are no sums yet;
-// last: none will follow.
+// last: none will follow. next: the panel block after this one, pass: of the `passes` tiles that read this
+// one in turn.
 template <class Product, class E>
 inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const TileTarget<E>& tile,
-                          int64_t k_begin, bool first, bool last, int64_t panel_begin, int64_t panel_end) {
-  constexpr int64_t kDepth = Product::kDepth;
-  const int64_t k_words = (job.k + kDepth - 1) / kDepth;
+                          int64_t k_begin, bool first, bool last, int64_t panel_begin, int64_t panel_end,
+                          const float* next = nullptr, int64_t pass = 0, int64_t passes = 1) {
   TileOutputOf<E> out;
   out.sums_stride = tile.sums_stride;
   out.has_residual = job.rows.residual.data != nullptr;
@@ -74,8 +83,11 @@ inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const Ti
       for (int r = 0; r < tile.count; ++r) out.residual[r] = tile.residual[r] + column;
     static_cast<E&>(out) = job.epilogue.at(column);
     if constexpr (!kSumsInOutput<E>) out.sums = tile.sums + (column - tile.sums_begin);
-    const float* b = job.packed + column * k_words + k_begin / kDepth * width;
-    pick_microkernel<Product, E>(tile.count, narrow)(a, b, out);
+    const float* b = panel_block<Product>(job, panel, k_begin);
+    const PanelAhead ahead = next == nullptr
+                                 ? PanelAhead::same(b, width)
+                                 : PanelAhead::share(next, width, a.runs * a.run_length, pass, passes);
+    pick_microkernel<Product, E>(tile.count, narrow)(a, b, ahead, out);
   }
 }
 
@@ -169,11 +181,15 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
         if (!empty[t]) producer.fill(k, k_end, rows, scratch + t * kRowTile * kTileStride);
       }
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+        const float* next = panel + 1 < panel_end
+                                ? panel_block<Product>(job, panel + 1, k)
+                                : panel_block<Product>(job, panel_begin, k_end < job.k ? k_end : 0);
         for (int64_t t = 0; t < tiles; ++t) {
           if (empty[t] && k_end < job.k) continue;
           const TileInput a =
               produced_tile<Product>(scratch + t * kRowTile * kTileStride, k_end - k, empty[t]);
-          multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1);
+          multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1, next, t,
+                                 tiles);
         }
       }
       for (int64_t t = 0; t < tiles; ++t) first[t] = first[t] && empty[t];

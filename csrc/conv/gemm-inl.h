@@ -23,9 +23,25 @@ constexpr int kRowTile = 4,
 constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
 constexpr int kFloatsPerLine = 64 / sizeof(float);
-// B streams, and the hardware's prefetchers stop at each page: asked for a page ahead, it is there in time
-// from L3. There are load slots to spare.
-constexpr int64_t kPrefetchAhead = 4096 / sizeof(float);
+
+// What of B a product fetches for those to come: `width` floats at each step of K, `step` floats apart. There
+// are load slots to spare.
+struct PanelAhead {
+  const float* from;
+  int64_t step;
+
+  // For B read once from L2 or L3: itself, a page ahead, where the hardware's prefetchers stop.
+  static PanelAhead same(const float* b, int64_t width) {
+    constexpr int64_t kPage = 4096 / sizeof(float);
+    return {b + kPage, width};
+  }
+  // For a block that `passes` products read in turn: pass by pass another share of the block `next`, so that
+  // memory is as busy in the last pass as in the first. k: steps of a pass
+  static PanelAhead share(const float* next, int64_t width, int64_t k, int64_t pass, int64_t passes) {
+    const int64_t step = (width + passes - 1) / passes;
+    return {next + pass * k * step, step};
+  }
+};
 
 constexpr int64_t kKBlock = k_block_limit(kRowTile);
 inline int64_t k_block_size(int64_t k, int64_t depth = 1) {
@@ -72,7 +88,8 @@ struct TileInput {
 
 // b: (a.runs * a.run_length, NV * lanes)
 template <class E>
-using MicrokernelOf = void (*)(const TileInput& a, const float* b, const TileOutputOf<E>& out);
+using MicrokernelOf = void (*)(const TileInput& a, const float* b, const PanelAhead& ahead,
+                               const TileOutputOf<E>& out);
 
 // Addresses of A's rows at a distance known at run time, in few registers: x86 adds a base and an index times
 // 1, 2, 4 or 8, so three multiples of the stride and two bases reach 14 rows. (One pointer per row would need
@@ -220,7 +237,7 @@ template <int MR, int NV, class Out>
 }
 
 template <int MR, int NV, class Product = F32Product, class E = Epilogue>
-void microkernel(const TileInput& a, const float* b, const TileOutputOf<E>& out) {
+void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutputOf<E>& out) {
   using Sum = typename Product::Sum;
   Sum acc[MR][NV];
 #pragma GCC unroll 8
@@ -230,7 +247,7 @@ void microkernel(const TileInput& a, const float* b, const TileOutputOf<E>& out)
     for (int r = 0; r < MR; ++r) acc[r][v] = start;
   }
   add_start(acc, out);
-  const float* run_rows = a.rows;
+  const float *run_rows = a.rows, *fetched = ahead.from;
   for (int64_t run = 0; run < a.runs; ++run) {
     RowAddress rows(run_rows, a.stride);
     for (int64_t i = 0; i < a.run_length; ++i) {
@@ -239,9 +256,9 @@ void microkernel(const TileInput& a, const float* b, const TileOutputOf<E>& out)
       for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
       multiply_rows<Product>(acc, rows, bv, std::make_integer_sequence<int, MR>{});
 #pragma GCC unroll 8
-      for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
-        __builtin_prefetch(b + kPrefetchAhead + line);
+      for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(fetched + line);
       rows.next();
+      fetched += ahead.step;
       b += NV * F32::kLanes;
     }
     run_rows += a.run_step;
