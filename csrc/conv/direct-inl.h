@@ -51,7 +51,7 @@ inline void take_tile(const TileGemmOf<E>& job, int rows, PixelCursor* cursor, P
   }
 }
 
-// Values of B from row k on.
+// The words of B from value k of a row on.
 template <class Product, class E>
 inline const float* panel_block(const TileGemmOf<E>& job, int64_t panel, int64_t k) {
   constexpr int64_t kDepth = Product::kDepth;
