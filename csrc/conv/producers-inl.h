@@ -50,6 +50,7 @@ struct PixelCursor {
 class CopyProducer {
  public:
   using Job = DirectConv;
+  using Cursor = PixelCursor;
   static constexpr bool kMayReadInPlace = true;
 
   explicit CopyProducer(const DirectConv& job) : job_(job) {

@@ -19,6 +19,7 @@ struct SeparableConv;
 
 struct SeparableConv2dKernels {
   const char* isa;
+  int64_t tile_rows, tile_pixels;  // of a tile: a block of neighbouring outputs
   // DepthwiseProducer -> tile GEMM -> epilogue; arguments as Conv2dKernels::direct.
   void (*direct)(const SeparableConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                  int64_t panel_end, float* scratch);
