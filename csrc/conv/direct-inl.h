@@ -69,6 +69,7 @@ inline const float* panel_block(const TileGemm& job, int64_t panel, int64_t k) {
 inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
                           bool first, bool last, int64_t panel_begin, int64_t panel_end,
                           const float* next = nullptr, int64_t pass = 0, int64_t passes = 1) {
+  if (tile.count == 0) return;
   TileOutput out;
   out.activation = job.epilogue.activation;
   out.has_residual = job.rows.residual.data != nullptr;

@@ -31,8 +31,8 @@ class DepthwiseProducer {
     block_.residual[0] = nullptr;
   }
 
-  // A depthwise bias makes something of nothing.
-  static bool sees_nothing(int64_t, int64_t, int) { return false; }
+  // A depthwise bias makes something of nothing: only a tile without rows needs no filling.
+  bool sees_nothing(int64_t, int64_t, int) const { return block_.rows * block_.pixels == 0; }
 
   void set_block(int64_t n, int64_t oh, int64_t ow, int rows, int pixels) {
     set_window(job_, n, oh, ow, rows, pixels, &block_);
@@ -52,7 +52,8 @@ class DepthwiseProducer {
   DepthwiseBlock block_;
 };
 
-// Part `part` of `parts` of the outputs first, first + step … of `extent`, dealt as evenly as can be.
+// Part `part` of `parts` of the outputs first, first + step … of `extent`, dealt as evenly as can be. Some
+// phases of a lattice have an output less than others, so that a part of theirs may be empty.
 struct LatticePart {
   int64_t begin;  // the first of them
   int count;

@@ -63,6 +63,11 @@ int64_t SeparableConv2d::packed_bytes() const {
 
 void SeparableConv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                           const Nhwc<float>& output) const {
+  run_part(input, impl_->depthwise.pad_top, impl_->depthwise.pad_left, residual, output);
+}
+
+void SeparableConv2d::run_part(const Nhwc<const float>& input, int64_t pad_top, int64_t pad_left,
+                               const Nhwc<const float>* residual, const Nhwc<float>& output) const {
   const Impl& s = *impl_;
   if (output.pixels() == 0) return;
   const int64_t channels = s.depthwise.out_channels;
@@ -76,6 +81,7 @@ void SeparableConv2d::run(const Nhwc<const float>& input, const Nhwc<const float
   inner.output.c = channels;
   job.depthwise = make_depthwise(s.depthwise, input, s.taps.as<float>(), inner, s.taps_bias.as<float>(),
                                  s.tiles->tile_rows);
+  job.depthwise.pad_top = pad_top, job.depthwise.pad_left = pad_left;
   job.depthwise.prefetch = false;
   const auto parts = [](int64_t extent, int64_t step, int64_t block) {
     return ceil_div(ceil_div(extent, step), block);
