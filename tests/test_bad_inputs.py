@@ -212,7 +212,9 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask", "depthwise_bias", "pointwise_bias"}
+OPTIONAL = {"bias", "residual", "mask"} | {
+    f"{stage}_bias" for stage in ("expand", "depthwise", "pointwise", "project")
+}
 # Documented as conv2d with other defaults: its errors may be conv2d's.
 ALSO_SPEAKS_AS = {"depthwise_conv2d": "conv2d"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
