@@ -365,6 +365,7 @@ const std::vector<Pass>& passes() {
       {"remove_identities", remove_identities},
       {"remove_dead_nodes", remove_dead_nodes},  // before the others count who reads a value
       {"fold_zero_pad", fold_zero_pad},
+      {"remove_padding_left_over", remove_dead_nodes},  // likewise
       {"fold_batch_norm", fold_batch_norm},
       {"convolve_before_enlarging", convolve_before_enlarging},
       {"average_before_adding", average_before_adding},
@@ -375,7 +376,6 @@ const std::vector<Pass>& passes() {
       {"fuse_activation", fuse_activation},  // after fuse_residual: the activation follows the sum
       {"fuse_inverted_residual", fuse_inverted_residual},  // of whole convolutions
       {"fuse_separable", fuse_separable},                  // of what that left
-      {"remove_padding_left_over", remove_dead_nodes},
   };
   return kPasses;
 }
