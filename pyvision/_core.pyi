@@ -91,6 +91,29 @@ class SeparableConv2d:
     @property
     def packed_bytes(self) -> int: ...
 
+class InvertedResidual:
+    def __init__(
+        self,
+        expand_weight: np.ndarray,
+        depthwise_weight: np.ndarray,
+        project_weight: np.ndarray,
+        expand_bias: np.ndarray | None,
+        depthwise_bias: np.ndarray | None,
+        project_bias: np.ndarray | None,
+        stride: _Pair,
+        padding: Sequence[int],
+        dilation: _Pair,
+        expand_activation: str = "none",
+        expand_slope: float = ...,
+        depthwise_activation: str = "none",
+        depthwise_slope: float = ...,
+        activation: str = "none",
+        slope: float = ...,
+    ) -> None: ...
+    def run(self, input: np.ndarray, residual: np.ndarray | None = None) -> _Floats: ...
+    @property
+    def packed_bytes(self) -> int: ...
+
 class ConvTranspose2d:
     def __init__(
         self,

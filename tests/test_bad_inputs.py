@@ -40,6 +40,8 @@ SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 
 _DEFORMABLE = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 2}
 
+_CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "separable_conv2d", "inverted_residual")
+
 GOOD: dict[str, Callable[[], Arguments]] = {
     "conv2d": lambda: {
         "input": random((2, 4, 7, 9)),
@@ -71,6 +73,16 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "pointwise_weight": random((6, 5, 1, 1)),
         "depthwise_bias": random((5,)),
         "pointwise_bias": random((6,)),
+    },
+    "inverted_residual": lambda: {
+        "input": random((2, 4, 7, 9)),
+        "expand_weight": random((5, 4, 1, 1)),
+        "depthwise_weight": random((5, 1, 3, 3)),
+        "project_weight": random((6, 5, 1, 1)),
+        "expand_bias": random((5,)),
+        "depthwise_bias": random((5,)),
+        "project_bias": random((6,)),
+        "residual": random((2, 6, 5, 7)),
     },
     "conv_transpose2d": lambda: {
         "input": random((2, 4, 5, 6)),
@@ -155,6 +167,16 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
                 "depthwise_bias",
                 "pointwise_bias",
             ),
+            "inverted_residual": (
+                "input",
+                "expand_weight",
+                "depthwise_weight",
+                "project_weight",
+                "expand_bias",
+                "depthwise_bias",
+                "project_bias",
+                "residual",
+            ),
             "conv_transpose2d": ("input", "weight", "bias"),
             "linear": ("input", "weight", "bias"),
             "max_pool2d": ("input",),
@@ -207,7 +229,9 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask", "depthwise_bias", "pointwise_bias"}
+OPTIONAL = {"bias", "residual", "mask"} | {
+    f"{stage}_bias" for stage in ("expand", "depthwise", "pointwise", "project")
+}
 # Documented as conv2d with other defaults: its errors may be conv2d's.
 ALSO_SPEAKS_AS = {"depthwise_conv2d": "conv2d"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
@@ -399,14 +423,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
-        for op in (
-            "conv2d",
-            "conv2d_int8",
-            "depthwise_conv2d",
-            "separable_conv2d",
-            "conv_transpose2d",
-            *_POOLS,
-        )
+        for op in (*_CONVOLUTIONS, "conv2d_int8", "conv_transpose2d", *_POOLS)
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
@@ -484,6 +501,21 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "separable_conv2d", "depthwise_bias", {"depthwise_bias": random((6,))}),
     (5, "separable_conv2d", "pointwise_bias", {"pointwise_bias": random((5,))}),
     (6, "separable_conv2d", "input", {"input": np.zeros((1, 0, 7, 9), np.float32)}),
+    *[
+        (5, "inverted_residual", name, {name: random(shape)})
+        for name, shapes in {
+            "input": ((2, 3, 7, 9),),
+            "expand_weight": ((5, 4, 1, 3), (0, 4, 1, 1)),
+            "depthwise_weight": ((5, 2, 3, 3), (6, 1, 3, 3)),
+            "project_weight": ((6, 4, 1, 1), (6, 5, 3, 1), (0, 5, 1, 1)),
+            "expand_bias": ((4,),),
+            "depthwise_bias": ((6,),),
+            "project_bias": ((5,),),
+            "residual": ((2, 6, 7, 9), (1, 6, 5, 7)),
+        }.items()
+        for shape in shapes
+    ],
+    (6, "inverted_residual", "input|expand_weight", {"input": np.zeros((1, 0, 7, 9), np.float32)}),
     (5, "conv_transpose2d", "weight|input|channels", {"weight": random((3, 3, 3, 3))}),
     (5, "conv_transpose2d", "bias", {"bias": random((3,))}),
     (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
@@ -515,7 +547,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (7, op, name, {name: value})
         for op, name in [
-            *itertools.product(("conv2d", "depthwise_conv2d", "separable_conv2d"), ("stride", "dilation")),
+            *itertools.product(_CONVOLUTIONS, ("stride", "dilation")),
             *itertools.product(("conv_transpose2d",), ("stride", "dilation", "groups")),
             ("conv2d", "groups"),
             ("max_pool2d", "stride"),
@@ -535,6 +567,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(8, "conv2d", "stride", {"stride": n, "residual": None}) for n in (2**64, -(2**64))],
     *[(8, "conv2d", "dilation|weight|kernel|input", {"dilation": n}) for n in (_HUGE, 2**63 - 1)],
     *[(8, "separable_conv2d", "padding|output", {"padding": n}) for n in (_WIDE, _HUGE)],
+    *[(8, "inverted_residual", "padding|output", {"padding": n, "residual": None}) for n in (_WIDE, _HUGE)],
     *[(8, "conv_transpose2d", "stride|output", {"stride": n}) for n in (_HUGE, 2**40)],
     *[(8, op, "padding|kernel_size", {"kernel_size": _HUGE, "padding": _HUGE // 2}) for op in _POOLS],
     (8, "max_pool2d", "dilation|kernel_size|window|input", {"dilation": _HUGE}),
@@ -542,9 +575,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (9, op, "input", {"input": _ones(shape)})
         for op in (
-            "conv2d",
-            "depthwise_conv2d",
-            "separable_conv2d",
+            *_CONVOLUTIONS,
             "conv_transpose2d",
             *_POOLS,
             "adaptive_avg_pool2d",
@@ -556,13 +587,25 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(9, "conv2d", "bias", {"bias": _ones(shape)}) for shape in ((), (6, 1))],
     *[(9, "conv2d", "residual", {"residual": _ones(shape)}) for shape in ((), (6,), (6, 7, 9))],
     *[
-        (9, "separable_conv2d", name, {name: _ones(shape)})
-        for name in ("depthwise_weight", "pointwise_weight")
+        (9, op, name, {name: _ones(shape)})
+        for op, name in (
+            ("separable_conv2d", "depthwise_weight"),
+            ("separable_conv2d", "pointwise_weight"),
+            ("inverted_residual", "expand_weight"),
+            ("inverted_residual", "depthwise_weight"),
+            ("inverted_residual", "project_weight"),
+        )
         for shape in ((), (5,), (5, 1, 3), (5, 1, 3, 3, 1))
     ],
     *[
-        (9, "separable_conv2d", name, {name: _ones(shape)})
-        for name in ("depthwise_bias", "pointwise_bias")
+        (9, op, name, {name: _ones(shape)})
+        for op, name in (
+            ("separable_conv2d", "depthwise_bias"),
+            ("separable_conv2d", "pointwise_bias"),
+            ("inverted_residual", "expand_bias"),
+            ("inverted_residual", "depthwise_bias"),
+            ("inverted_residual", "project_bias"),
+        )
         for shape in ((), (5, 1))
     ],
     *[(9, "linear", "input", {"input": _ones(())})],
@@ -592,15 +635,13 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (13, "conv2d", "weight|kernel|input", {"input": random((1, 4, 2, 2)), "padding": 0, "residual": None}),
     (13, "conv2d", "weight|kernel|input", {"dilation": 9, "residual": None}),
     (13, "separable_conv2d", "kernel|input", {"dilation": 9}),
+    (13, "inverted_residual", "kernel|input", {"dilation": 9}),
     *[(13, op, "kernel", {"kernel_size": 8}) for op in _POOLS],
     # 16: lists of the wrong length, and values of the wrong type
     *[
         (16, op, name, {name: value})
         for op, name in [
-            *itertools.product(
-                ("conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d"),
-                ("stride", "padding", "dilation"),
-            ),
+            *itertools.product((*_CONVOLUTIONS, "conv_transpose2d"), ("stride", "padding", "dilation")),
             ("conv_transpose2d", "output_padding"),
             *itertools.product(_POOLS, ("kernel_size", "stride", "padding")),
             ("max_pool2d", "dilation"),
@@ -894,6 +935,12 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
     weights = {"depthwise_weight": random((n, 1, 3, 3)), "pointwise_weight": random((n, n, 1, 1))}
     biases = {"depthwise_bias": random((n,)), "pointwise_bias": random((n,))}
     yield "separable_conv2d", {"input": x, "padding": 1} | weights | biases | maps
+    weights = {
+        "project_weight": weights.pop("pointwise_weight"),
+        "expand_weight": random((n, n, 1, 1)),
+    } | weights
+    biases = {"project_bias": biases.pop("pointwise_bias"), "expand_bias": random((n,))} | biases
+    yield "inverted_residual", {"input": x, "residual": x, "padding": 1} | weights | biases | maps
     yield "conv_transpose2d", {"input": x, "weight": random((n, n, 2, 2)), "stride": 2} | maps
     yield "conv2d", {"input": random((1, n, 4, 3)), "weight": random((2, n, 3, 3)), "padding": 1}
     yield "linear", {"input": random((2, n)), "weight": random((n, n)), "bias": random((n,))}

@@ -87,6 +87,7 @@ class BilinearProducer {
  public:
   using Job = DeformConv;
   using Product = F32Product;
+  using Cursor = PixelCursor;
   static constexpr bool kMayReadInPlace = false;
 
   explicit BilinearProducer(const DeformConv& job) : job_(job) {}

@@ -29,6 +29,14 @@ struct TileTarget {
       set_rows(0, rows, map.residual.data + row * map.residual.stride_w, map.residual.stride_w, residual);
   }
 
+  // `pixels` more, `step` apart along one output row.
+  void add_rows(const RowMap& map, int pixels, int64_t n, int64_t oh, int64_t ow, int64_t step) {
+    set_rows(count, pixels, map.output.at(n, oh, ow), step * map.output.stride_w, output);
+    if (map.residual.data != nullptr)
+      set_rows(count, pixels, map.residual.at(n, oh, ow), step * map.residual.stride_w, residual);
+    count += pixels;
+  }
+
  private:
   template <class T>
   static void set_rows(int r, int pixels, T* first, int64_t stride, T** rows) {
@@ -67,6 +75,7 @@ template <class Product, class E>
 inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const TileTarget<E>& tile,
                           int64_t k_begin, bool first, bool last, int64_t panel_begin, int64_t panel_end,
                           const float* next = nullptr, int64_t pass = 0, int64_t passes = 1) {
+  if (tile.count == 0) return;
   TileOutputOf<E> out;
   out.sums_stride = tile.sums_stride;
   out.has_residual = job.rows.residual.data != nullptr;
@@ -113,7 +122,7 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   target.sums_stride = (panel_end - panel_begin) * kPanelWidth;
   target.sums_begin = panel_begin * kPanelWidth;
   int64_t row = tile_begin(job, first_tile);
-  PixelCursor cursor(job.rows, row);
+  typename Producer::Cursor cursor(job.rows, row);
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t row_end = tile_begin(job, t + 1);
     const int rows = static_cast<int>(row_end - row);
@@ -173,7 +182,7 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
     for (int64_t t = 0; t < tiles; ++t) first[t] = true;
     for (int64_t k = 0; k < job.k; k += block) {
       const int64_t k_end = k + block < job.k ? k + block : job.k;
-      PixelCursor cursor(job.rows, tile_begin(job, group));
+      typename Producer::Cursor cursor(job.rows, tile_begin(job, group));
       for (int64_t t = 0; t < tiles; ++t) {
         const int rows = static_cast<int>(tile_begin(job, group + t + 1) - tile_begin(job, group + t));
         take_tile(job, rows, &cursor, &producer, &targets[t]);

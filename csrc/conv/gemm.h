@@ -145,6 +145,9 @@ struct GroupedConv : DepthwiseConv {
 // A depthwise convolution whose result is the A of a 1 x 1 convolution.
 struct SeparableConv : TileGemm {
   DepthwiseConv depthwise;  // of its rows only the extents and the output's channels are used
+  // A tile is a block of the depthwise kernel: `row_parts` x `column_parts` of them for each phase of the
+  // lattices of step_h and step_w, phases innermost. row_count and its kin count kRowTile rows for each.
+  int64_t row_parts, column_parts, row_phases, column_phases;
 };
 
 struct DepthwisePlanes : DepthwiseTaps {

@@ -83,6 +83,7 @@ template <class Copy>
 class WindowProducer {
  public:
   using Job = typename Copy::Job;
+  using Cursor = PixelCursor;
   using Product = typename Copy::Product;
   static constexpr bool kMayReadInPlace = Copy::kVerbatim;
 

@@ -12,7 +12,14 @@ from pyvision.ops.boxes import (
     nms,
     remove_small_boxes,
 )
-from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear, separable_conv2d
+from pyvision.ops.conv import (
+    conv2d,
+    conv_transpose2d,
+    depthwise_conv2d,
+    inverted_residual,
+    linear,
+    separable_conv2d,
+)
 from pyvision.ops.deform import (
     deform_conv2d,
     deform_conv2d_backward,
@@ -69,6 +76,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "interpolate",
+    "inverted_residual",
     "leaky_relu",
     "linear",
     "max_pool2d",

@@ -191,6 +191,76 @@ def separable_conv2d(
     return _result(conv.run(x), input, layout, op)
 
 
+def inverted_residual(
+    input: Array,
+    expand_weight: Array,
+    depthwise_weight: Array,
+    project_weight: Array,
+    expand_bias: Array | None = None,
+    depthwise_bias: Array | None = None,
+    project_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    expand_activation: ActivationSpec = None,
+    depthwise_activation: ActivationSpec = None,
+    activation: ActivationSpec = None,
+    residual: Array | None = None,
+    layout: Layout = "NCHW",
+) -> Array:
+    """A 1x1 :func:`conv2d` to many channels, then :func:`separable_conv2d`, with neither map between stored.
+
+    Source: M. Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018. The block works
+    in strips of rows, whose expanded values stay in cache: at most 4 MB for each thread.
+
+    Args:
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        expand_weight: float32, (C_mid, C_in, 1, 1).
+        depthwise_weight: float32, (C_mid * multiplier, 1, kernel_h, kernel_w).
+        project_weight: float32, (C_out, C_mid * multiplier, 1, 1).
+        expand_bias, depthwise_bias, project_bias: float32, one value for each output channel.
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        expand_activation, depthwise_activation: behind the first two convolutions; see ``ActivationSpec``.
+        activation: of the result.
+        residual: float32, of the output's shape and layout (``input``, mostly); added before ``activation``.
+        layout: of ``input``, ``residual`` and the result.
+
+    Returns:
+        (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
+
+    Raises:
+        TypeError: an argument is not an array, or not of dtype float32.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "inverted_residual"
+    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
+    e, d, w = (
+        np.ascontiguousarray(as_numpy(weight, op, name))
+        for weight, name in (
+            (expand_weight, "expand_weight"),
+            (depthwise_weight, "depthwise_weight"),
+            (project_weight, "project_weight"),
+        )
+    )
+    e_bias, d_bias, w_bias = (
+        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name))
+        for bias, name in (
+            (expand_bias, "expand_bias"),
+            (depthwise_bias, "depthwise_bias"),
+            (project_bias, "project_bias"),
+        )
+    )
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    block = _core.InvertedResidual(
+        e, d, w, e_bias, d_bias, w_bias, strides, _sides(op, padding, d, strides, dilations), dilations,
+        *activation_pair(expand_activation, op), *activation_pair(depthwise_activation, op),
+        *activation_pair(activation, op),
+    )  # fmt: skip
+    r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
+    return _result(block.run(x, r), input, layout, op)
+
+
 def conv_transpose2d(
     input: Array,
     weight: Array,
