@@ -64,18 +64,19 @@ def conv2d(
     op = "conv2d"
     if precision != "f32":
         raise ValueError(f"[{op}] expected precision to be 'f32', got {precision!r}")
-    x, w, b = _operands(op, input, weight, bias, layout)
+    x = as_numpy(input, op, "input")
+    planar = layout == "NCHW" and x.ndim == 4 and x.flags.c_contiguous and residual is None
+    x, w, b = _operands(op, x, weight, bias, "NHWC" if planar else layout)
+    size = x.shape[2:] if planar else x.shape[1:3]
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     n_groups = integer(groups, op, "groups")
     conv = _core.Conv2d(
         w, b, strides, _sides(op, padding, w, strides, dilations), dilations, n_groups,
-        *activation_pair(activation, op), input_size=x.shape[1:3],
-        allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS,
+        *activation_pair(activation, op), input_size=size,
+        allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS,
     )  # fmt: skip
-    if conv.algorithm == "depthwise" and residual is None and layout == "NCHW":
-        array = as_numpy(input, op, "input")
-        if array.flags.c_contiguous:
-            return result_like(conv.run_nchw(array), input)
+    if planar:
+        return result_like(conv.run_nchw(x), input)
     r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
     return _result(conv.run(x, r), input, layout, op)
 
