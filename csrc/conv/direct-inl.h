@@ -30,7 +30,8 @@ struct TileTarget {
   }
 
   // `pixels` more, `step` apart along one output row.
-  void add_rows(const RowMap& map, int pixels, int64_t n, int64_t oh, int64_t ow, int64_t step) {
+  void add_rows(const RowMapOf<typename E::Out>& map, int pixels, int64_t n, int64_t oh, int64_t ow,
+                int64_t step) {
     set_rows(count, pixels, map.output.at(n, oh, ow), step * map.output.stride_w, output);
     if (map.residual.data != nullptr)
       set_rows(count, pixels, map.residual.at(n, oh, ow), step * map.residual.stride_w, residual);

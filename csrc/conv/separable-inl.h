@@ -68,7 +68,7 @@ struct LatticePart {
 };
 
 inline void take_tile(const SeparableConv& job, int, TileCursor* cursor, DepthwiseProducer* producer,
-                      TileTarget* target) {
+                      TileTarget<Epilogue>* target) {
   const DepthwiseConv& depthwise = job.depthwise;
   const RowMap& map = job.rows;
   int64_t t = cursor->tile++;
