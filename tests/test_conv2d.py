@@ -578,6 +578,35 @@ def test_layouts(isa: str, layout: str) -> None:
     assert_within(y, expected, tolerance)
 
 
+SLIVER = Case(height=2, width=70, in_channels=5, out_channels=16, padding=(500, 0, 400, 1))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(height=131, width=150, in_channels=16, out_channels=17, padding=(1, 1, 1, 1)),
+        Case(height=131, width=150, in_channels=3, out_channels=33, kernel=(5, 3), stride=(2, 3)),
+        Case(height=70, width=70, in_channels=24, out_channels=24, groups=8, dilation=(9, 2)),
+        Case(height=90, width=200, in_channels=9, out_channels=18, groups=9, stride=(2, 1), algorithm="auto"),
+        Case(height=131, width=150, in_channels=16, out_channels=16, algorithm="winograd_6x6"),
+        Case(height=90, width=200, in_channels=9, out_channels=16, algorithm="winograd_2x2"),
+        # Strips that see nothing of the image, on either side.
+        replace(SLIVER, kernel=(1, 1)),
+        replace(SLIVER, algorithm="winograd_4x4"),
+        replace(SLIVER, in_channels=10, out_channels=15, groups=5, algorithm="grouped"),
+        replace(SLIVER, out_channels=5, groups=5, algorithm="auto"),
+        Case(batch=40, height=9, width=9, in_channels=64, out_channels=65, kernel=(1, 1)),
+    ],
+    ids=lambda c: f"{c.algorithm}-{c.height}-{c.in_channels}-{c.out_channels}",
+)
+def test_strips_of_planes(isa: str, threads: int, case: Case) -> None:
+    """What is computed strip by strip has the bits of the whole: many rows, many images, long paddings."""
+    x, weight, bias, _ = case.data()
+    conv = case.make(weight, bias)
+    y = conv.run_nchw(guarded(np.ascontiguousarray(x.transpose(0, 3, 1, 2))))
+    np.testing.assert_array_equal(y.transpose(0, 2, 3, 1), conv.run(x))
+
+
 def test_padding_by_name(isa: str) -> None:
     x = random((1, 3, 8, 9))
     for kernel, dilation in [((3, 3), 1), ((2, 4), 1), ((3, 2), (2, 3)), ((1, 1), 1)]:

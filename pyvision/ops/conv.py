@@ -84,18 +84,22 @@ def conv2d(
     narrow = is_bf16(input) and "bfloat16" in dtypes
     as_constant = as_f32 if precision == "bf16" else as_numpy
     given = bf16_bits(input, op, "input") if narrow else as_numpy(input, op, "input", dtypes)
-    x = to_nhwc(given, layout, op, "input")
+    # Dense NCHW maps are converted strip by strip, in the kernel.
+    planar = (
+        layout == "NCHW" and given.ndim == 4 and given.flags.c_contiguous and not narrow and residual is None
+    )
+    x = given if planar else to_nhwc(given, layout, op, "input")
+    size = x.shape[2:] if planar else x.shape[1:3]
     w = np.ascontiguousarray(as_constant(weight, op, "weight"))
     b = None if bias is None else np.ascontiguousarray(as_constant(bias, op, "bias"))
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     n_groups = integer(groups, op, "groups")
     conv = _core.Conv2d(
         w, b, strides, padding_sides(op, padding, w, strides, dilations), dilations, n_groups,
-        *activation_pair(activation, op), input_size=x.shape[1:3],
-        allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS, precision=precision,
+        *activation_pair(activation, op), input_size=size,
+        allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision,
     )  # fmt: skip
-    dense_planes = layout == "NCHW" and given.flags.c_contiguous and not narrow
-    if conv.algorithm == "depthwise" and residual is None and dense_planes:
+    if planar:
         return result_like(conv.run_nchw(given), input)
     r = None
     if residual is not None:

@@ -87,11 +87,14 @@ struct Conv2d::Impl {
   template <class T>
   using DirectKernel = void (*)(const DirectConvOf<T, EpilogueTo<T>>& job, int64_t first_tile,
                                 int64_t last_tile, int64_t panel_begin, int64_t panel_end, float* scratch);
+  // pad_top is the parameters', or less where the input is a strip of the image: it may be negative.
+  void run(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
   template <class T>
-  void run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows, DirectKernel<T> kernel) const;
-  void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
-  void run_grouped(const Nhwc<const float>& input, const RowMap& rows) const;
-  void run_winograd(const Nhwc<const float>& input, const RowMap& rows) const;
+  void run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows, int64_t pad_top,
+                  DirectKernel<T> kernel) const;
+  void run_depthwise(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
+  void run_grouped(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
+  void run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
 };
 
 Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bias, Conv2dAlgorithm algorithm,
@@ -157,13 +160,13 @@ void Conv2d::Impl::pack_weights(const float* weight) {
 }
 
 template <class T>
-void Conv2d::Impl::run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows,
+void Conv2d::Impl::run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows, int64_t pad_top,
                               DirectKernel<T> kernel) const {
   DirectConvOf<T, EpilogueTo<T>> all;
   all.input = input;
   all.kernel_h = params.kernel_h, all.kernel_w = params.kernel_w;
   all.stride_h = params.stride_h, all.stride_w = params.stride_w;
-  all.pad_top = params.pad_top, all.pad_left = params.pad_left;
+  all.pad_top = pad_top, all.pad_left = params.pad_left;
   all.dilation_h = params.dilation_h, all.dilation_w = params.dilation_w;
   all.k = k;
   all.out_channels = group_out;
@@ -174,25 +177,27 @@ void Conv2d::Impl::run_direct(const Nhwc<const T>& input, const RowMapOf<T>& row
   });
 }
 
-void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const {
-  const DepthwiseConv job =
+void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
+  DepthwiseConv job =
       make_depthwise(params, input, packed.as<float>(), rows, bias.as<float>(), kernels->depthwise_rows);
+  job.pad_top = pad_top;
   run_row_blocks(job, plan_depthwise(job, num_threads()), kernels->depthwise);
 }
 
-void Conv2d::Impl::run_grouped(const Nhwc<const float>& input, const RowMap& rows) const {
-  const GroupedConv job = make_grouped(params, group_vectors(params, kernels->lanes), input,
-                                       packed.as<float>(), rows, bias.as<float>(), kernels->depthwise_rows);
+void Conv2d::Impl::run_grouped(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
+  GroupedConv job = make_grouped(params, group_vectors(params, kernels->lanes), input, packed.as<float>(),
+                                 rows, bias.as<float>(), kernels->depthwise_rows);
+  job.pad_top = pad_top;
   run_row_blocks(job, plan_grouped(job, num_threads()), kernels->grouped);
 }
 
-void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows) const {
+void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
   const int64_t channels = params.in_channels, width = kernels->panel_width;
   const int m = winograd_outputs(method), points = winograd_points(m);
   WinogradConv job;
   job.m = m;
   job.input = input;
-  job.pad_top = params.pad_top, job.pad_left = params.pad_left;
+  job.pad_top = pad_top, job.pad_left = params.pad_left;
   job.packed = packed.as<float>();
   job.packed_per_point = packed_per_group;
   job.out_channels = params.out_channels;
@@ -259,28 +264,45 @@ void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float
                           });
     }
   }
-  const AlignedBuffer x(static_cast<size_t>(n * h * w * p.in_channels) * sizeof(float));
-  const AlignedBuffer y(static_cast<size_t>(n * out_h * out_w * p.out_channels) * sizeof(float));
-  nchw_to_nhwc(input, x.as<float>(), n, p.in_channels, h * w);
-  run(dense_nhwc<const float>(x.as<float>(), n, h, w, p.in_channels), nullptr,
-      dense_nhwc<float>(y.as<float>(), n, out_h, out_w, p.out_channels));
-  nhwc_to_nchw(y.as<float>(), output, n, p.out_channels, out_h * out_w);
+  const NchwPlan plan = plan_nchw(p, s.method, n, h, w, num_threads());
+  const Scratch<float> x(plan.images * plan.in_rows * w * p.in_channels);
+  const Scratch<float> y(plan.images * plan.out_rows * out_w * p.out_channels);
+  for (int64_t image = 0; image < n; image += plan.images) {
+    const int64_t images = std::min(plan.images, n - image);
+    for (int64_t oh = 0; oh < out_h; oh += plan.out_rows) {
+      const int64_t out_rows = std::min(plan.out_rows, out_h - oh);
+      const int64_t top = oh * p.stride_h - p.pad_top;
+      const int64_t bottom = top + (out_rows - 1) * p.stride_h + p.dilation_h * (p.kernel_h - 1) + 1;
+      const int64_t first = std::clamp<int64_t>(top, 0, h - 1);  // one row at least, even if none is seen
+      const int64_t in_rows = std::clamp<int64_t>(bottom, first + 1, h) - first;
+      nchw_to_nhwc(input + image * p.in_channels * h * w + first * w, x, images, p.in_channels, h * w,
+                   in_rows * w);
+      const auto strip = dense_nhwc<float>(y, images, out_rows, out_w, p.out_channels);
+      s.run(dense_nhwc<const float>(x, images, in_rows, w, p.in_channels), {{out_rows, out_w}, strip, {}},
+            first - top);
+      nhwc_to_nchw(y, output + image * p.out_channels * out_h * out_w + oh * out_w, images, p.out_channels,
+                   out_h * out_w, out_rows * out_w);
+    }
+  }
 }
 
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                  const Nhwc<float>& output) const {
   if (output.pixels() == 0 || output.c == 0) return;
   const RowMap rows{{output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const float>{}};
-  switch (impl_->method) {
+  impl_->run(input, rows, impl_->params.pad_top);
+}
+
+void Conv2d::Impl::run(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
+  switch (method) {
     case Conv2dAlgorithm::kDepthwise:
-      return impl_->run_depthwise(input, rows);
+      return run_depthwise(input, rows, pad_top);
     case Conv2dAlgorithm::kGrouped:
-      return impl_->run_grouped(input, rows);
+      return run_grouped(input, rows, pad_top);
     case Conv2dAlgorithm::kDirect:
-      return impl_->run_direct<float>(
-          input, rows, impl_->bf16 != nullptr ? impl_->bf16->direct_f32 : impl_->kernels->direct);
+      return run_direct<float>(input, rows, pad_top, bf16 != nullptr ? bf16->direct_f32 : kernels->direct);
     default:
-      return impl_->run_winograd(input, rows);
+      return run_winograd(input, rows, pad_top);
   }
 }
 
@@ -290,7 +312,7 @@ void Conv2d::run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual
   if (impl_->bf16 != nullptr) {
     const RowMapOf<Bf16> rows{
         {output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const Bf16>{}};
-    return impl_->run_direct<Bf16>(input, rows, impl_->bf16->direct_bf16);
+    return impl_->run_direct<Bf16>(input, rows, impl_->params.pad_top, impl_->bf16->direct_bf16);
   }
   // Depthwise: through f32 maps.
   const Bf16Kernels& convert = conv2d_bf16_kernels();

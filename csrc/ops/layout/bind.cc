@@ -12,7 +12,8 @@ void bind_layout(py::module_& m) {
         auto output = empty<float>("nchw_to_nhwc", {x.shape[0], x.shape[2], x.shape[3], x.shape[1]});
         float* y = output.mutable_data();
         py::gil_scoped_release release;
-        nchw_to_nhwc(x.as<const float>(), y, x.shape[0], x.shape[1], x.shape[2] * x.shape[3]);
+        const int64_t plane = x.shape[2] * x.shape[3];
+        nchw_to_nhwc(x.as<const float>(), y, x.shape[0], x.shape[1], plane, plane);
         return output;
       },
       py::arg("input"));
@@ -23,7 +24,8 @@ void bind_layout(py::module_& m) {
         auto output = empty<float>("nhwc_to_nchw", {x.shape[0], x.shape[3], x.shape[1], x.shape[2]});
         float* y = output.mutable_data();
         py::gil_scoped_release release;
-        nhwc_to_nchw(x.as<const float>(), y, x.shape[0], x.shape[3], x.shape[1] * x.shape[2]);
+        const int64_t plane = x.shape[1] * x.shape[2];
+        nhwc_to_nchw(x.as<const float>(), y, x.shape[0], x.shape[3], plane, plane);
         return output;
       },
       py::arg("input"));

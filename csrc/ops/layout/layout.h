@@ -19,9 +19,10 @@ struct LayoutKernels {
 
 PYVISION_KERNELS(LayoutKernels, layout)
 
-// x: (n, c, plane), y: (n, plane, c), both dense; plane = h * w
-void nchw_to_nhwc(const float* x, float* y, int64_t n, int64_t c, int64_t plane);
-// x: (n, plane, c), y: (n, c, plane), both dense
-void nhwc_to_nchw(const float* x, float* y, int64_t n, int64_t c, int64_t plane);
+// Maps of which the first `pixels` pixels of each image are converted, planes of x or y being `plane` floats
+// apart. x: (n, c, plane), y: (n, pixels, c)
+void nchw_to_nhwc(const float* x, float* y, int64_t n, int64_t c, int64_t plane, int64_t pixels);
+// x: (n, pixels, c), y: (n, c, plane)
+void nhwc_to_nchw(const float* x, float* y, int64_t n, int64_t c, int64_t plane, int64_t pixels);
 
 }  // namespace pyvision
