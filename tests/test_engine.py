@@ -384,6 +384,16 @@ def test_concatenation_costs_nothing() -> None:
     assert steps(Function(block, conv(), conv(), wide)) == (["conv2d"] * 3, 2)  # the concatenated map is two
 
 
+def test_transposed_convolutions_write_slices(isa: str) -> None:
+    """Disjoint taps and overlapping ones, side by side in one map."""
+    disjoint, overlapping = nn.ConvTranspose2d(8, 5, 2, 2), nn.ConvTranspose2d(8, 7, 4, 2, 1)
+    module = Function(lambda x, a, b: nn.cat([relu(a(x)), b(x)]), disjoint, overlapping)
+    assert steps(module)[0] == ["conv_transpose2d+relu", "conv_transpose2d"]
+    x = random((2, *SHAPE))
+    expected = np.maximum(disjoint(x, layout="NHWC"), 0), overlapping(x, layout="NHWC")
+    np.testing.assert_array_equal(module(x, layout="NHWC"), np.concatenate(expected, axis=3))
+
+
 def test_nested_concatenations_cost_nothing() -> None:
     def dense(x: nn.Value, a: nn.Module, b: nn.Module, last: nn.Module) -> nn.Value:
         first = a(x)

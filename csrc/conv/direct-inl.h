@@ -127,19 +127,23 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t row_end = tile_begin(job, t + 1);
     const int rows = static_cast<int>(row_end - row);
-    if (uniform)
-      target.set_uniform(job.rows, rows, row);
-    else
-      take_tile(job, rows, &cursor, &producer, &target);
     bool in_place = uniform;
     if constexpr (Producer::kMayReadInPlace) {
-      in_place = uniform || producer.windows_in_place(rows);
-      if (in_place) {
-        const TileInput a = uniform ? producer.uniform_rows(row) : producer.window_rows();
-        multiply_tile<Product>(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end);
+      TileInput a;
+      if (uniform) {
+        a = producer.uniform_rows(row);
+        target.set_uniform(job.rows, rows, row);
+      } else if (rows <= job.rows.out_w - cursor.ow && producer.windows_in_place(cursor, rows, &a)) {
+        in_place = true;
+        target.count = rows;
+        target.set_rows(job.rows, 0, rows, cursor);
+        cursor.advance(job.rows, rows);
       }
+      if (in_place)
+        multiply_tile<Product>(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end);
     }
     if (!in_place) {
+      take_tile(job, rows, &cursor, &producer, &target);
       bool first = true;
       int64_t k = 0;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs

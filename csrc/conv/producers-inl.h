@@ -131,18 +131,18 @@ class WindowProducer {
             job_.k / kDepth};
   }
 
-  // Whether the tile's windows lie inside the image, side by side in one image row, each kernel row of theirs
-  // one run: then the GEMM reads them where they are and nothing is copied.
-  bool windows_in_place(int count) const {
-    const int64_t step = job_.stride_w * job_.input.stride_w;
-    const Window &first = windows_[0], &last = windows_[count - 1];
-    return runs_per_kernel_row_ == 1 && whole_words_ && step % (512 * kDepth) != 0 && first.inside &&
-           last.inside && first.ih == last.ih && last.iw - first.iw == (count - 1) * job_.stride_w &&
-           last.origin - first.origin == (count - 1) * step;
-  }
-  TileInput window_rows() const {
-    return {words(windows_[0].origin), job_.stride_w * job_.input.stride_w / kDepth, job_.kernel_h,
-            step_h_ / kDepth, run_length_ / kDepth};
+  // Whether the windows of this output pixel and its right neighbours, `count` in all, lie inside the image,
+  // each kernel row of theirs one run: then the GEMM reads them where they are and nothing is copied.
+  bool windows_in_place(const PixelCursor& pixel, int count, TileInput* a) const {
+    const Nhwc<const Source>& in = job_.input;
+    const int64_t ih = pixel.oh * job_.stride_h - job_.pad_top, iw = pixel.ow * job_.stride_w - job_.pad_left;
+    const int64_t step = job_.stride_w * in.stride_w;
+    if (runs_per_kernel_row_ != 1 || !whole_words_ || step % (512 * kDepth) == 0 || ih < 0 || ih >= last_h_ ||
+        iw < 0 || iw + (count - 1) * job_.stride_w >= last_w_)
+      return false;
+    const Source* origin = in.data + pixel.n * in.stride_n + ih * in.stride_h + iw * in.stride_w;
+    *a = {words(origin), step / kDepth, job_.kernel_h, step_h_ / kDepth, run_length_ / kDepth};
+    return true;
   }
 
   // Whether columns [k_begin, k_end) of all the rows lie outside the image: their products are zeros. So are
@@ -162,14 +162,19 @@ class WindowProducer {
 
   // tile: (count, kTileStride) words, columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
-    if constexpr (std::is_same_v<Copy, CopyFloats>)
-      if (k_end - k_begin == job_.k && fits_whole_vectors(count)) return fill_whole_vectors(count, tile);
+    [[maybe_unused]] const bool whole_vectors =
+        k_end - k_begin == job_.k && run_length_ <= 2 * F32::kLanes && runs_per_kernel_row_ == 1;
     const int64_t first_run = k_begin == 0 ? 0 : k_begin / run_length_;
     const int64_t kh_begin = first_run == 0 ? 0 : first_run / runs_per_kernel_row_;
     const int64_t kw_begin = first_run - kh_begin * runs_per_kernel_row_;
     const int64_t skip = k_begin - first_run * run_length_;  // of the first run: an earlier K block had it
     for (int r = 0; r < count; ++r) {
       const Window& window = windows_[r];
+      if constexpr (std::is_same_v<Copy, CopyFloats>)
+        if (whole_vectors && window.inside && may_copy_vectors(window)) {
+          copy_vectors(window, tile + r * kTileStride);
+          continue;
+        }
       Value* to = reinterpret_cast<Value*>(tile + r * kTileStride);
       Value* const end = to + (k_end - k_begin);
       int64_t kh = kh_begin, kw = kw_begin;
@@ -211,22 +216,16 @@ class WindowProducer {
 
   // Few channels make short runs: a tight loop over whole vectors, where none of them reads past the input's
   // end.
-  bool fits_whole_vectors(int count) const {
-    if (run_length_ > 2 * F32::kLanes || runs_per_kernel_row_ != 1) return false;
-    for (int r = 0; r < count; ++r)
-      if (!windows_[r].inside) return false;
-    return windows_[count - 1].origin + (job_.kernel_h - 1) * step_h_ + 2 * F32::kLanes <= limit_;
+  bool may_copy_vectors(const Window& window) const {
+    return window.origin + (job_.kernel_h - 1) * step_h_ + 2 * F32::kLanes <= limit_;
   }
-  void fill_whole_vectors(int count, float* tile) const {
+  void copy_vectors(const Window& window, float* to) const {
     const bool two = run_length_ > F32::kLanes;
-    for (int64_t kh = 0; kh < job_.kernel_h;
-         ++kh) {  // ascending: each run overwrites the junk behind the one before
-      for (int r = 0; r < count; ++r) {
-        const float* from = windows_[r].origin + kh * step_h_;
-        float* to = tile + r * kTileStride + kh * run_length_;
-        F32::load(from).store(to);
-        if (two) F32::load(from + F32::kLanes).store(to + F32::kLanes);
-      }
+    const float* from = window.origin;
+    // Ascending: each run overwrites the junk behind the one before.
+    for (int64_t kh = 0; kh < job_.kernel_h; ++kh, from += step_h_, to += run_length_) {
+      F32::load(from).store(to);
+      if (two) F32::load(from + F32::kLanes).store(to + F32::kLanes);
     }
   }
 

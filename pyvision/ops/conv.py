@@ -84,8 +84,9 @@ def conv2d(
     narrow = is_bf16(input) and "bfloat16" in dtypes
     as_constant = as_f32 if precision == "bf16" else as_numpy
     given = bf16_bits(input, op, "input") if narrow else as_numpy(input, op, "input", dtypes)
+    # Dense NCHW maps are converted strip by strip, in the kernel.
     planar = (
-        layout == "NCHW" and given.ndim == 4 and given.flags.c_contiguous and residual is None and not narrow
+        layout == "NCHW" and given.ndim == 4 and given.flags.c_contiguous and not narrow and residual is None
     )
     x = given if planar else to_nhwc(given, layout, op, "input")
     size = x.shape[2:] if planar else x.shape[1:3]
@@ -99,7 +100,7 @@ def conv2d(
         allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision,
     )  # fmt: skip
     if planar:
-        return result_like(conv.run_nchw(x), input)
+        return result_like(conv.run_nchw(given), input)
     r = None
     if residual is not None:
         as_map = bf16_bits if narrow else as_numpy

@@ -30,8 +30,6 @@ struct Conv2dKernels {
   void (*grouped)(const GroupedConv& job, int64_t block_begin, int64_t block_end, int64_t begin, int64_t end);
   // Depthwise over NCHW: output planes [begin, end) of the n * out_channels.
   void (*depthwise_planes)(const DepthwisePlanes& job, int64_t begin, int64_t end, float* memory);
-  // y[i] = act(x[i]), i in [0, n); x and y may be the same.
-  void (*activate)(const ActivationParams& activation, const float* x, float* y, int64_t n);
   // The three stages of Winograd run over tiles, points, tiles.
   void (*winograd_pack)(int m, const float* weight, int64_t out_channels, int64_t channels, float* packed,
                         int64_t packed_per_point);

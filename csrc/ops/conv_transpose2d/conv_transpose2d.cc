@@ -2,14 +2,12 @@
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "core/arena.h"
 #include "core/check.h"
 #include "core/parallel.h"
 #include "ops/conv2d/conv2d.h"
-#include "ops/conv2d/kernels.h"
 
 namespace pyvision {
 namespace {
@@ -69,29 +67,28 @@ struct ConvTranspose2d::Impl {
     Conv2d conv;
   };
   ConvTranspose2dParams params;
-  const Conv2dKernels* kernels;
   std::vector<Phase> phases;
-  // Where taps do not overlap (kernel == stride), all phases are columns of one 1x1 convolution: outputs
-  // ordered (phase_h, phase_w, channel), then spread over the output. Otherwise null.
-  std::unique_ptr<Conv2d> merged;
+  // Where taps do not overlap (kernel == stride), all phases of an output row are columns (phase_w, channel)
+  // of one 1x1 convolution: neighbours in memory too, where the output is dense. One for each phase_h;
+  // otherwise empty.
+  std::vector<Conv2d> merged;
 
   Conv2d make_phase(const PhaseAxis& vertical, const PhaseAxis& horizontal, const float* weight,
                     const float* bias) const;
-  Conv2d make_merged(const float* weight, const float* bias) const;
+  Conv2d make_merged(int64_t kh, const float* weight, const float* bias) const;
   void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
-  void activate_row(const Nhwc<float>& output, int64_t n, int64_t oh) const;
+  void spread(int64_t kh, const Nhwc<const float>& input, const Nhwc<float>& output) const;
 };
 
 ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias)
     : impl_(new Impl) {
   Impl& s = *impl_;
   s.params = params;
-  s.kernels = &conv2d_kernels();
   const bool tiles_exactly = params.kernel_h == params.stride_h && params.kernel_w == params.stride_w &&
                              params.padding_h == 0 && params.padding_w == 0 && params.output_padding_h == 0 &&
                              params.output_padding_w == 0 && params.dilation_h == 1 && params.dilation_w == 1;
   if (tiles_exactly && params.groups == 1) {
-    s.merged = std::make_unique<Conv2d>(s.make_merged(weight, bias));
+    for (int64_t kh = 0; kh < params.kernel_h; ++kh) s.merged.push_back(s.make_merged(kh, weight, bias));
     return;
   }
   const auto horizontal =
@@ -108,8 +105,8 @@ ConvTranspose2d::~ConvTranspose2d() = default;
 const ConvTranspose2dParams& ConvTranspose2d::params() const { return impl_->params; }
 
 int64_t ConvTranspose2d::packed_bytes() const {
-  if (impl_->merged) return impl_->merged->packed_bytes();
   int64_t bytes = 0;
+  for (const Conv2d& row : impl_->merged) bytes += row.packed_bytes();
   for (const Impl::Phase& phase : impl_->phases) bytes += phase.conv.packed_bytes();
   return bytes;
 }
@@ -138,61 +135,59 @@ Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h,
   return Conv2d(p, phase_weight.data(), bias, Conv2dAlgorithm::kDirect);
 }
 
-Conv2d ConvTranspose2d::Impl::make_merged(const float* weight, const float* bias) const {
-  const int64_t taps = params.kernel_h * params.kernel_w;
+Conv2d ConvTranspose2d::Impl::make_merged(int64_t kh, const float* weight, const float* bias) const {
   Conv2dParams p;
-  p.in_channels = params.in_channels, p.out_channels = taps * params.out_channels;
+  p.in_channels = params.in_channels, p.out_channels = params.kernel_w * params.out_channels;
+  p.activation = params.activation;
   std::vector<float> columns(static_cast<size_t>(p.out_channels * p.in_channels));
   std::vector<float> columns_bias(static_cast<size_t>(p.out_channels), 0.0f);
-  for (int64_t tap = 0; tap < taps; ++tap)
+  for (int64_t kw = 0; kw < params.kernel_w; ++kw)
     for (int64_t o = 0; o < params.out_channels; ++o) {
-      const int64_t column = tap * params.out_channels + o;
+      const int64_t column = kw * params.out_channels + o;
       if (bias != nullptr) columns_bias[column] = bias[o];
       for (int64_t i = 0; i < p.in_channels; ++i)
-        columns[column * p.in_channels + i] = weight[(i * params.out_channels + o) * taps + tap];
+        columns[column * p.in_channels + i] =
+            weight[((i * params.out_channels + o) * params.kernel_h + kh) * params.kernel_w + kw];
     }
   return Conv2d(p, columns.data(), columns_bias.data(), Conv2dAlgorithm::kDirect);
 }
 
 void ConvTranspose2d::Impl::run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const {
-  const int64_t run =
-      params.kernel_w * params.out_channels;  // neighbours in the product and, where dense, in the output
-  const int64_t columns = params.kernel_h * run;
-  const int64_t rows = input.n * input.h;
+  for (int64_t kh = 0; kh < params.kernel_h; ++kh) {
+    if (output.stride_w != output.c) {
+      spread(kh, input, output);
+      continue;
+    }
+    Nhwc<float> rows = output;
+    rows.data = output.at(0, kh, 0);
+    rows.h = input.h, rows.w = input.w, rows.c = params.kernel_w * output.c;
+    rows.stride_h *= params.kernel_h, rows.stride_w *= params.kernel_w;
+    merged[kh].run(input, nullptr, rows);
+  }
+}
+
+// For outputs whose pixels are apart: row by row through memory of the columns' order.
+void ConvTranspose2d::Impl::spread(int64_t kh, const Nhwc<const float>& input,
+                                   const Nhwc<float>& output) const {
+  const int64_t columns = params.kernel_w * params.out_channels;
   const int64_t grain = std::max<int64_t>(1, (1 << 15) / std::max<int64_t>(1, input.w * columns));
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    const Scratch<float> product(input.w * columns);  // (w, phase_h, phase_w, channel)
+  parallel_for(input.n * input.h, grain, [&](int64_t begin, int64_t end) {
+    const Scratch<float> product(input.w * columns);  // (w, phase_w, channel)
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t n = row / input.h, h = row % input.h;
+      const int64_t n = row / input.h, h = row % input.h;  // [0, n), [0, h)
       Nhwc<const float> strip = input;
       strip.data = input.at(n, h, 0);
       strip.n = strip.h = 1;
-      merged->run(strip, nullptr, dense_nhwc(product.get(), 1, 1, input.w, columns));
-      for (int64_t phase = 0; phase < params.kernel_h; ++phase) {
-        const float* from = product + phase * run;
-        for (int64_t w = 0; w < input.w; ++w) {
-          for (int64_t kw = 0; kw < params.kernel_w; ++kw) {
-            float* to = output.at(n, h * params.kernel_h + phase, w * params.kernel_w + kw);
-            for (int64_t o = 0; o < params.out_channels; ++o)
-              to[o] = from[w * columns + kw * params.out_channels + o];
-          }
-        }
-        activate_row(output, n, h * params.kernel_h + phase);
-      }
+      merged[kh].run(strip, nullptr, dense_nhwc(product.get(), 1, 1, input.w, columns));
+      for (int64_t ow = 0; ow < input.w * params.kernel_w; ++ow)
+        std::copy_n(product + ow * params.out_channels, params.out_channels,
+                    output.at(n, h * params.kernel_h + kh, ow));
     }
   });
 }
 
-void ConvTranspose2d::Impl::activate_row(const Nhwc<float>& output, int64_t n, int64_t oh) const {
-  if (params.activation.kind == Activation::kNone) return;
-  float* row = output.at(n, oh, 0);
-  if (output.stride_w == output.c) return kernels->activate(params.activation, row, row, output.w * output.c);
-  for (int64_t ow = 0; ow < output.w; ++ow, row += output.stride_w)
-    kernels->activate(params.activation, row, row, output.c);
-}
-
 void ConvTranspose2d::run(const Nhwc<const float>& input, const Nhwc<float>& output) const {
-  if (impl_->merged) return impl_->run_merged(input, output);
+  if (!impl_->merged.empty()) return impl_->run_merged(input, output);
   const int64_t stride_h = impl_->params.stride_h, stride_w = impl_->params.stride_w;
   for (const Impl::Phase& phase : impl_->phases) {
     Nhwc<float> part = output;
