@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from pyvision.ops.boxes import (
-    batched_nms,
     box_area,
     box_convert,
+    box_iof,
     box_iou,
+    box_iou_rotated,
     clip_boxes_to_image,
-    nms,
+    complete_box_iou,
+    distance_box_iou,
+    generalized_box_iou,
     remove_small_boxes,
 )
 from pyvision.ops.conv import (
@@ -50,6 +53,7 @@ from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
 from pyvision.ops.softmax import softmax
+from pyvision.ops.suppression import batched_nms, batched_nms_rotated, nms, nms_rotated
 
 __all__ = [
     "ImageTransform",
@@ -57,10 +61,14 @@ __all__ = [
     "add",
     "avg_pool2d",
     "batched_nms",
+    "batched_nms_rotated",
     "box_area",
     "box_convert",
+    "box_iof",
     "box_iou",
+    "box_iou_rotated",
     "clip_boxes_to_image",
+    "complete_box_iou",
     "concat",
     "conv2d",
     "conv2d_int8",
@@ -72,7 +80,9 @@ __all__ = [
     "deform_conv4",
     "deform_conv4_backward",
     "depthwise_conv2d",
+    "distance_box_iou",
     "gelu",
+    "generalized_box_iou",
     "hardsigmoid",
     "hardswish",
     "interpolate",
@@ -84,6 +94,7 @@ __all__ = [
     "multi_scale_deformable_attention",
     "multi_scale_deformable_attention_backward",
     "nms",
+    "nms_rotated",
     "prepare_image",
     "relu",
     "relu6",
