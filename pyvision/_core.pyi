@@ -288,6 +288,57 @@ def nms_rotated(
     iou_threshold: float,
     max_output: int | None = None,
 ) -> NDArray[np.int64]: ...
+def soft_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+    method: str,
+    max_output: int | None = None,
+) -> tuple[NDArray[np.int64], np.ndarray]: ...
+def matrix_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    idxs: np.ndarray | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None = None,
+) -> tuple[NDArray[np.int64], np.ndarray]: ...
+def mask_nms(
+    masks: np.ndarray,  # uint8
+    scores: np.ndarray,
+    iou_threshold: float,
+    idxs: np.ndarray | None = None,
+    max_output: int | None = None,
+) -> NDArray[np.int64]: ...
+def mask_matrix_nms(
+    masks: np.ndarray,  # uint8
+    scores: np.ndarray,
+    idxs: np.ndarray | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None = None,
+) -> tuple[NDArray[np.int64], np.ndarray]: ...
+def weighted_boxes_fusion(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    models: np.ndarray,
+    weights: Sequence[float],
+    iou_thr: float,
+    skip_box_thr: float,
+    conf_type: str,
+    allows_overflow: bool,
+) -> tuple[np.ndarray, np.ndarray, NDArray[np.int64]]: ...
+def encode_boxes(
+    reference_boxes: np.ndarray, proposals: np.ndarray, weights: Sequence[float]
+) -> np.ndarray: ...
+def decode_boxes(
+    rel_codes: np.ndarray, boxes: np.ndarray, weights: Sequence[float], bbox_xform_clip: float
+) -> np.ndarray: ...
 def box_convert(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray: ...
 def box_area(boxes: np.ndarray) -> np.ndarray: ...
 def clip_boxes_to_image(boxes: np.ndarray, height: int, width: int) -> np.ndarray: ...

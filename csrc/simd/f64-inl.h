@@ -31,7 +31,9 @@ inline F64 fma(F64 a, F64 b, F64 c) { return {a.v * b.v + c.v}; }
 inline F64 min(F64 a, F64 b) { return {a.v < b.v ? a.v : b.v}; }
 inline F64 max(F64 a, F64 b) { return {a.v > b.v ? a.v : b.v}; }
 inline F64 abs(F64 a) { return {__builtin_fabs(a.v)}; }
+inline F64 exp(F64 a) { return {__builtin_exp(a.v)}; }
 inline double reduce_add(F64 a) { return a.v; }
+inline double reduce_max(F64 a) { return a.v; }
 
 struct MaskF64 {
   bool m;

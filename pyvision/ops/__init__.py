@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+from pyvision.ops.box_coding import (
+    anchor_grid,
+    boxes_to_distances,
+    decode_boxes,
+    distances_to_boxes,
+    encode_boxes,
+    point_grid,
+    prior_grid,
+)
 from pyvision.ops.boxes import (
     box_area,
     box_convert,
@@ -53,12 +62,23 @@ from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
 from pyvision.ops.softmax import softmax
-from pyvision.ops.suppression import batched_nms, batched_nms_rotated, nms, nms_rotated
+from pyvision.ops.suppression import (
+    batched_nms,
+    batched_nms_rotated,
+    mask_matrix_nms,
+    mask_nms,
+    matrix_nms,
+    nms,
+    nms_rotated,
+    soft_nms,
+    weighted_boxes_fusion,
+)
 
 __all__ = [
     "ImageTransform",
     "adaptive_avg_pool2d",
     "add",
+    "anchor_grid",
     "avg_pool2d",
     "batched_nms",
     "batched_nms_rotated",
@@ -67,12 +87,14 @@ __all__ = [
     "box_iof",
     "box_iou",
     "box_iou_rotated",
+    "boxes_to_distances",
     "clip_boxes_to_image",
     "complete_box_iou",
     "concat",
     "conv2d",
     "conv2d_int8",
     "conv_transpose2d",
+    "decode_boxes",
     "deform_conv2d",
     "deform_conv2d_backward",
     "deform_conv3",
@@ -81,6 +103,8 @@ __all__ = [
     "deform_conv4_backward",
     "depthwise_conv2d",
     "distance_box_iou",
+    "distances_to_boxes",
+    "encode_boxes",
     "gelu",
     "generalized_box_iou",
     "hardsigmoid",
@@ -89,20 +113,27 @@ __all__ = [
     "inverted_residual",
     "leaky_relu",
     "linear",
+    "mask_matrix_nms",
+    "mask_nms",
+    "matrix_nms",
     "max_pool2d",
     "mul",
     "multi_scale_deformable_attention",
     "multi_scale_deformable_attention_backward",
     "nms",
     "nms_rotated",
+    "point_grid",
     "prepare_image",
+    "prior_grid",
     "relu",
     "relu6",
     "remove_small_boxes",
     "separable_conv2d",
     "sigmoid",
     "silu",
+    "soft_nms",
     "softmax",
     "split",
     "tanh",
+    "weighted_boxes_fusion",
 ]

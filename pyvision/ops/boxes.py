@@ -116,21 +116,26 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     """Boxes in another format.
 
     Args:
-        boxes: (..., 4) in ``in_fmt``, float32 or float64.
-        in_fmt: ``"xyxy"`` (opposite corners), ``"xywh"`` (first corner, size) or ``"cxcywh"`` (centre, size).
-        out_fmt: the same.
+        boxes: (..., k) in ``in_fmt``, float32 or float64.
+        in_fmt: of four columns ``"xyxy"`` (opposite corners), ``"xywh"`` (first corner, size) or ``"cxcywh"``
+            (centre, size); of rotated boxes ``"cxcywhr"`` (centre, size, degrees counter-clockwise on
+            screen), ``"xywhr"`` (the corner that is top left before the turn) or, with eight columns,
+            ``"xyxyxyxy"`` (all corners from that one, clockwise on screen before the turn).
+        out_fmt: the same; rotated formats convert among themselves.
 
     Returns:
-        A new array of the same shape and type, in ``out_fmt``.
+        A new array of the same type, (..., k) in ``out_fmt``.
 
     Raises:
         TypeError: ``boxes`` is not an array, or of another dtype, or a format is not a string.
-        ValueError: ``boxes`` has another shape, or a format is unknown.
+        ValueError: ``boxes`` has another shape, or a format is unknown or not of the other's kind.
     """
     x = np.ascontiguousarray(as_numpy(boxes, "box_convert", "boxes", FLOATS))
     for name, value in (("in_fmt", in_fmt), ("out_fmt", out_fmt)):
         if not isinstance(value, str):
             raise TypeError(f"[box_convert] expected {name} to be xyxy, xywh or cxcywh, got {value!r}")
+    if in_fmt in _ROTATED and out_fmt in _ROTATED:
+        return result_like(_convert_rotated(x, in_fmt, out_fmt), boxes)
     return result_like(_core.box_convert(x, in_fmt, out_fmt), boxes)
 
 
@@ -191,6 +196,37 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, which is not large
         large = (x[:, 2:] - x[:, :2] >= x.dtype.type(least)).all(axis=1)
     return result_like(np.flatnonzero(large), boxes)
+
+
+_ROTATED = {"cxcywhr": 5, "xywhr": 5, "xyxyxyxy": 8}  # and their columns
+
+
+def _convert_rotated(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray:
+    columns = _ROTATED[in_fmt]
+    if boxes.ndim == 0 or boxes.shape[-1] != columns:
+        raise ValueError(f"[box_convert] expected boxes of shape (..., {columns}), got {boxes.shape}")
+    if in_fmt == out_fmt:
+        return boxes.copy()
+    values = np.moveaxis(boxes.astype(np.float64), -1, 0)
+    if in_fmt == "xyxyxyxy":
+        x1, y1, x2, y2, x3, y3 = values[:6]
+        w, h = np.hypot(x2 - x1, y2 - y1), np.hypot(x3 - x2, y3 - y2)
+        degrees = np.degrees(np.arctan2(y1 - y2, x2 - x1))
+    else:
+        x1, y1, w, h, degrees = values
+    angle = np.radians(degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
+    centre_x, centre_y = w / 2 * cos + h / 2 * sin, h / 2 * cos - w / 2 * sin  # from the first corner
+    if in_fmt == "cxcywhr":
+        x1, y1 = x1 - centre_x, y1 - centre_y
+    if out_fmt == "xywhr":
+        parts = [x1, y1, w, h, degrees]
+    elif out_fmt == "cxcywhr":
+        parts = [x1 + centre_x, y1 + centre_y, w, h, degrees]
+    else:
+        x2, y2, x4, y4 = x1 + w * cos, y1 - w * sin, x1 + h * sin, y1 + h * cos
+        parts = [x1, y1, x2, y2, x2 + h * sin, y2 + h * cos, x4, y4]
+    return np.stack(parts, axis=-1).astype(boxes.dtype)
 
 
 def _overlap(op: str, boxes1: Array, boxes2: Array, aligned: bool, eps: float = 0.0) -> Array:
