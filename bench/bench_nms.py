@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suppression and overlap of boxes, against torchvision, OpenCV and NumPy; nms' time against the number of boxes.
+"""Suppression and overlap of boxes, against torchvision, OpenCV and NumPy; nms over the number of boxes.
 
 Boxes are scattered over an image, or lie around its objects as a detector gives them. The peers of soft_nms
 and nms_rotated are the algorithms of mmcv and detectron2, in NumPy and on torchvision's overlaps.

@@ -98,9 +98,9 @@ def rotated_iou(a: np.ndarray, b: np.ndarray) -> float:
     """By clipping one polygon at the sides of the other (Sutherland and Hodgman)."""
     if min(a[2], a[3], b[2], b[3]) <= 0:
         return 0.0
-    origin = a[:2].astype(np.float64)
-    clip = rotated_corners(a) - origin
-    polygon = list(rotated_corners(b) - origin)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    a[:2], b[:2] = 0, b[:2] - a[:2]  # far from the origin corners would round
+    clip, polygon = rotated_corners(a), list(rotated_corners(b))
     for i in range(4):
         p, q = clip[i], clip[(i + 1) % 4]
         sides = [(q[0] - p[0]) * (c[1] - p[1]) - (q[1] - p[1]) * (c[0] - p[0]) for c in polygon]

@@ -13,7 +13,8 @@ namespace pyvision {
 using OptionalArray = std::optional<py::array>;
 
 // The int64 array of shape (n,) behind an optional argument, or null.
-inline const int64_t* indices_or_null(const char* op, const char* name, const OptionalArray& array, int64_t n) {
+inline const int64_t* indices_or_null(const char* op, const char* name, const OptionalArray& array,
+                                      int64_t n) {
   if (!array) return nullptr;
   const Tensor t = dense_view<const int64_t>(*array, op, name, 1);
   check(t.shape[0] == n, op, "expected ", name, " of shape (", n, ",), got ", shape_text(t));
@@ -23,7 +24,8 @@ inline const int64_t* indices_or_null(const char* op, const char* name, const Op
 inline NmsGroups nms_groups(const char* op, int64_t n, const OptionalArray& idxs,
                             const OptionalArray& image_idxs, std::optional<int64_t> max_output) {
   check(n <= INT32_MAX, op, "expected at most 2147483647 boxes, got ", n);
-  check(!max_output || *max_output > 0, op, "expected max_output to be positive, got ", max_output.value_or(0));
+  check(!max_output || *max_output > 0, op, "expected max_output to be positive, got ",
+        max_output.value_or(0));
   return {indices_or_null(op, "idxs", idxs, n), indices_or_null(op, "image_idxs", image_idxs, n),
           max_output.value_or(INT64_MAX)};
 }
@@ -53,6 +55,16 @@ py::array_t<int64_t> kept_indices(const char* op, int64_t n, Run run) {
   auto result = empty<int64_t>(op, {count});
   std::copy_n(keep.get(), count, result.mutable_data());
   return result;
+}
+
+// The same for run(keep, kept_scores): (indices, scores).
+template <class T, class Run>
+py::tuple kept_and_scores(const char* op, int64_t n, Run run) {
+  Scratch<T> kept_scores(n);
+  const auto keep = kept_indices(op, n, [&](int64_t* indices) { return run(indices, kept_scores.get()); });
+  auto scores = empty<T>(op, {keep.size()});
+  std::copy_n(kept_scores.get(), keep.size(), scores.mutable_data());
+  return py::make_tuple(keep, scores);
 }
 
 }  // namespace pyvision

@@ -24,13 +24,9 @@ py::tuple run(const py::array& boxes, const py::array& scores, const SoftNmsPara
   const int64_t n = b.shape[0];
   check(b.shape[1] == 4, kOp, "expected boxes of shape (N, 4), got ", shape_text(b));
   const T* s = nms_scores<T>(kOp, scores, n);
-  Scratch<T> kept_scores(n);
-  const auto keep = kept_indices(kOp, n, [&](int64_t* indices) {
-    return soft_nms(b.as<const T>(), s, n, params, indices, kept_scores.get());
+  return kept_and_scores<T>(kOp, n, [&](int64_t* keep, T* kept_scores) {
+    return soft_nms(b.as<const T>(), s, n, params, keep, kept_scores);
   });
-  auto scores_out = empty<T>(kOp, {keep.size()});
-  std::copy_n(kept_scores.get(), keep.size(), scores_out.mutable_data());
-  return py::make_tuple(keep, scores_out);
 }
 
 }  // namespace
