@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nms at IoU threshold 0.5 on scattered and on clustered boxes, against torchvision and OpenCV."""
+"""Suppression and overlap of boxes, against torchvision, OpenCV and NumPy; nms over the number of boxes.
+
+Boxes are scattered over an image, or lie around its objects as a detector gives them. The peers of soft_nms
+and nms_rotated are the algorithms of mmcv and detectron2, in NumPy and on torchvision's overlaps.
+"""
 
 from __future__ import annotations
 
-import itertools
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from _common import (
@@ -16,11 +23,22 @@ from _common import (
 )
 
 from pyvision import ops
-from pyvision.profile import Case, compare_with_peak
-from pyvision.profile.peers import Floats, Prepared, Unavailable, candidates, opencv_nms, torchvision_nms
+from pyvision.profile import Case, Report, compare_with_peak
+from pyvision.profile.peers import (
+    Floats,
+    Prepared,
+    Run,
+    Unavailable,
+    candidates,
+    opencv_nms,
+    require,
+    torchvision_nms,
+)
 
 COUNTS = (100, 1_000, 4_000, 20_000)
+CURVE = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 IOU_THRESHOLD = 0.5
+Make = Callable[[], Prepared]
 
 
 def random_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -37,6 +55,13 @@ def clustered_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Float
     return (objects[rng.integers(0, 20, count)] + jitter).astype(np.float32), _scores(count, rng)
 
 
+def rotated_boxes(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """The scattered boxes as (cx, cy, w, h, angle), turned by any angle."""
+    boxes, scores = random_boxes(count, rng)
+    angle = rng.uniform(-180, 180, (count, 1)).astype(np.float32)
+    return np.concatenate([ops.box_convert(boxes, "xyxy", "cxcywh"), angle], axis=1), scores
+
+
 def _scores(count: int, rng: np.random.Generator) -> Floats:
     return ((rng.permutation(count) + 0.5) / count).astype(np.float32)
 
@@ -49,32 +74,197 @@ def main() -> None:
     report = new_report("nms")
     rng = np.random.default_rng(0)
     make_torchvision_importable()
-    for (kind, make_boxes), count in itertools.product(KINDS.items(), COUNTS):
-        name = f"{count} boxes, {kind}"
-        if options.only not in name:
-            continue
-        boxes, scores = make_boxes(count, rng)
-        kept = ops.nms(boxes, scores, IOU_THRESHOLD)
-        ready: dict[str, Prepared] = {}
-        absent: dict[str, str] = {}
-        for peer, make in (("torchvision", torchvision_nms), ("OpenCV", opencv_nms)):
-            try:
-                prepared = make(boxes, scores, IOU_THRESHOLD, options.threads)
-            except Unavailable as reason:
-                absent[peer] = str(reason)
-                continue
-            prepared.run()
-            if np.array_equal(np.ravel(prepared.outputs()[0]), kept):
-                ready[peer] = prepared
-            else:
-                absent[peer] = "it keeps other boxes"
-
-        def ours(boxes: Floats = boxes, scores: Floats = scores) -> object:
-            return ops.nms(boxes, scores, IOU_THRESHOLD)
-
-        times, peak = compare_with_peak(candidates(ours, ready), budget(options))
-        add_case(report, Case(name, times, peak, note=f"keeps {len(kept)}", absent=absent))
+    for kind, make_boxes in KINDS.items():
+        for count in COUNTS:
+            boxes, scores = make_boxes(count, rng)
+            compare_nms(report, options, f"{count} boxes, {kind}", boxes, scores)
+    compare_others(report, options, rng)
+    if "curve" in options.only or not options.only:
+        print_curve(rng)
     finish(report, options)
+
+
+def compare_nms(
+    report: Report, options: argparse.Namespace, name: str, boxes: Floats, scores: Floats
+) -> None:
+    peers = {
+        "torchvision": lambda: torchvision_nms(boxes, scores, IOU_THRESHOLD, options.threads),
+        "OpenCV": lambda: opencv_nms(boxes, scores, IOU_THRESHOLD, options.threads),
+    }
+    add(report, options, name, lambda: ops.nms(boxes, scores, IOU_THRESHOLD), peers, 0)
+
+
+def compare_others(report: Report, options: argparse.Namespace, rng: np.random.Generator) -> None:
+    boxes, scores = random_boxes(20_000, rng)
+    classes = rng.integers(0, 80, 20_000)
+    add(
+        report,
+        options,
+        "batched_nms, 20000 boxes, 80 classes",
+        lambda: ops.batched_nms(boxes, scores, classes, IOU_THRESHOLD),
+        {"torchvision": lambda: _torchvision(options, "batched_nms", boxes, scores, classes, IOU_THRESHOLD)},
+        0,
+    )
+    soft = clustered_boxes(1_000, rng)
+    add(
+        report,
+        options,
+        "soft_nms, 1000 boxes around 20 objects",
+        lambda: ops.soft_nms(*soft),
+        {"NumPy": lambda: _numpy(lambda: _soft_nms(*soft))},
+        1e-4,
+    )
+    rotated, rotated_scores = rotated_boxes(1_000, rng)
+    overlaps = ops.box_iou_rotated(rotated, rotated)
+    pairs = np.argwhere(np.triu(overlaps, 1) > 0)[:1_000]
+    left, right = rotated[pairs[:, 0]], rotated[pairs[:, 1]]
+    add(
+        report,
+        options,
+        "box_iou_rotated, 1000 x 1000",
+        lambda: ops.box_iou_rotated(rotated, rotated),
+        {"torchvision": lambda: _torchvision(options, "box_iou", rotated, rotated, "cxcywhr")},
+        1e-4,
+    )
+    add(
+        report,
+        options,
+        "box_iou_rotated, 1000 pairs that overlap",
+        lambda: ops.box_iou_rotated(left, right, aligned=True),
+        {"OpenCV": lambda: _opencv_rotated(left, right)},
+        1e-3,
+    )
+    add(
+        report,
+        options,
+        "nms_rotated, 1000 boxes",
+        lambda: ops.nms_rotated(rotated, rotated_scores, IOU_THRESHOLD),
+        {"torchvision's overlaps": lambda: _rotated_nms(options, rotated, rotated_scores)},
+        0,
+    )
+
+
+def add(
+    report: Report,
+    options: argparse.Namespace,
+    name: str,
+    ours: Run,
+    makes: dict[str, Make],
+    tolerance: float,
+) -> None:
+    """Times ours and the peers whose results are ours within the tolerance."""
+    if options.only not in name:
+        return
+    expected = _first(ours())
+    ready: dict[str, Prepared] = {}
+    absent: dict[str, str] = {}
+    for peer, make in makes.items():
+        try:
+            prepared = make()
+        except Unavailable as reason:
+            absent[peer] = str(reason)
+            continue
+        prepared.run()
+        got = np.squeeze(prepared.outputs()[0])
+        if got.shape == expected.shape and np.allclose(got, expected, rtol=0, atol=tolerance):
+            ready[peer] = prepared
+        else:
+            absent[peer] = "its result is another"
+    times, peak = compare_with_peak(candidates(ours, ready), budget(options))
+    note = f"keeps {len(expected)}" if "nms" in name or name.endswith(tuple(KINDS)) else ""
+    add_case(report, Case(name, times, peak, note=note, absent=absent))
+
+
+def _first(result: Any) -> np.ndarray:
+    return np.asarray(result[0] if isinstance(result, tuple) else result)
+
+
+def _numpy(call: Callable[[], np.ndarray]) -> Prepared:
+    latest: list[Any] = []
+
+    def run() -> None:
+        latest[:] = [call()]
+
+    return Prepared(run, lambda: latest)
+
+
+def _torchvision(options: argparse.Namespace, op: str, *arguments: Any) -> Prepared:
+    torch, torchvision = require("torch"), require("torchvision")
+    torch.set_num_threads(options.threads)
+    tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    return _numpy(lambda: getattr(torchvision.ops, op)(*tensors).numpy())
+
+
+def _opencv_rotated(a: Floats, b: Floats) -> Prepared:
+    cv2 = require("cv2")
+    rects = [[((x, y), (w, h), -angle) for x, y, w, h, angle in boxes.tolist()] for boxes in (a, b)]
+    areas = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3]
+
+    def call() -> np.ndarray:
+        common = []
+        for p, q in zip(*rects, strict=True):
+            kind, corners = cv2.rotatedRectangleIntersection(p, q)
+            common.append(cv2.contourArea(cv2.convexHull(corners)) if kind else 0.0)
+        intersection = np.array(common)
+        return intersection / (areas - intersection)
+
+    return _numpy(call)
+
+
+def _rotated_nms(options: argparse.Namespace, boxes: Floats, scores: Floats) -> Prepared:
+    """Greedy over torchvision's matrix of overlaps."""
+    overlaps = _torchvision(options, "box_iou", boxes, boxes, "cxcywhr")
+
+    def call() -> np.ndarray:
+        overlaps.run()
+        suppresses = np.asarray(overlaps.outputs()[0]) > IOU_THRESHOLD
+        alive = np.ones(len(boxes), bool)
+        kept = []
+        for i in np.argsort(-scores, kind="stable"):
+            if alive[i]:
+                kept.append(i)
+                alive &= ~suppresses[i]
+        return np.array(kept)
+
+    return _numpy(call)
+
+
+def _soft_nms(boxes: Floats, scores: Floats) -> np.ndarray:
+    """mmcv's loop with NumPy's vectors: gaussian, sigma 0.5."""
+    boxes, scores, index = boxes.copy(), scores.copy(), np.arange(len(boxes))
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    keep = []
+    while len(index):
+        best = np.argmax(scores)
+        keep.append(index[best])
+        low, high = np.maximum(boxes[best, :2], boxes[:, :2]), np.minimum(boxes[best, 2:], boxes[:, 2:])
+        common = np.maximum(high - low, 0).prod(axis=1)
+        iou = common / (areas[best] + areas - common)
+        scores *= np.exp(-(iou**2) / 0.5)
+        left = scores >= 1e-3
+        left[best] = False
+        boxes, scores, index, areas = boxes[left], scores[left], index[left], areas[left]
+    return np.array(keep)
+
+
+def print_curve(rng: np.random.Generator) -> None:
+    """Time against the number of boxes, and the exponent of a power law through all points."""
+    for kind, make_boxes in KINDS.items():
+        seconds = []
+        for count in CURVE:
+            boxes, scores = make_boxes(count, rng)
+            ops.nms(boxes, scores, IOU_THRESHOLD)
+            repeats = max(5, 20_000 // count)
+            seconds.append(min(_seconds(boxes, scores) for _ in range(repeats)))
+        exponent = np.polyfit(np.log(CURVE), np.log(seconds), 1)[0]
+        points = ", ".join(f"{n}: {1e6 * s:.0f} µs" for n, s in zip(CURVE, seconds, strict=True))
+        print(f"nms, {kind}: {points}; time grows as N^{exponent:.2f}")
+
+
+def _seconds(boxes: Floats, scores: Floats) -> float:
+    start = time.perf_counter()
+    ops.nms(boxes, scores, IOU_THRESHOLD)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,10 +30,16 @@ def as_numpy(x: Array, op: str, name: str, dtypes: Sequence[str] = ("float32",))
         TypeError: ``x`` is not an array, lies on another device, requires grad, or has another dtype.
     """
     array = _to_numpy(x, op, name, dtypes)
-    _check_dtype(array.dtype.name, op, name, dtypes)
+    _check_dtype(dtype_name(array.dtype), op, name, dtypes)
     if not (array.dtype.isnative and array.flags.aligned):
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+@lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype) -> str:
+    """``dtype.name``, which NumPy spells anew each time: in longer than a small op takes."""
+    return dtype.name
 
 
 def result_like(array: np.ndarray, *callers: Array) -> Array:

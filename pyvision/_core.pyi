@@ -254,11 +254,91 @@ def split(input: np.ndarray, sizes: Sequence[int], dim: int) -> list[_Floats]: .
 def softmax(input: np.ndarray, dim: int) -> _Floats: ...
 
 # Boxes: float32 or float64
-def nms(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> NDArray[np.int64]: ...
-def batched_nms(
-    boxes: np.ndarray, scores: np.ndarray, idxs: np.ndarray, iou_threshold: float
+def nms(
+    boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, max_output: int | None = None
 ) -> NDArray[np.int64]: ...
-def box_iou(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray: ...
+def batched_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    idxs: np.ndarray,
+    iou_threshold: float,
+    image_idxs: np.ndarray | None = None,
+    max_output: int | None = None,
+) -> NDArray[np.int64]: ...
+def box_iou(
+    boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool = False, eps: float = ...
+) -> np.ndarray: ...
+def box_iof(
+    boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool = False, eps: float = ...
+) -> np.ndarray: ...
+def generalized_box_iou(
+    boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool = False, eps: float = ...
+) -> np.ndarray: ...
+def distance_box_iou(
+    boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool = False, eps: float = ...
+) -> np.ndarray: ...
+def complete_box_iou(
+    boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool = False, eps: float = ...
+) -> np.ndarray: ...
+def box_iou_rotated(boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool = False) -> np.ndarray: ...
+def nms_rotated(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    idxs: np.ndarray | None,
+    iou_threshold: float,
+    max_output: int | None = None,
+) -> NDArray[np.int64]: ...
+def soft_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+    method: str,
+    max_output: int | None = None,
+) -> tuple[NDArray[np.int64], np.ndarray]: ...
+def matrix_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    idxs: np.ndarray | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None = None,
+) -> tuple[NDArray[np.int64], np.ndarray]: ...
+def mask_nms(
+    masks: np.ndarray,  # uint8
+    scores: np.ndarray,
+    iou_threshold: float,
+    idxs: np.ndarray | None = None,
+    max_output: int | None = None,
+) -> NDArray[np.int64]: ...
+def mask_matrix_nms(
+    masks: np.ndarray,  # uint8
+    scores: np.ndarray,
+    idxs: np.ndarray | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None = None,
+) -> tuple[NDArray[np.int64], np.ndarray]: ...
+def weighted_boxes_fusion(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    models: np.ndarray,
+    weights: Sequence[float],
+    iou_thr: float,
+    skip_box_thr: float,
+    conf_type: str,
+    allows_overflow: bool,
+) -> tuple[np.ndarray, np.ndarray, NDArray[np.int64]]: ...
+def encode_boxes(
+    reference_boxes: np.ndarray, proposals: np.ndarray, weights: Sequence[float]
+) -> np.ndarray: ...
+def decode_boxes(
+    rel_codes: np.ndarray, boxes: np.ndarray, weights: Sequence[float], bbox_xform_clip: float
+) -> np.ndarray: ...
 def box_convert(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray: ...
 def box_area(boxes: np.ndarray) -> np.ndarray: ...
 def clip_boxes_to_image(boxes: np.ndarray, height: int, width: int) -> np.ndarray: ...

@@ -37,6 +37,7 @@ Arguments = dict[str, Any]
 
 BOXES = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 70]], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7], np.float32)
+ROTATED = np.array([[5, 5, 10, 10, 0], [6, 6, 10, 9, 30], [50, 60, 10, 20, -400]], np.float32)
 
 _DEFORMABLE = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 2}
 
@@ -149,6 +150,25 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "iou_threshold": 0.5,
     },
     "box_iou": lambda: {"boxes1": BOXES.copy(), "boxes2": BOXES[:2].copy()},
+    "complete_box_iou": lambda: {"boxes1": BOXES.copy(), "boxes2": BOXES[:2].copy()},
+    "box_iou_rotated": lambda: {"boxes1": ROTATED.copy(), "boxes2": ROTATED[:2].copy()},
+    "nms_rotated": lambda: {"boxes": ROTATED.copy(), "scores": SCORES.copy(), "iou_threshold": 0.5},
+    "batched_nms_rotated": lambda: {**GOOD["nms_rotated"](), "idxs": np.array([0, 0, 1])},
+    "soft_nms": lambda: {"boxes": BOXES.copy(), "scores": SCORES.copy()},
+    "matrix_nms": lambda: {
+        "boxes": BOXES.copy(),
+        "scores": SCORES.copy(),
+        "idxs": np.array([0, 0, 1]),
+    },
+    "mask_nms": lambda: {
+        "masks": random((3, 7, 9)) > 0,
+        "scores": SCORES.copy(),
+        "iou_threshold": 0.5,
+        "idxs": np.array([0, 0, 1]),
+    },
+    "encode_boxes": lambda: {"reference_boxes": BOXES.copy(), "proposals": BOXES[::-1].copy()},
+    "decode_boxes": lambda: {"rel_codes": random((3, 8)), "boxes": BOXES.copy()},
+    "distances_to_boxes": lambda: {"points": random((3, 2)), "distances": random((3, 4))},
     "box_convert": lambda: {"boxes": BOXES.copy(), "in_fmt": "xyxy", "out_fmt": "cxcywh"},
     "clip_boxes_to_image": lambda: {"boxes": BOXES.copy(), "size": (40, 55)},
     "prepare_image": lambda: {"image": _image((9, 11, 3)), "size": (5, 6)},
@@ -224,12 +244,31 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     # Scores and second boxes must have the dtype of the boxes, which is float32 here.
     "nms": {"boxes": ("float32", "float64"), "scores": ("float32",)},
     "batched_nms": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
-    "box_iou": {"boxes1": ("float32", "float64"), "boxes2": ("float32",)},
+    **{
+        op: {"boxes1": ("float32", "float64"), "boxes2": ("float32",)}
+        for op in ("box_iou", "complete_box_iou", "box_iou_rotated")
+    },
+    "nms_rotated": {"boxes": ("float32", "float64"), "scores": ("float32",)},
+    "batched_nms_rotated": {
+        "boxes": ("float32", "float64"),
+        "scores": ("float32",),
+        "idxs": ("int32", "int64"),
+    },
+    "soft_nms": {"boxes": ("float32", "float64"), "scores": ("float32",)},
+    "matrix_nms": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
+    "mask_nms": {
+        "masks": ("bool", "uint8"),
+        "scores": ("float32", "float64"),
+        "idxs": ("int32", "int64"),
+    },
+    "encode_boxes": {"reference_boxes": ("float32", "float64"), "proposals": ("float32",)},
+    "decode_boxes": {"rel_codes": ("float32", "float64"), "boxes": ("float32",)},
+    "distances_to_boxes": {"points": ("float32", "float64"), "distances": ("float32",)},
     "box_convert": {"boxes": ("float32", "float64")},
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask"} | {
+OPTIONAL = {"idxs", "bias", "residual", "mask"} | {
     f"{stage}_bias" for stage in ("expand", "depthwise", "pointwise", "project")
 }
 # Documented as conv2d with other defaults: its errors may be conv2d's.
@@ -266,7 +305,7 @@ def _ones(shape: tuple[int, ...]) -> np.ndarray:
 
 def call(op: str, arguments: Arguments) -> Any:
     result = getattr(ops, op)(**arguments)
-    if op == "prepare_image":
+    if op in ("prepare_image", "soft_nms", "matrix_nms"):
         return result[0]
     if op.endswith("_backward"):
         return np.concatenate([gradient.ravel() for gradient in result])
@@ -311,7 +350,69 @@ def _map(*shape: int) -> np.ndarray:
     return np.zeros(shape, np.float32)
 
 
+_SUPPRESSIONS = (
+    "nms",
+    "batched_nms",
+    "nms_rotated",
+    "batched_nms_rotated",
+    "mask_nms",
+    "soft_nms",
+    "matrix_nms",
+)
+_ROTATED_NMS = ("nms_rotated", "batched_nms_rotated")
+
 REFUSED: list[tuple[int, str, str, Arguments]] = [
+    # suppression and boxes
+    *[(1, op, "max_output", {"max_output": count}) for op in _SUPPRESSIONS for count in (0, -1, 2**63)],
+    *[(16, op, "max_output", {"max_output": v}) for op in _SUPPRESSIONS for v in (1.5, "1", True, (1,))],
+    *[(5, op, "scores", {"scores": random((2,))}) for op in _SUPPRESSIONS],
+    *[
+        (5, op, "idxs", {"idxs": np.zeros(2, np.int64)})
+        for op in ("batched_nms_rotated", "matrix_nms", "mask_nms")
+    ],
+    *[
+        (row, op, "iou_threshold", {"iou_threshold": value})
+        for op in (*_ROTATED_NMS, "mask_nms", "soft_nms")
+        for row, value in ((2, float("inf")), (2, 1.5), (1, -0.5), (3, float("nan")), (16, "0.5"), (16, None))
+    ],
+    *[
+        (row, op, "sigma", {"sigma": value})
+        for op in ("soft_nms", "matrix_nms")
+        for row, value in ((1, 0), (1, -1), (2, float("inf")), (3, float("nan")), (16, "1"))
+    ],
+    *[
+        (row, op, "score_threshold", {"score_threshold": value})
+        for op in ("soft_nms", "matrix_nms")
+        for row, value in ((2, float("inf")), (3, float("nan")), (16, None))
+    ],
+    *[
+        (16, op, "method", {"method": value})
+        for op in ("soft_nms", "matrix_nms")
+        for value in ("naive", None, 1)
+    ],
+    *[
+        (9, op, "boxes", {"boxes": _ones(shape)})
+        for op in (*_ROTATED_NMS, "soft_nms", "matrix_nms")
+        for shape in ((), (4,), (3, 6), (3, 3), (1, 3, 4))
+    ],
+    *[(9, "mask_nms", "masks", {"masks": np.ones(s, bool)}) for s in ((), (3,), (3, 7), (3, 1, 7, 9))],
+    *[
+        (9, op, name, {name: _ones(shape)})
+        for op in ("complete_box_iou", "box_iou_rotated")
+        for name in ("boxes1", "boxes2")
+        for shape in ((), (4,), (2, 6))
+    ],
+    *[(9, "encode_boxes", n, {n: _ones((3, 5))}) for n in ("reference_boxes", "proposals")],
+    *[(5, "encode_boxes", "proposals", {"proposals": _ones((2, 4))})],
+    *[(5, "decode_boxes", "boxes", {"boxes": _ones((2, 4))})],
+    *[(9, "decode_boxes", "rel_codes", {"rel_codes": _ones(s)}) for s in ((), (3,), (3, 7), (3, 1, 4))],
+    *[
+        (16, op, "weights", {"weights": value})
+        for op in ("encode_boxes", "decode_boxes")
+        for value in ((1, 1, 1), 1, None, (1, 1, 1, -1), (1, 1, 1, float("nan")), (1, 1, 1, "1"))
+    ],
+    (5, "distances_to_boxes", "distances", {"distances": _ones((2, 4))}),
+    (9, "distances_to_boxes", "points", {"points": _ones((3, 3))}),
     # deformable ops
     *[(1, op, "padding", {"padding": -1}) for op in (*_DEFORM_CONV2D, *_DEFORM_CONV3)],
     *[
@@ -786,7 +887,7 @@ NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 @pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
 def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
-    optional = name in OPTIONAL and not op.startswith("deform_conv3")
+    optional = name in OPTIONAL and not op.startswith(("deform_conv3", "batched_nms"))
     number = (kind in ("number", "NumPy scalar") and name == "b") or (kind, name) == (
         "number",
         "weight_scale",
@@ -966,8 +1067,18 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
         yield "nms", {"boxes": b, "scores": s, "iou_threshold": 0.3}
         yield "batched_nms", {"boxes": b, "scores": s, "idxs": np.arange(n) % 2, "iou_threshold": 0.3}
         yield "box_iou", {"boxes1": b, "boxes2": b[: n // 2 + 1]}
+        yield "complete_box_iou", {"boxes1": b, "boxes2": b[: n // 2 + 1]}
+        yield "complete_box_iou", {"boxes1": b, "boxes2": b[::-1].copy(), "aligned": True}
+        rotated = np.concatenate([b, s[:, None]], axis=1)
+        yield "box_iou_rotated", {"boxes1": rotated, "boxes2": rotated[: n // 2 + 1]}
+        yield "nms_rotated", {"boxes": rotated, "scores": s, "iou_threshold": 0.3}
+        yield "soft_nms", {"boxes": b, "scores": s}
+        yield "matrix_nms", {"boxes": b, "scores": s}
+        yield "encode_boxes", {"reference_boxes": b, "proposals": b[::-1].copy()}
+        yield "decode_boxes", {"rel_codes": b, "boxes": b[::-1].copy()}
         yield "box_convert", {"boxes": b, "in_fmt": "xyxy", "out_fmt": "cxcywh"}
         yield "clip_boxes_to_image", {"boxes": b, "size": (1, 1)}
+    yield "mask_nms", {"masks": random((3, 5, n)) > 0, "scores": SCORES, "iou_threshold": 0.3}
     for channels in (3, 4):
         yield "prepare_image", {"image": _image((3, n, channels)), "size": (4, n)}
         yield "prepare_image", {"image": _image((n, 2, channels)), "size": (5, 7), "mode": "letterbox"}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,109 @@ def test_box_iou_of_boxes_that_are_not_finite_is_nan(isa: str, dtype: str, bad: 
     expected = np.full((5, 5), np.nan)
     expected[4, 4] = 1
     np.testing.assert_array_equal(ops.box_iou(boxes, boxes), expected)
+
+
+KINDS = ["box_iou", "box_iof", "generalized_box_iou", "distance_box_iou", "complete_box_iou"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_overlaps_of_every_kind(isa: str, kind: str, dtype: str) -> None:
+    boxes1, boxes2 = random_boxes(35, dtype, 1), random_boxes(35, dtype, 2)
+    boxes2[:4] = boxes1[:4]
+    expected = np.array([[reference.overlap(kind, a, b, 1e-7) for b in boxes2] for a in boxes1])
+    tolerance = 32 * np.finfo(dtype).eps
+    actual = getattr(ops, kind)(guarded(boxes1), guarded(boxes2))
+    assert actual.dtype == dtype
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+    for n in (1, 7, 8, 9, 16, 17, 35):
+        aligned = getattr(ops, kind)(guarded(boxes1[:n]), guarded(boxes2[:n]), aligned=True)
+        np.testing.assert_array_equal(aligned, np.diag(actual[:n, :n]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_overlaps_at_any_scale(isa: str, kind: str) -> None:
+    boxes = random_boxes(20)
+    boxes[:, 2:] = boxes[:, :2] + 1 + np.abs(boxes[:, 2:] - boxes[:, :2])
+    options = {"eps": 0.0} if kind[0] in "dc" else {}
+    expected = getattr(ops, kind)(boxes, boxes, **options)
+    for scale in (1e-28, 1e25):
+        large = boxes * np.float32(scale)
+        np.testing.assert_allclose(getattr(ops, kind)(large, large, **options), expected, rtol=0, atol=1e-5)
+
+
+def test_overlaps_known_values() -> None:
+    a, b = np.array([[0, 0, 2, 2]], np.float64), np.array([[3, 0, 4, 2], [1, 0, 2, 2]], np.float64)
+    assert ops.box_iof(a, b).tolist() == [[0, 0.5]]
+    assert ops.box_iof(b, a).tolist() == [[0], [1]]
+    np.testing.assert_allclose(ops.generalized_box_iou(a, b), [[-2 / 8, 0.5]])
+    np.testing.assert_allclose(ops.distance_box_iou(a, b, 0), [[-(2.5**2) / 20, 0.5 - 0.25 / 8]])
+    point = np.ones((1, 4), np.float64)
+    assert ops.generalized_box_iou(point, point).tolist() == [[0]]
+    assert ops.distance_box_iou(point, point).tolist() == [[0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_overlaps_of_boxes_that_are_not_finite_are_nan(isa: str, kind: str) -> None:
+    boxes = random_boxes(3)
+    boxes[1, 2] = np.nan
+    assert np.isnan(getattr(ops, kind)(boxes, boxes))[1].all()
+    assert np.isnan(getattr(ops, kind)(boxes, boxes))[:, 1].all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_overlaps_refuse(kind: str) -> None:
+    boxes, call = random_boxes(3), getattr(ops, kind)
+    for arguments, options, error, message in (
+        ((boxes, boxes[:2]), {"aligned": True}, ValueError, r"boxes2 of shape \(3, 4\), got \(2, 4\)"),
+        ((boxes, boxes), {"aligned": 1}, TypeError, "aligned to be a bool"),
+        ((boxes, boxes.astype(np.float64)), {}, TypeError, "boxes2 of dtype float32"),
+        ((boxes[:, :3], boxes), {}, ValueError, r"boxes1 of shape \(N, 4\)"),
+    ):
+        with pytest.raises(error, match=rf"^\[{kind}\] expected {message}"):
+            call(*arguments, **options)
+    if kind[0] in "dc":
+        for eps in (-1e-7, np.nan, np.inf):
+            with pytest.raises(ValueError, match=rf"^\[{kind}\] expected eps to be finite"):
+                call(boxes, boxes, eps)
+
+
+def test_overlaps_are_torchvisions(torchvision: ModuleType) -> None:
+    torch = sys.modules["torch"]
+    boxes = random_boxes(60, "float64")
+    boxes[:, 2:] = boxes[:, :2] + 1 + np.abs(boxes[:, 2:] - boxes[:, :2])
+    a, b = torch.from_numpy(boxes[:30]), torch.from_numpy(boxes[30:])
+    for kind in ("generalized_box_iou", "distance_box_iou", "complete_box_iou"):
+        torch.testing.assert_close(getattr(ops, kind)(a, b), getattr(torchvision.ops, kind)(a, b))
+
+
+ROTATED = {"cxcywhr": 5, "xywhr": 5, "xyxyxyxy": 8}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("in_fmt", ROTATED)
+@pytest.mark.parametrize("out_fmt", ROTATED)
+def test_rotated_formats_are_torchvisions(
+    torchvision: ModuleType, dtype: str, in_fmt: str, out_fmt: str
+) -> None:
+    torch = sys.modules["torch"]
+    rng = np.random.default_rng(0)
+    parts = rng.uniform(-9, 9, (40, 2)), rng.uniform(1, 9, (40, 2)), rng.uniform(-179, 179, (40, 1))
+    centred = torch.from_numpy(np.concatenate(parts, axis=1))
+    boxes = torchvision.ops.box_convert(centred, "cxcywhr", in_fmt) if in_fmt != "cxcywhr" else centred
+    converted = ops.box_convert(boxes.numpy().astype(dtype), in_fmt, out_fmt)
+    assert converted.dtype == dtype
+    expected = torchvision.ops.box_convert(boxes, in_fmt, out_fmt) if in_fmt != out_fmt else boxes
+    np.testing.assert_allclose(converted, expected, rtol=0, atol=2000 * np.finfo(dtype).eps)
+
+
+def test_rotated_formats_refuse_others() -> None:
+    five, eight = np.zeros((2, 5), np.float32), np.zeros((2, 8), np.float32)
+    for boxes, in_fmt, out_fmt in ((eight, "cxcywhr", "xywhr"), (five, "xyxyxyxy", "xywhr")):
+        with pytest.raises(ValueError, match=r"^\[box_convert\] expected boxes of shape"):
+            ops.box_convert(boxes, in_fmt, out_fmt)
+    with pytest.raises(ValueError, match=r"^\[box_convert\] expected out_fmt to be"):
+        ops.box_convert(np.zeros((2, 4), np.float32), "xyxy", "xywhr")
 
 
 def test_box_iou_known_values() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Axis-aligned boxes: suppression, overlap, formats.
+"""Boxes: overlap, formats, sizes.
 
 Boxes are rows of four numbers in pixels, or in any other unit as long as it is one: ``(x1, y1, x2, y2)``,
 opposite corners, unless said otherwise. The width of a box is ``x2 - x1``; a box with ``x2 <= x1`` or
@@ -12,65 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, result_like
-from pyvision.ops._args import pair, real
-
-_FLOATS = ("float32", "float64")
-_INTEGERS = ("int64", "int32")
+from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision.ops._args import flag, pair, real
+from pyvision.ops._boxes import FLOATS, boxes_of
 
 
-def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
-    """Greedy non-maximum suppression.
-
-    Boxes are visited by falling score, equal scores by rising index. A box is kept unless its IoU with a box
-    kept before it is strictly greater than ``iou_threshold``. Boxes with a NaN score or a coordinate that is
-    not finite are dropped: they suppress nothing and are not kept.
-
-    Args:
-        boxes: (N, 4) corners, float32 or float64. IoU is computed and compared in that type.
-        scores: (N,), of the same type.
-        iou_threshold: in [0, 1].
-
-    Returns:
-        int64 (K,): the indices of the kept boxes, by falling score.
-
-    Raises:
-        TypeError: an argument is not an array, or of another dtype.
-        ValueError: the shapes contradict each other, or ``iou_threshold`` is out of range.
-
-    Source: Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
-    """
-    b, s = _boxes_and_scores(boxes, scores, "nms")
-    return result_like(_core.nms(b, s, real(iou_threshold, "nms", "iou_threshold")), boxes, scores)
-
-
-def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
-    """:func:`nms` within each class: boxes of different classes never suppress each other.
-
-    Classes are kept apart by grouping, not by moving their boxes: coordinates may have any sign and size.
-
-    Args:
-        boxes: (N, 4) corners, float32 or float64.
-        scores: (N,), of the same type.
-        idxs: (N,) classes, int64 or int32, any values.
-        iou_threshold: in [0, 1].
-
-    Returns:
-        int64 (K,): the indices of the kept boxes, by falling score over all classes.
-
-    Raises:
-        TypeError: an argument is not an array, or of another dtype.
-        ValueError: the shapes contradict each other, or ``iou_threshold`` is out of range.
-    """
-    b, s = _boxes_and_scores(boxes, scores, "batched_nms")
-    classes = np.ascontiguousarray(as_numpy(idxs, "batched_nms", "idxs", _INTEGERS), dtype=np.int64)
-    _check_shape(classes, (b.shape[0],), "batched_nms", "idxs")
-    threshold = real(iou_threshold, "batched_nms", "iou_threshold")
-    return result_like(_core.batched_nms(b, s, classes, threshold), boxes, scores, idxs)
-
-
-def box_iou(boxes1: Array, boxes2: Array) -> Array:
-    """Intersection over union of every box of one set with every box of the other.
+def box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
+    """Intersection over union (IoU) of every box of one set with every box of the other.
 
     Pairs that do not overlap have 0, degenerate boxes too (torchvision gives NaN for two of them). A box with
     a coordinate that is not finite has NaN with every box.
@@ -78,38 +26,116 @@ def box_iou(boxes1: Array, boxes2: Array) -> Array:
     Args:
         boxes1: (N, 4) corners, float32 or float64.
         boxes2: (M, 4) corners, of the same type.
+        aligned: compare row i with row i only; M must be N.
 
     Returns:
-        (N, M) of the same type, in [0, 1].
+        (N, M) of the same type, (N,) with ``aligned``, in [0, 1].
 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
         ValueError: an argument has another shape, or the result would not fit in memory.
     """
-    a = _boxes(boxes1, "box_iou", "boxes1")
-    b = _boxes(boxes2, "box_iou", "boxes2", (a.dtype.name,))
-    return result_like(_core.box_iou(a, b), boxes1, boxes2)
+    return _overlap("box_iou", boxes1, boxes2, aligned)
+
+
+def box_iof(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
+    """Intersection over foreground: the part of each box of the first set that lies in one of the second.
+
+    Arguments, result and errors as :func:`box_iou`.
+    """
+    return _overlap("box_iof", boxes1, boxes2, aligned)
+
+
+def generalized_box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
+    """IoU less the empty share of the smallest box around both: in [-1, 1].
+
+    Arguments and errors as :func:`box_iou`. Two degenerate boxes whose common box is degenerate have 0.
+
+    Source: Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019.
+    """
+    return _overlap("generalized_box_iou", boxes1, boxes2, aligned)
+
+
+def distance_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7, *, aligned: bool = False) -> Array:
+    """IoU less the squared distance of the centres over the squared diagonal of the smallest box around both.
+
+    Args:
+        boxes1: (N, 4) corners, float32 or float64.
+        boxes2: (M, 4) corners, of the same type.
+        eps: added to the squared diagonal.
+        aligned: compare row i with row i only; M must be N.
+
+    Returns:
+        (N, M) of the same type, (N,) with ``aligned``, in [-1, 1].
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: an argument has another shape, ``eps`` is negative or not finite, or the result would not
+            fit in memory.
+
+    Source: Zheng et al., "Distance-IoU Loss", AAAI 2020.
+    """
+    return _overlap("distance_box_iou", boxes1, boxes2, aligned, eps)
+
+
+def complete_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7, *, aligned: bool = False) -> Array:
+    """:func:`distance_box_iou` less a term for different aspect ratios, of the same paper and arguments.
+
+    ``eps`` is added to the denominator of that term too.
+    """
+    return _overlap("complete_box_iou", boxes1, boxes2, aligned, eps)
+
+
+def box_iou_rotated(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
+    """IoU of every rotated box of one set with every one of the other.
+
+    Identical boxes have exactly 1 and disjoint ones 0, at any distance from the origin, and swapping the
+    sets transposes the result exactly. Boxes without a positive width and height overlap nothing; one with a
+    value that is not finite has NaN with every box.
+
+    Args:
+        boxes1: (N, 5) as ``(cx, cy, w, h, angle)``, angle in degrees, counter-clockwise on screen; float32 or
+            float64.
+        boxes2: (M, 5), of the same type.
+        aligned: compare row i with row i only; M must be N.
+
+    Returns:
+        (N, M) of the same type, (N,) with ``aligned``, in [0, 1].
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: an argument has another shape, or the result would not fit in memory.
+    """
+    op = "box_iou_rotated"
+    a = boxes_of(boxes1, op, "boxes1", columns=5)
+    b = boxes_of(boxes2, op, "boxes2", (dtype_name(a.dtype),), columns=5)
+    return result_like(_core.box_iou_rotated(a, b, flag(aligned, op, "aligned")), boxes1, boxes2)
 
 
 def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     """Boxes in another format.
 
     Args:
-        boxes: (..., 4) in ``in_fmt``, float32 or float64.
-        in_fmt: ``"xyxy"`` (opposite corners), ``"xywh"`` (first corner, size) or ``"cxcywh"`` (centre, size).
-        out_fmt: the same.
+        boxes: (..., k) in ``in_fmt``, float32 or float64.
+        in_fmt: of four columns ``"xyxy"`` (opposite corners), ``"xywh"`` (first corner, size) or ``"cxcywh"``
+            (centre, size); of rotated boxes ``"cxcywhr"`` (centre, size, degrees counter-clockwise on
+            screen), ``"xywhr"`` (the corner that is top left before the turn) or, with eight columns,
+            ``"xyxyxyxy"`` (all corners from that one, clockwise on screen before the turn).
+        out_fmt: the same; rotated formats convert among themselves.
 
     Returns:
-        A new array of the same shape and type, in ``out_fmt``.
+        A new array of the same type, (..., k) in ``out_fmt``.
 
     Raises:
         TypeError: ``boxes`` is not an array, or of another dtype, or a format is not a string.
-        ValueError: ``boxes`` has another shape, or a format is unknown.
+        ValueError: ``boxes`` has another shape, or a format is unknown or not of the other's kind.
     """
-    x = np.ascontiguousarray(as_numpy(boxes, "box_convert", "boxes", _FLOATS))
+    x = np.ascontiguousarray(as_numpy(boxes, "box_convert", "boxes", FLOATS))
     for name, value in (("in_fmt", in_fmt), ("out_fmt", out_fmt)):
         if not isinstance(value, str):
             raise TypeError(f"[box_convert] expected {name} to be xyxy, xywh or cxcywh, got {value!r}")
+    if in_fmt in _ROTATED and out_fmt in _ROTATED:
+        return result_like(_convert_rotated(x, in_fmt, out_fmt), boxes)
     return result_like(_core.box_convert(x, in_fmt, out_fmt), boxes)
 
 
@@ -126,7 +152,7 @@ def box_area(boxes: Array) -> Array:
         TypeError: ``boxes`` is not an array, or of another dtype.
         ValueError: ``boxes`` has another shape.
     """
-    x = np.ascontiguousarray(as_numpy(boxes, "box_area", "boxes", _FLOATS))
+    x = np.ascontiguousarray(as_numpy(boxes, "box_area", "boxes", FLOATS))
     return result_like(_core.box_area(x), boxes)
 
 
@@ -144,7 +170,7 @@ def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
         TypeError: ``boxes`` is not an array, or of another dtype, or ``size`` not integers.
         ValueError: ``boxes`` has another shape, or ``size`` is negative.
     """
-    x = np.ascontiguousarray(as_numpy(boxes, "clip_boxes_to_image", "boxes", _FLOATS))
+    x = np.ascontiguousarray(as_numpy(boxes, "clip_boxes_to_image", "boxes", FLOATS))
     height, width = pair(size, "clip_boxes_to_image", "size")
     return result_like(_core.clip_boxes_to_image(x, height, width), boxes)
 
@@ -163,7 +189,7 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
         TypeError: ``boxes`` is not an array, or of another dtype, or ``min_size`` not a number.
         ValueError: ``boxes`` has another shape, or ``min_size`` is NaN.
     """
-    x = _boxes(boxes, "remove_small_boxes", "boxes")
+    x = boxes_of(boxes, "remove_small_boxes", "boxes")
     least = real(min_size, "remove_small_boxes", "min_size")
     if np.isnan(least):
         raise ValueError("[remove_small_boxes] expected min_size to be a number, got nan")
@@ -172,21 +198,39 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     return result_like(np.flatnonzero(large), boxes)
 
 
-def _boxes(x: Array, op: str, name: str, dtypes: tuple[str, ...] = _FLOATS) -> np.ndarray:
-    """``x`` as a C-contiguous (N, 4) array."""
-    array = as_numpy(x, op, name, dtypes)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise ValueError(f"[{op}] expected {name} of shape (N, 4), got {array.shape}")
-    return np.ascontiguousarray(array)
+_ROTATED = {"cxcywhr": 5, "xywhr": 5, "xyxyxyxy": 8}  # and their columns
 
 
-def _boxes_and_scores(boxes: Array, scores: Array, op: str) -> tuple[np.ndarray, np.ndarray]:
-    b = _boxes(boxes, op, "boxes")
-    s = as_numpy(scores, op, "scores", (b.dtype.name,))
-    _check_shape(s, (b.shape[0],), op, "scores")
-    return b, np.ascontiguousarray(s)
+def _convert_rotated(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray:
+    columns = _ROTATED[in_fmt]
+    if boxes.ndim == 0 or boxes.shape[-1] != columns:
+        raise ValueError(f"[box_convert] expected boxes of shape (..., {columns}), got {boxes.shape}")
+    if in_fmt == out_fmt:
+        return boxes.copy()
+    values = np.moveaxis(boxes.astype(np.float64), -1, 0)
+    if in_fmt == "xyxyxyxy":
+        x1, y1, x2, y2, x3, y3 = values[:6]
+        w, h = np.hypot(x2 - x1, y2 - y1), np.hypot(x3 - x2, y3 - y2)
+        degrees = np.degrees(np.arctan2(y1 - y2, x2 - x1))
+    else:
+        x1, y1, w, h, degrees = values
+    angle = np.radians(degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
+    centre_x, centre_y = w / 2 * cos + h / 2 * sin, h / 2 * cos - w / 2 * sin  # from the first corner
+    if in_fmt == "cxcywhr":
+        x1, y1 = x1 - centre_x, y1 - centre_y
+    if out_fmt == "xywhr":
+        parts = [x1, y1, w, h, degrees]
+    elif out_fmt == "cxcywhr":
+        parts = [x1 + centre_x, y1 + centre_y, w, h, degrees]
+    else:
+        x2, y2, x4, y4 = x1 + w * cos, y1 - w * sin, x1 + h * sin, y1 + h * cos
+        parts = [x1, y1, x2, y2, x2 + h * sin, y2 + h * cos, x4, y4]
+    return np.stack(parts, axis=-1).astype(boxes.dtype)
 
 
-def _check_shape(x: np.ndarray, shape: tuple[int, ...], op: str, name: str) -> None:
-    if x.shape != shape:
-        raise ValueError(f"[{op}] expected {name} of shape {shape}, got {x.shape}")
+def _overlap(op: str, boxes1: Array, boxes2: Array, aligned: bool, eps: float = 0.0) -> Array:
+    a = boxes_of(boxes1, op, "boxes1")
+    b = boxes_of(boxes2, op, "boxes2", (dtype_name(a.dtype),))
+    kernel = getattr(_core, op)
+    return result_like(kernel(a, b, flag(aligned, op, "aligned"), real(eps, op, "eps")), boxes1, boxes2)

@@ -12,54 +12,69 @@
 namespace pyvision {
 namespace {
 
-// An area that makes every IoU with the box NaN, when one of its coordinates is not finite.
-template <class T>
-T iou_area(const T* box) {
-  return finite_box(box) ? area_of(box) : static_cast<T>(NAN);
+// From: the boxes' type; T: the one they are computed in.
+template <class T, class From>
+void fill(const BoxColumns<T>& columns, const From* boxes, int64_t n, IouKind kind) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T box[4] = {boxes[4 * i], boxes[4 * i + 1], boxes[4 * i + 2], boxes[4 * i + 3]};
+    set_box(columns, i, box, kind);
+  }
 }
 
-// In doubles, for T of either kind.
-template <class T>
-void box_iou_f64(const T* a, const T* b, T* y, int64_t m) {
-  const double p[4] = {a[0], a[1], a[2], a[3]};
-  const double area = iou_area(p);
-  for (int64_t j = 0; j < m; ++j) {
-    const double q[4] = {b[4 * j], b[4 * j + 1], b[4 * j + 2], b[4 * j + 3]};
-    const double w = std::max(0.0, std::min(p[2], q[2]) - std::max(p[0], q[0]));
-    const double h = std::max(0.0, std::min(p[3], q[3]) - std::max(p[1], q[1]));
-    const double intersection = w * h;
-    const double united = (area + iou_area(q)) - intersection;
-    y[j] = static_cast<T>(intersection > 0 ? intersection / united : 0 * united);
+template <class T, class From>
+void box_iou_in(IouKind kind, const From* a, const From* b, From* y, int64_t n, int64_t m, bool matched,
+                T eps) {
+  constexpr int64_t kFields = BoxColumns<T>::kFields, kBlock = 4096;  // pairs: some 5 us of vector work
+  Scratch<T> memory_a(kFields * n), memory_b(kFields * m);
+  const BoxColumns<T> left(memory_a, n), right(memory_b, m);
+  fill(left, a, n, kind);
+  fill(right, b, m, kind);
+  const BoxIouOf<T>& kernels = box_iou_kernels_of<T>();
+  const auto compute = [&](auto kernel, int64_t i, int64_t j, From* out, int64_t count) {
+    if constexpr (std::is_same_v<T, From>) {
+      kernel(kind, left.at(i), right.at(j), out, count, eps);
+    } else {
+      Scratch<T> wide(count);
+      kernel(kind, left.at(i), right.at(j), wide.get(), count, eps);
+      for (int64_t k = 0; k < count; ++k) out[k] = static_cast<From>(wide[k]);
+    }
+  };
+  if (matched) {
+    parallel_for(n, kBlock, [&](int64_t begin, int64_t end) {
+      compute(kernels.matched, begin, begin, y + begin, end - begin);
+    });
+  } else {
+    parallel_for(n, std::max<int64_t>(1, 16 * kBlock / m), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) compute(kernels.row, i, 0, y + i * m, m);
+    });
   }
 }
 
 }  // namespace
 
 template <class T>
-void box_iou(const T* a, const T* b, T* y, int64_t n, int64_t m) {
-  if (n == 0 || m == 0) return;
-  const int64_t grain = std::max<int64_t>(1, 65536 / m);  // about 20 us of vector work
-  if constexpr (std::is_same_v<T, float>) {
-    if (areas_fit_f32(a, n) && areas_fit_f32(b, m)) {
-      Scratch<float> columns(5 * m);
-      float* const c[5] = {columns, columns + m, columns + 2 * m, columns + 3 * m, columns + 4 * m};
-      for (int64_t j = 0; j < m; ++j) {
-        for (int k = 0; k < 4; ++k) c[k][j] = b[4 * j + k];
-        c[4][j] = iou_area(b + 4 * j);
-      }
-      const BoxIouKernels& kernels = box_iou_kernels();
-      parallel_for(n, grain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) kernels.row(a + 4 * i, iou_area(a + 4 * i), c, y + i * m, m);
-      });
-      return;
-    }
+void set_box(const BoxColumns<T>& columns, int64_t i, const T* box, IouKind kind) {
+  for (int k = 0; k < 4; ++k) columns.field[k][i] = box[k];
+  columns.field[4][i] = finite_box(box) ? area_of(box) : static_cast<T>(NAN);  // NaN makes every overlap NaN
+  if (kind == IouKind::kCiou) {
+    const T w = box[2] - box[0], h = box[3] - box[1];
+    columns.field[5][i] = w == 0 && h == 0 ? 0 : std::atan(w / h);
   }
-  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) box_iou_f64(a + 4 * i, b, y + i * m, m);
-  });
 }
 
-template void box_iou<float>(const float*, const float*, float*, int64_t, int64_t);
-template void box_iou<double>(const double*, const double*, double*, int64_t, int64_t);
+template <class T>
+void box_iou(IouKind kind, const T* a, const T* b, T* y, int64_t n, int64_t m, bool matched, double eps) {
+  if (n == 0 || m == 0) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (!areas_fit_f32(a, n) || !areas_fit_f32(b, m))
+      return box_iou_in<double>(kind, a, b, y, n, m, matched, eps);
+  }
+  box_iou_in<T>(kind, a, b, y, n, m, matched, static_cast<T>(eps));
+}
+
+template void set_box<float>(const BoxColumns<float>&, int64_t, const float*, IouKind);
+template void set_box<double>(const BoxColumns<double>&, int64_t, const double*, IouKind);
+template void box_iou<float>(IouKind, const float*, const float*, float*, int64_t, int64_t, bool, double);
+template void box_iou<double>(IouKind, const double*, const double*, double*, int64_t, int64_t, bool, double);
 
 }  // namespace pyvision

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // nms: greedy non-maximum suppression. Boxes are visited by falling score, equal scores by rising index; a
-// box is kept unless its IoU with a box kept before it (of its own class, for batched_nms) is greater than
-// the threshold.
+// box is kept unless its IoU with a box kept before it (of its own image and class, for batched_nms) is greater
+// than the threshold.
 //
 //   IoU(a, b) = I / ((A(a) + A(b)) - I)
 //   I = max(0, min(a.x2, b.x2) - max(a.x1, b.x1)) * max(0, min(a.y2, b.y2) - max(a.y1, b.y1))
@@ -12,48 +12,52 @@
 // written: then the comparison has one right answer, which every ISA gives, and it is torchvision's. Only
 // float32 boxes whose areas could leave float32's range (a coordinate beyond 2^60, an area under 2^-100) are
 // decided in double. A box with a NaN score or a coordinate that is not finite is dropped: it neither
-// suppresses nor is kept.
+// suppresses nor is kept. At most max_output boxes are kept per image: the first in this order.
 //
 // Greedy NMS as in Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006; how a grid makes it
-// fast is told in kernel-inl.h.
+// fast is told in grid-inl.h.
 #pragma once
 
 #include <cstdint>
 
 #include "core/dispatch.h"
+#include "ops/nms/grid.h"
+#include "ops/nms/suppress.h"
 
 namespace pyvision {
 
-// Kept boxes of one grid cell, as the vectors read them. Unused lanes hold a box that intersects nothing.
-struct alignas(64) NmsBlock {
-  static constexpr int kBoxes = 16;  // one AVX-512 register
-  float x1[kBoxes], y1[kBoxes], x2[kBoxes], y2[kBoxes], area[kBoxes];
-  int32_t count;
-  int32_t next;  // block index, -1 ends the list
-};
+template <class T>
+using NmsBoxes = NmsBlock<T, 5>;  // the bounds, and the area
 
-// cells_x * cells_y equal cells over the boxes' bounding rectangle.
-struct NmsGrid {
-  float origin_x, origin_y;  // the least x1 and y1
-  float cells_per_unit_x, cells_per_unit_y;
-  int32_t cells_x, cells_y;
-};
+// boxes: (n, 4) in order of falling score, finite; threshold: [0, 1]; limit: how many to keep at most;
+// heads: (cells,) scratch; blocks: scratch for every box in every cell it touches; kept: (n,), receives 0 or 1
+template <class T>
+using NmsGreedy = void (*)(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
+                           int32_t* heads, NmsBoxes<T>* blocks, uint8_t* kept);
 
 struct NmsKernels {
   const char* isa;
-  // boxes: (n, 4) in order of falling score, finite; threshold: [0, 1]; heads: (cells,) scratch;
-  // blocks: scratch for every box in every cell it touches; kept: (n,), receives 0 or 1
-  void (*greedy)(const float* boxes, int64_t n, float threshold, const NmsGrid& grid, int32_t* heads,
-                 NmsBlock* blocks, uint8_t* kept);
+  NmsGreedy<float> greedy_f32;
+  NmsGreedy<double> greedy_f64;
 };
 
 PYVISION_KERNELS(NmsKernels, nms)
 
-// boxes: (n, 4), scores: (n,), classes: (n,) or null for one class, threshold: [0, 1], n < 2^31;
-// keep: room for n indices. Returns how many were kept; they stand in order of falling score. T: float or
-// double.
 template <class T>
-int64_t nms(const T* boxes, const T* scores, const int64_t* classes, int64_t n, double threshold,
+NmsGreedy<T> nms_greedy_kernel();
+template <>
+inline NmsGreedy<float> nms_greedy_kernel<float>() {
+  return nms_kernels().greedy_f32;
+}
+template <>
+inline NmsGreedy<double> nms_greedy_kernel<double>() {
+  return nms_kernels().greedy_f64;
+}
+
+// boxes: (n, 4), scores: (n,), threshold: [0, 1], n < 2^31; keep: room for n indices. Returns how many were
+// kept; they stand by image, then by falling score. T: float or double.
+template <class T>
+int64_t nms(const T* boxes, const T* scores, int64_t n, const NmsGroups& groups, double threshold,
             int64_t* keep);
 
 }  // namespace pyvision

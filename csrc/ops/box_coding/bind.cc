@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <type_traits>
+
+#include "core/bind.h"
+#include "core/parallel.h"
+#include "ops/box_coding/box_coding.h"
+
+namespace pyvision {
+namespace {
+
+using Weights = std::array<double, 4>;
+constexpr int64_t kGrain = 4096;  // boxes: some 20 us
+
+template <class T>
+const BoxCodingOf<T>& kernels() {
+  if constexpr (std::is_same_v<T, float>)
+    return box_coding_kernels().f32;
+  else
+    return box_coding_kernels().f64;
+}
+
+template <class T>
+std::array<T, 4> checked(const char* op, const Weights& weights) {
+  std::array<T, 4> result;
+  for (int k = 0; k < 4; ++k) {
+    check(weights[k] > 0 && std::isfinite(weights[k]), op, "expected weights to be finite and positive, got ",
+          weights[k]);
+    result[k] = static_cast<T>(weights[k]);
+  }
+  return result;
+}
+
+template <class T>
+py::array encode(const py::array& reference_boxes, const py::array& proposals, const Weights& weights) {
+  constexpr const char* op = "encode_boxes";
+  const Tensor g = dense_view<const T>(reference_boxes, op, "reference_boxes", 2);
+  const Tensor p = dense_view<const T>(proposals, op, "proposals", 2);
+  check(g.shape[1] == 4, op, "expected reference_boxes of shape (N, 4), got ", shape_text(g));
+  check(p.shape[0] == g.shape[0] && p.shape[1] == 4, op, "expected proposals of shape (", g.shape[0],
+        ", 4), got ", shape_text(p));
+  const auto w = checked<T>(op, weights);
+  auto output = empty<T>(op, {g.shape[0], 4});
+  T* codes = output.mutable_data();
+  {
+    py::gil_scoped_release release;
+    parallel_for(g.shape[0], kGrain, [&](int64_t begin, int64_t end) {
+      kernels<T>().encode(g.as<const T>() + 4 * begin, p.as<const T>() + 4 * begin, codes + 4 * begin,
+                          end - begin, w.data());
+    });
+  }
+  return output;
+}
+
+template <class T>
+py::array decode(const py::array& rel_codes, const py::array& boxes, const Weights& weights, double clip) {
+  constexpr const char* op = "decode_boxes";
+  const Tensor codes = dense_view<const T>(rel_codes, op, "rel_codes", 2);
+  const Tensor p = dense_view<const T>(boxes, op, "boxes", 2);
+  check(codes.shape[1] % 4 == 0, op, "expected rel_codes of shape (N, 4 * classes), got ", shape_text(codes));
+  check(p.shape[0] == codes.shape[0] && p.shape[1] == 4, op, "expected boxes of shape (", codes.shape[0],
+        ", 4), got ", shape_text(p));
+  const auto w = checked<T>(op, weights);
+  check(!std::isnan(clip), op, "expected bbox_xform_clip to be a number, got nan");
+  const int64_t per_box = codes.shape[1] / 4;
+  auto output = empty<T>(op, {codes.shape[0], codes.shape[1]});
+  T* y = output.mutable_data();
+  {
+    py::gil_scoped_release release;
+    parallel_for(codes.shape[0], std::max<int64_t>(1, kGrain / std::max<int64_t>(1, per_box)),
+                 [&](int64_t begin, int64_t end) {
+                   kernels<T>().decode(codes.as<const T>() + 4 * per_box * begin, p.as<const T>() + 4 * begin,
+                                       y + 4 * per_box * begin, end - begin, per_box, w.data(),
+                                       static_cast<T>(clip));
+                 });
+  }
+  return output;
+}
+
+}  // namespace
+
+void bind_box_coding(py::module_& m) {
+  m.def(
+      "encode_boxes",
+      [](const py::array& reference_boxes, const py::array& proposals, const Weights& weights) {
+        return py::isinstance<py::array_t<double>>(reference_boxes)
+                   ? encode<double>(reference_boxes, proposals, weights)
+                   : encode<float>(reference_boxes, proposals, weights);
+      },
+      py::arg("reference_boxes"), py::arg("proposals"), py::arg("weights"));
+  m.def(
+      "decode_boxes",
+      [](const py::array& rel_codes, const py::array& boxes, const Weights& weights, double bbox_xform_clip) {
+        return py::isinstance<py::array_t<double>>(rel_codes)
+                   ? decode<double>(rel_codes, boxes, weights, bbox_xform_clip)
+                   : decode<float>(rel_codes, boxes, weights, bbox_xform_clip);
+      },
+      py::arg("rel_codes"), py::arg("boxes"), py::arg("weights"), py::arg("bbox_xform_clip"));
+}
+
+}  // namespace pyvision

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The grid that tells non-maximum suppression which kept boxes are near a candidate.
+#pragma once
+
+#include <cstdint>
+
+namespace pyvision {
+
+// Kept boxes of one grid cell, as the vectors read them. The first four fields are the box's bounds x1, y1,
+// x2, y2; unused places hold zeros.
+template <class T, int kFieldCount>
+struct alignas(64) NmsBlock {
+  static constexpr int kBoxes = 16;  // one AVX-512 register
+  static constexpr int kFields = kFieldCount;
+  T field[kFields][kBoxes];
+  int32_t count;
+  int32_t next;  // block index, -1 ends the list
+};
+
+// cells_x * cells_y equal cells over the boxes' bounding rectangle. In double: then coordinates of either
+// type keep their order.
+struct NmsGrid {
+  double origin_x = 0, origin_y = 0;  // the least x1 and y1
+  double cells_per_unit_x = 0, cells_per_unit_y = 0;
+  int32_t cells_x = 1, cells_y = 1;
+};
+
+struct NmsGridPlan {
+  NmsGrid grid;
+  int64_t blocks;  // enough for every box in every cell it touches, with NmsBlock::kBoxes to a block
+};
+
+// boxes: (n, stride), whose first four columns are x1, y1, x2, y2, finite. T: float or double.
+template <class T>
+NmsGridPlan plan_nms_grid(const T* boxes, int64_t n, int64_t stride);
+
+}  // namespace pyvision

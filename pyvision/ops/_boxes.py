@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Array arguments that many ops on boxes share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyvision._array import Array, as_numpy, dtype_name
+
+FLOATS = ("float32", "float64")
+INTEGERS = ("int64", "int32")
+
+
+def boxes_of(
+    x: Array, op: str, name: str, dtypes: tuple[str, ...] = FLOATS, *, columns: int = 4
+) -> np.ndarray:
+    """``x`` as a C-contiguous (N, columns) array."""
+    array = as_numpy(x, op, name, dtypes)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(f"[{op}] expected {name} of shape (N, {columns}), got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def boxes_and_scores(
+    boxes: Array, scores: Array, op: str, *, columns: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both C-contiguous and of one type, as many scores as boxes."""
+    b = boxes_of(boxes, op, "boxes", columns=columns)
+    return b, vector_of(scores, b.shape[0], op, "scores", (dtype_name(b.dtype),))
+
+
+def vector_of(x: Array, count: int, op: str, name: str, dtypes: tuple[str, ...]) -> np.ndarray:
+    """``x`` as a C-contiguous (count,) array."""
+    array = as_numpy(x, op, name, dtypes)
+    check_shape(array, (count,), op, name)
+    return np.ascontiguousarray(array)
+
+
+def indices_of(x: Array, count: int, op: str, name: str) -> np.ndarray:
+    """``x`` as an int64 (count,) array."""
+    return vector_of(x, count, op, name, INTEGERS).astype(np.int64, copy=False)
+
+
+def check_shape(x: np.ndarray, shape: tuple[int, ...], op: str, name: str) -> None:
+    """Raise ValueError unless ``x`` has this shape."""
+    if x.shape != shape:
+        raise ValueError(f"[{op}] expected {name} of shape {shape}, got {x.shape}")

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Non-maximum suppression: which of many overlapping detections stay.
+
+Boxes are rows of four numbers in pixels, or in any other unit as long as it is one: ``(x1, y1, x2, y2)``,
+opposite corners, unless said otherwise. A box with ``x2 <= x1`` or ``y2 <= y1`` has area 0 and overlaps
+nothing. Where an op is greedy, boxes are visited by falling score, equal scores by rising index, and a box is
+suppressed when its overlap with a box kept before it is strictly greater than the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision.ops._args import flag, integer, real
+from pyvision.ops._boxes import FLOATS, boxes_and_scores, boxes_of, indices_of, vector_of
+
+
+def nms(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | None = None) -> Array:
+    """Greedy non-maximum suppression.
+
+    Boxes with a NaN score or a coordinate that is not finite are dropped: they suppress nothing and are not
+    kept.
+
+    Args:
+        boxes: (N, 4) corners, float32 or float64. IoU is computed and compared in that type.
+        scores: (N,), of the same type.
+        iou_threshold: in [0, 1].
+        max_output: keep this many at most, the first ones.
+
+    Returns:
+        int64 (K,): the indices of the kept boxes, by falling score.
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes contradict each other, or a number is out of range.
+
+    Source: Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
+    """
+    op = "nms"
+    b, s = boxes_and_scores(boxes, scores, op)
+    kept = _core.nms(b, s, real(iou_threshold, op, "iou_threshold"), _count(max_output, op))
+    return result_like(kept, boxes, scores)
+
+
+def batched_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array,
+    iou_threshold: float,
+    *,
+    image_idxs: Array | None = None,
+    max_output: int | None = None,
+) -> Array:
+    """:func:`nms` within each class, and within each image where there are several.
+
+    Groups are kept apart by sorting, not by moving their boxes: coordinates may have any sign and size.
+
+    Args:
+        boxes: (N, 4) corners, float32 or float64.
+        scores: (N,), of the same type.
+        idxs: (N,) classes, int64 or int32, any values.
+        iou_threshold: in [0, 1].
+        image_idxs: (N,) images, like ``idxs``; one image without.
+        max_output: keep this many per image at most, over all its classes.
+
+    Returns:
+        int64 (K,): the indices of the kept boxes, by image, then by falling score over all classes.
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes contradict each other, or a number is out of range.
+    """
+    op = "batched_nms"
+    b, s = boxes_and_scores(boxes, scores, op)
+    classes = indices_of(idxs, b.shape[0], op, "idxs")
+    images = None if image_idxs is None else indices_of(image_idxs, b.shape[0], op, "image_idxs")
+    threshold = real(iou_threshold, op, "iou_threshold")
+    kept = _core.batched_nms(b, s, classes, threshold, images, _count(max_output, op))
+    return result_like(kept, boxes, scores, idxs)
+
+
+def nms_rotated(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | None = None) -> Array:
+    """:func:`nms` of rotated boxes, by the overlap of :func:`box_iou_rotated`.
+
+    Args:
+        boxes: (N, 5) as ``(cx, cy, w, h, angle)``, angle in degrees, counter-clockwise on screen; float32 or
+            float64.
+        scores: (N,), of the same type.
+        iou_threshold: in [0, 1].
+        max_output: keep this many at most, the first ones.
+
+    Returns:
+        int64 (K,): the indices of the kept boxes, by falling score.
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes contradict each other, or a number is out of range.
+    """
+    op = "nms_rotated"
+    b, s = boxes_and_scores(boxes, scores, op, columns=5)
+    kept = _core.nms_rotated(b, s, None, real(iou_threshold, op, "iou_threshold"), _count(max_output, op))
+    return result_like(kept, boxes, scores)
+
+
+def batched_nms_rotated(
+    boxes: Array, scores: Array, idxs: Array, iou_threshold: float, *, max_output: int | None = None
+) -> Array:
+    """:func:`nms_rotated` within each class.
+
+    ``idxs`` are the classes as in :func:`batched_nms`, the other arguments, the result and the errors those
+    of :func:`nms_rotated`; ``max_output`` counts all classes.
+    """
+    op = "batched_nms_rotated"
+    b, s = boxes_and_scores(boxes, scores, op, columns=5)
+    classes = indices_of(idxs, b.shape[0], op, "idxs")
+    kept = _core.nms_rotated(b, s, classes, real(iou_threshold, op, "iou_threshold"), _count(max_output, op))
+    return result_like(kept, boxes, scores, idxs)
+
+
+def soft_nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    score_threshold: float = 1e-3,
+    method: str = "gaussian",
+    *,
+    max_output: int | None = None,
+) -> tuple[Array, Array]:
+    """Suppression that lowers the scores of overlapping boxes instead of dropping them.
+
+    Again and again the box with the highest score is taken, the lower index when equal, and the scores of the
+    others fall by its IoU with them. Boxes whose score falls under ``score_threshold``, that have a NaN score
+    or a coordinate that is not finite, are dropped.
+
+    Args:
+        boxes: (N, 4) corners, float32 or float64.
+        scores: (N,), of the same type.
+        iou_threshold: in [0, 1]; ``"linear"`` and ``"hard"`` leave boxes up to it alone.
+        sigma: positive; the width of ``"gaussian"``.
+        score_threshold: least score of a box that stays.
+        method: scores are multiplied by ``1 - IoU`` (``"linear"``), ``exp(-IoU**2 / sigma)``
+            (``"gaussian"``), or 0 (``"hard"``: :func:`nms`).
+        max_output: take this many at most.
+
+    Returns:
+        keep int64 (K,): the boxes taken, in that order; scores (K,): theirs at that moment, falling.
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes contradict each other, a number is out of range, or ``method`` is unknown.
+
+    Source: Bodla et al., "Soft-NMS", ICCV 2017.
+    """
+    op = "soft_nms"
+    b, s = boxes_and_scores(boxes, scores, op)
+    numbers = (
+        real(iou_threshold, op, "iou_threshold"),
+        real(sigma, op, "sigma"),
+        real(score_threshold, op, "score_threshold"),
+    )
+    keep, kept_scores = _core.soft_nms(b, s, *numbers, _name(method, op), _count(max_output, op))
+    return result_like(keep, boxes, scores), result_like(kept_scores, boxes, scores)
+
+
+def matrix_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array | None = None,
+    *,
+    method: str = "gaussian",
+    sigma: float = 2.0,
+    score_threshold: float = 0.0,
+    max_output: int | None = None,
+) -> tuple[Array, Array]:
+    """Suppression that lowers all scores at once, by how much the better boxes of a class overlap each.
+
+    Args:
+        boxes: (N, 4) corners, float32 or float64.
+        scores: (N,), of the same type.
+        idxs: (N,) classes, int64 or int32; one class without.
+        method: a score falls by the least of ``f(IoU) / f(m)`` over the better boxes, of which ``m`` is the
+            highest IoU with one better still; ``f(x)`` is ``exp(-sigma * x**2)`` (``"gaussian"``) or
+            ``1 - x`` (``"linear"``).
+        sigma: positive.
+        score_threshold: least score of a box that stays.
+        max_output: keep this many at most.
+
+    Returns:
+        keep int64 (K,) and their new scores (K,), by falling new score, equal ones by rising index.
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes contradict each other, a number is out of range, or ``method`` is unknown.
+
+    Source: Wang et al., "SOLOv2: Dynamic and Fast Instance Segmentation", NeurIPS 2020.
+    """
+    op = "matrix_nms"
+    b, s = boxes_and_scores(boxes, scores, op)
+    classes = None if idxs is None else indices_of(idxs, b.shape[0], op, "idxs")
+    numbers = real(sigma, op, "sigma"), real(score_threshold, op, "score_threshold")
+    keep, new = _core.matrix_nms(b, s, classes, _name(method, op), *numbers, _count(max_output, op))
+    return result_like(keep, boxes, scores), result_like(new, boxes, scores)
+
+
+def mask_nms(
+    masks: Array,
+    scores: Array,
+    iou_threshold: float,
+    *,
+    idxs: Array | None = None,
+    max_output: int | None = None,
+) -> Array:
+    """:func:`nms` by the IoU of masks; empty masks overlap nothing.
+
+    Args:
+        masks: (N, H, W), bool or uint8, of which any value but 0 is set.
+        scores: (N,), float32 or float64; NaN ones are dropped.
+        iou_threshold: in [0, 1].
+        idxs: (N,) classes, int64 or int32; one class without.
+        max_output: keep this many at most, the first ones.
+
+    Returns:
+        int64 (K,): the indices of the kept masks, by falling score.
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes contradict each other, or a number is out of range.
+    """
+    op = "mask_nms"
+    m, s = _masks_and_scores(masks, scores, op)
+    classes = None if idxs is None else indices_of(idxs, len(m), op, "idxs")
+    kept = _core.mask_nms(m, s, real(iou_threshold, op, "iou_threshold"), classes, _count(max_output, op))
+    return result_like(kept, masks, scores)
+
+
+def mask_matrix_nms(
+    masks: Array,
+    scores: Array,
+    idxs: Array | None = None,
+    *,
+    method: str = "gaussian",
+    sigma: float = 2.0,
+    score_threshold: float = 0.0,
+    max_output: int | None = None,
+) -> tuple[Array, Array]:
+    """:func:`matrix_nms` by the IoU of masks, (N, H, W), as :func:`mask_nms` takes them."""
+    op = "mask_matrix_nms"
+    m, s = _masks_and_scores(masks, scores, op)
+    classes = None if idxs is None else indices_of(idxs, len(m), op, "idxs")
+    numbers = real(sigma, op, "sigma"), real(score_threshold, op, "score_threshold")
+    keep, new = _core.mask_matrix_nms(m, s, classes, _name(method, op), *numbers, _count(max_output, op))
+    return result_like(keep, masks, scores), result_like(new, masks, scores)
+
+
+def weighted_boxes_fusion(
+    boxes_list: Sequence[Array],
+    scores_list: Sequence[Array],
+    labels_list: Sequence[Array],
+    weights: Sequence[float] | None = None,
+    iou_thr: float = 0.55,
+    skip_box_thr: float = 0.0,
+    conf_type: str = "avg",
+    allows_overflow: bool = False,
+) -> tuple[Array, Array, Array]:
+    """The boxes of several models, fused where they overlap.
+
+    By falling score, times the model's weight, each box joins the fused box of its class whose IoU is the
+    highest above ``iou_thr``, or founds one; a fused box is the mean of its members, weighted by their
+    scores. Names and semantics are those of the authors' package ``ensemble_boxes``; coordinates may have any
+    unit. Boxes with a coordinate that is not finite, or a score that is not both positive and finite, are
+    left out.
+
+    Args:
+        boxes_list: per model (N_i, 4) corners, float32 or float64, all of one type.
+        scores_list: per model (N_i,), of the same type.
+        labels_list: per model (N_i,), int64 or int32.
+        weights: per model, positive; 1 each without.
+        iou_thr: in [0, 1].
+        skip_box_thr: boxes with a lower score are left out.
+        conf_type: a fused score is the members' mean (``"avg"``), highest (``"max"``), or a mean that counts
+            models without a member (``"box_and_model_avg"``, ``"absent_model_aware_avg"``).
+        allows_overflow: let more members than models raise ``"avg"`` above their mean.
+
+    Returns:
+        boxes (K, 4), scores (K,) by falling score, labels int64 (K,).
+
+    Raises:
+        TypeError: an argument is not an array, or of another dtype.
+        ValueError: the shapes or lists contradict each other, a number is out of range, or ``conf_type`` is
+            unknown.
+
+    Source: Solovyev et al., "Weighted boxes fusion", Image and Vision Computing 2021.
+    """
+    op = "weighted_boxes_fusion"
+    for name, arrays in (
+        ("boxes_list", boxes_list),
+        ("scores_list", scores_list),
+        ("labels_list", labels_list),
+    ):
+        if not isinstance(arrays, list | tuple):
+            raise TypeError(f"[{op}] expected {name} to be a list of arrays, got {type(arrays).__name__}")
+        if len(arrays) != len(boxes_list) or not arrays:
+            raise ValueError(
+                f"[{op}] expected {name} to hold one array per model, got {len(arrays)} for {len(boxes_list)}"
+            )
+    if weights is None:
+        weights = [1.0] * len(boxes_list)
+    if not isinstance(weights, list | tuple) or len(weights) != len(boxes_list):
+        raise ValueError(f"[{op}] expected weights to hold {len(boxes_list)} numbers, got {weights!r}")
+    dtypes: tuple[str, ...] = FLOATS
+    parts = []
+    for model, (boxes, scores, labels) in enumerate(zip(boxes_list, scores_list, labels_list, strict=True)):
+        b = boxes_of(boxes, op, "boxes_list", dtypes)
+        dtypes = (dtype_name(b.dtype),)
+        s = vector_of(scores, len(b), op, "scores_list", dtypes)
+        parts.append((b, s, indices_of(labels, len(b), op, "labels_list"), np.full(len(b), model)))
+    all_boxes, all_scores, all_labels, models = (np.concatenate(part) for part in zip(*parts, strict=True))
+    fused = _core.weighted_boxes_fusion(
+        all_boxes,
+        all_scores,
+        all_labels,
+        models,
+        [real(weight, op, "weights") for weight in weights],
+        real(iou_thr, op, "iou_thr"),
+        real(skip_box_thr, op, "skip_box_thr"),
+        _name(conf_type, op, "conf_type"),
+        flag(allows_overflow, op, "allows_overflow"),
+    )
+    boxes, scores, labels = (result_like(part, *boxes_list) for part in fused)
+    return boxes, scores, labels
+
+
+def _masks_and_scores(masks: Array, scores: Array, op: str) -> tuple[np.ndarray, np.ndarray]:
+    m = as_numpy(masks, op, "masks", ("bool", "uint8"))
+    if m.ndim != 3:
+        raise ValueError(f"[{op}] expected masks of shape (N, H, W), got {m.shape}")
+    return np.ascontiguousarray(m).view(np.uint8), vector_of(scores, m.shape[0], op, "scores", FLOATS)
+
+
+def _name(value: str, op: str, argument: str = "method") -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"[{op}] expected {argument} to be a string, got {value!r}")
+    return value
+
+
+def _count(max_output: int | None, op: str) -> int | None:
+    return None if max_output is None else integer(max_output, op, "max_output")
