@@ -70,10 +70,10 @@ def time_layer(report: Report, options: argparse.Namespace, problem: ConvCase) -
     if chosen.algorithm != "direct":
         f32["chosen f32"] = lambda: chosen.run(x, out=y)
 
-    y_narrow = np.empty_like(y)
+    y_narrow, nchw = np.empty_like(y), _nchw(x)  # of which peers keep the address alone
     peers, absent = prepare_all(
         [OpenVinoBf16(), TorchBf16()],
-        lambda peer: peer.conv2d(problem, weight, bias, _nchw(x), options.threads),
+        lambda peer: peer.conv2d(problem, weight, bias, nchw, options.threads),
     )
     drop_wrong([_nchw(y)], peers, absent, _TOLERANCE)
     note = f"{narrow.kernel_isa}; f32: {chosen.algorithm}"
@@ -88,6 +88,7 @@ def time_layer(report: Report, options: argparse.Namespace, problem: ConvCase) -
     x_u8 = np.clip(np.rint(x / INPUT_SCALE) + INPUT_ZERO_POINT, 0, 255).astype(np.uint8)
     scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(127)
     weight_s8 = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+    nchw_u8 = _nchw(x_u8)
     bias_s32 = np.rint(bias / (INPUT_SCALE * scale)).astype(np.int32)
     quantised = _core.Conv2dInt8(
         weight_s8, scale, INPUT_SCALE, INPUT_ZERO_POINT, bias_s32, *geometry, OUTPUT_SCALE, OUTPUT_ZERO_POINT
@@ -97,7 +98,7 @@ def time_layer(report: Report, options: argparse.Namespace, problem: ConvCase) -
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "qlinearconv.onnx"
             path.write_bytes(_qlinear_model(problem, weight_s8, scale, bias_s32))
-            return peer.model(path, _nchw(x_u8), options.threads)
+            return peer.model(path, nchw_u8, options.threads)
 
     peers, absent = prepare_all([OnnxRuntime()], onnxruntime)  # type: ignore[arg-type]
     drop_wrong([_nchw(quantised.run(x_u8))], peers, absent, 0)
