@@ -56,12 +56,15 @@ class SegmentationModel(Model, Protocol):
         """The probability map (h, w) of the prepared (1, h, w, 3) image."""
 
 
-def load(name_or_path: StrPath, *, allow_winograd: bool = True, autotune: bool = False) -> Predictor:
+def load(
+    name_or_path: StrPath, *, allow_winograd: bool = True, autotune: bool = False, precision: str = "f32"
+) -> Predictor:
     """A Predictor for a pretrained model, by name (`models.list_models()`) or by the path of a weights file.
 
-    `allow_winograd` and `autotune` are those of `nn.Module`.
+    `allow_winograd`, `autotune` and `precision` ("f32" or "bf16") are those of `nn.Module`.
 
-    Raises ValueError for a name that is neither, and for a file that is damaged or fits no model.
+    Raises ValueError for a name that is neither, for a file that is damaged or fits no model, and for
+    another precision.
     """
     from pyvision import models
 
@@ -72,7 +75,7 @@ def load(name_or_path: StrPath, *, allow_winograd: bool = True, autotune: bool =
         model = _model_of(name)
     else:
         raise _unknown(name)
-    model.allow_winograd, model.autotune = allow_winograd, autotune
+    model.allow_winograd, model.autotune, model.precision = allow_winograd, autotune, precision
     return Predictor(model)
 
 

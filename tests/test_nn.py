@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision import nn
+from pyvision import nn, ops
 from tests.helpers import random
 
 RTOL = 2e-5
@@ -293,6 +293,24 @@ def test_allow_winograd() -> None:
     assert _algorithms(model, (40, 40, 32)) == ["direct", "depthwise"]
     np.testing.assert_allclose(model(x), fast, rtol=1e-4, atol=1e-4)
     assert (model(x) != fast).any()
+
+
+def test_precision(bf16_isa: str) -> None:
+    """Of convolutions that are not depthwise; the fused residual and activation stay float32."""
+    layer = nn.Conv2d(32, 33, 3, padding=1)
+    model = nn.Sequential(layer, nn.ReLU(), nn.Conv2d(33, 33, 3, groups=33))
+    x = random((1, 32, 40, 40))
+    exact = model(x)
+    model.precision = "bf16"
+    assert _algorithms(model, (40, 40, 32)) == ["direct", "depthwise"]
+    first = ops.conv2d(x, layer.weight, layer.bias, padding=1, activation="relu", precision="bf16")
+    np.testing.assert_array_equal(model(x), ops.depthwise_conv2d(first, model[2].weight, model[2].bias))
+    difference = np.abs(model(x) - exact).max()
+    assert 1e-4 < difference < 0.05 * np.abs(exact).max()
+    with pytest.raises(
+        ValueError, match=r"^\[Sequential\] expected precision to be 'f32' or 'bf16', got 'f16'"
+    ):
+        model.precision = "f16"
 
 
 def test_autotune_measures_once_and_remembers(

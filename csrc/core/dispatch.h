@@ -4,13 +4,12 @@
 // in its header, and defines `const SoftmaxKernels softmax` once per ISA file; its first member `isa` names
 // the ISA it was compiled for, so that a test can tell a silent fallback. The op then calls through
 // softmax_kernels(), which is one load from this table: dispatch happens once at the op's boundary.
-#pragma once
-
-#include "core/cpu.h"
-
 //
 // A table that has a further version for an extension of AVX-512, in a file and namespace of its own
 // (avx512_bf16), says PYVISION_EXTENDED_KERNELS(Bf16Kernels, conv2d_bf16, bf16, kBf16) instead.
+#pragma once
+
+#include "core/cpu.h"
 
 // The one list of ISAs with kernels, in the order of enum Isa.
 #if defined(__x86_64__)

@@ -24,10 +24,19 @@ inline F32 load_f32_n(const Bf16* p, int n) {
 
 inline void store_as(F32 x, float* p) { x.store(p); }
 inline void store_as_n(F32 x, float* p, int n) { x.store_n(p, n); }
+#if defined(__AVX512BF16__)  // takes subnormals for zeros, as the products do
+inline void store_as(F32 x, Bf16* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
+}
+inline void store_as_n(F32 x, Bf16* p, int n) {
+  _mm256_mask_storeu_epi16(p, lane_mask(n), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
+}
+#else
 inline void store_as(F32 x, Bf16* p) { shift_right<16>(bits_as_i32(round_to_bf16(x))).store_u16(&p->bits); }
 inline void store_as_n(F32 x, Bf16* p, int n) {
   shift_right<16>(bits_as_i32(round_to_bf16(x))).store_u16_n(&p->bits, n);
 }
+#endif
 // x: integers in [0, 255]
 inline void store_as(F32 x, uint8_t* p) { to_i32(x).store_u8(p); }
 inline void store_as_n(F32 x, uint8_t* p, int n) { to_i32(x).store_u8_n(p, n); }

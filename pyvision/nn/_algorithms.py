@@ -19,8 +19,6 @@ _WINOGRAD = ("winograd_2x2", "winograd_4x4", "winograd_6x6")
 
 def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool, precision: str) -> None:
     """Say in the graph's convolutions what they may use, or, with ``autotune``, what was measured best."""
-    if precision not in ("f32", "bf16"):
-        raise ValueError(f"[Module] expected precision to be 'f32' or 'bf16', got {precision!r}")
     autotune = autotune and precision == "f32"  # elsewhere there is no choice
     cache = _Cache() if autotune else None
     for index, node in enumerate(graph.nodes()):

@@ -77,6 +77,9 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, np.ndarray):
             value = _frozen(value, type(self).__name__, name)
+        if name == "precision" and value not in ("f32", "bf16"):
+            op = type(self).__name__
+            raise ValueError(f"[{op}] expected precision to be 'f32' or 'bf16', got {value!r}")
         object.__setattr__(self, name, value)
         object.__setattr__(self, "_version", changes.next())
 

@@ -122,11 +122,12 @@ class _OnnxPeer(Peer):
 
 class OpenVino(_OnnxPeer):
     key, name, package = "openvino", "OpenVINO", "openvino"
+    precision = "f32"  # its own default is bf16 where the CPU has it
 
     def model(self, path: Path, x: Floats, threads: int) -> Prepared:
         openvino = require("openvino")
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",  # its default is bf16 where the CPU has it
+            "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": str(threads),
             "PERFORMANCE_HINT": "LATENCY",
         }
@@ -243,6 +244,7 @@ class Torch(Peer):
     """oneDNN through torch: channels last, the weight reordered once, as torch.compile does it."""
 
     key, name, package = "torch", "torch channels_last", "torch"
+    dtype = "float32"
 
     def conv2d(self, case: ConvCase, weight: Floats, bias: Floats, x: Floats, threads: int) -> Prepared:
         torch = require("torch")
@@ -250,12 +252,12 @@ class Torch(Peer):
         if (top, left) != (bottom, right):
             raise Unavailable("torch's conv2d has no padding that differs from side to side")
         torch.set_num_threads(threads)
-        image = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
-        window = ((top, left), (case.stride,) * 2, (case.dilation,) * 2, case.groups)
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
-            torch.from_numpy(weight), *window, list(x.shape)
+        image, kernel, shift = (
+            torch.from_numpy(array).to(getattr(torch, self.dtype)) for array in (x, weight, bias)
         )
-        shift = torch.from_numpy(bias)
+        image = image.contiguous(memory_format=torch.channels_last)
+        window = ((top, left), (case.stride,) * 2, (case.dilation,) * 2, case.groups)
+        packed = torch.ops.mkldnn._reorder_convolution_weight(kernel, *window, list(x.shape))
         convolve = torch.ops.mkldnn._convolution_pointwise
         latest: list[Any] = []
 
@@ -263,7 +265,7 @@ class Torch(Peer):
             with torch.no_grad():
                 latest[:] = [convolve(image, packed, shift, *window, "none", [], "")]
 
-        return Prepared(run, lambda: [y.numpy() for y in latest])
+        return Prepared(run, lambda: [y.float().numpy() for y in latest])
 
 
 PEERS: tuple[Peer, ...] = (OpenVino(), OnnxRuntime(), Ncnn(), Torch(), OpenCv())
