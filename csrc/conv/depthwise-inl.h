@@ -110,7 +110,7 @@ inline void depthwise_row(const DepthwiseConv& job, const DepthwiseRow& row, F f
   int64_t end = (job.input.w - 1 - span + job.pad_left) >= 0
                     ? (job.input.w - 1 - span + job.pad_left) / job.stride_w + 1
                     : 0;
-  begin = begin < out_w ? begin : out_w;
+  begin = begin < 0 ? 0 : (begin < out_w ? begin : out_w);  // padding is negative in a transposed phase
   end = end < begin ? begin : (end < out_w ? end : out_w);
   depthwise_border(job, row, 0, begin, f);
   const auto is = [&](int64_t k, int64_t s) {

@@ -82,9 +82,23 @@ struct RowAddress {
   [[gnu::always_inline]] void next() { a += sizeof(float), a7 += sizeof(float); }
 };
 
-template <int MR, int NV, int... R>
-[[gnu::always_inline]] inline void multiply_rows(F32 (&acc)[MR][NV], const RowAddress& rows,
-                                                 const F32 (&b)[NV], std::integer_sequence<int, R...>) {
+// The transposed A of a weight's gradient: its rows are output channels, neighbours in memory, and its K are
+// pixels, `stride` apart.
+struct ColumnAddress {
+  const float* a;
+  int64_t stride;
+
+  [[gnu::always_inline]] ColumnAddress(const float* rows, int64_t stride) : a(rows), stride(stride) {}
+  template <int R>
+  [[gnu::always_inline]] float row() const {
+    return a[R];
+  }
+  [[gnu::always_inline]] void next() { a += stride; }
+};
+
+template <int MR, int NV, class Address, int... R>
+[[gnu::always_inline]] inline void multiply_rows(F32 (&acc)[MR][NV], const Address& rows, const F32 (&b)[NV],
+                                                 std::integer_sequence<int, R...>) {
   const auto one = [&](F32(&sums)[NV], float a) __attribute__((always_inline)) {
     const F32 av = F32::set(a);
 #pragma GCC unroll 8
@@ -129,7 +143,8 @@ template <int MR, int NV>
   }
 }
 
-template <int MR, int NV>
+// kBStep: floats between rows of B, which follow each other in a packed panel.
+template <int MR, int NV, class Address = RowAddress, int64_t kBStep = NV * F32::kLanes>
 void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
   F32 acc[MR][NV];
 #pragma GCC unroll 8
@@ -142,7 +157,7 @@ void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
   if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
   const float* run_rows = a.rows;
   for (int64_t run = 0; run < a.runs; ++run) {
-    RowAddress rows(run_rows, a.stride);
+    Address rows(run_rows, a.stride);
     for (int64_t i = 0; i < a.run_length; ++i) {
       F32 bv[NV];
 #pragma GCC unroll 8
@@ -152,7 +167,7 @@ void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
       for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
         __builtin_prefetch(b + kPrefetchAhead + line);
       rows.next();
-      b += NV * F32::kLanes;
+      b += kBStep;
     }
     run_rows += a.run_step;
   }
@@ -194,9 +209,14 @@ inline void pack_panels(const float* weight, int64_t out_channels, int64_t taps,
     const int64_t columns = out_channels - o0 < kPanelWidth ? out_channels - o0 : kPanelWidth;
     const int64_t width = panel_is_narrow(columns) ? F32::kLanes : kPanelWidth;
     for (int64_t tap = 0; tap < taps; ++tap)
-      for (int64_t i = 0; i < channels; ++i)
-        for (int64_t o = 0; o < width; ++o)
-          *packed++ = o < columns ? weight[(o0 + o) * stride_o + tap * stride_tap + i * stride_i] : 0.0f;
+      for (int64_t i = 0; i < channels; ++i, packed += width) {
+        const float* from = weight + o0 * stride_o + tap * stride_tap + i * stride_i;
+        if (stride_o == 1 && columns == width) {  // an adjoint's weights, channels last
+          for (int64_t o = 0; o < width; o += F32::kLanes) F32::load(from + o).store(packed + o);
+        } else {
+          for (int64_t o = 0; o < width; ++o) packed[o] = o < columns ? from[o * stride_o] : 0.0f;
+        }
+      }
   }
 }
 

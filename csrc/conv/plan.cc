@@ -28,6 +28,14 @@ constexpr const char* kAlgorithmNames[] = {"auto",         "direct",       "dept
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// For so many multiply-adds: several tasks per thread even out a thread that was held up; none so small that
+// handing it over costs more.
+int64_t wanted_tasks(int64_t work, const ConvMachine& machine) {
+  const int64_t balanced =
+      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
+  return std::max(balanced, work / kMaxTaskWork);
+}
+
 }  // namespace
 
 ConvMachine conv_machine(const Conv2dKernels& kernels) {
@@ -173,13 +181,7 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
   const int64_t panel_floats = k * machine.panel_width;
   plan.panels_in_l2 = plan.panels * panel_floats <= kL2Floats;
 
-  const int64_t work = rows * out_channels * k * groups;
-  // Several tasks per thread even out a thread that was held up; none so small that handing it over costs
-  // more.
-  const int64_t balanced =
-      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
-  const int64_t wanted = std::max(balanced, work / kMaxTaskWork);
-  const int64_t per_group = std::max<int64_t>(1, ceil_div(wanted, groups));
+  const int64_t per_group = ceil_div(wanted_tasks(rows * out_channels * k * groups, machine), groups);
   if (plan.panels_in_l2) {
     plan.panel_tasks = 1;
     plan.tile_tasks = std::min(plan.row_tiles, per_group);
@@ -197,6 +199,28 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
   plan.panel_tasks = ceil_div(plan.panels, plan.panels_per_task);
   plan.tiles_per_task = ceil_div(plan.row_tiles, plan.tile_tasks);
   plan.tile_tasks = ceil_div(plan.row_tiles, plan.tiles_per_task);
+  return plan;
+}
+
+WeightGradPlan plan_weight_grad(int64_t pixels, int64_t out_channels, int64_t k, int64_t groups,
+                                const ConvMachine& machine) {
+  // A block of the gradient stays in L2 (288 KB), with the windows and the gradients it is summed from. Whole
+  // panels of every ISA.
+  constexpr int64_t kMostOutputs = 256, kMostColumns = 288;
+  // Windows are copied once per block of outputs: fewer do not pay for it.
+  constexpr int64_t kFewOutputs = 64;
+  const int64_t per_group = ceil_div(wanted_tasks(pixels * out_channels * k * groups, machine), groups);
+  const int64_t panels = ceil_div(k, machine.panel_width), most_panels = kMostColumns / machine.panel_width;
+  WeightGradPlan plan;
+  plan.out_tasks = ceil_div(out_channels, kMostOutputs);
+  plan.k_tasks =
+      std::min(panels, std::max(ceil_div(panels, most_panels), ceil_div(per_group, plan.out_tasks)));
+  plan.out_tasks = std::max(plan.out_tasks,
+                            std::min(ceil_div(per_group, plan.k_tasks), ceil_div(out_channels, kFewOutputs)));
+  plan.out_per_task = ceil_div(out_channels, plan.out_tasks);
+  plan.out_tasks = ceil_div(out_channels, plan.out_per_task);
+  plan.k_per_task = ceil_div(panels, plan.k_tasks) * machine.panel_width;
+  plan.k_tasks = ceil_div(k, plan.k_per_task);
   return plan;
 }
 

@@ -34,6 +34,14 @@ struct DirectPlan {
 DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
                        const ConvMachine& machine);
 
+// A grid of k_tasks x out_tasks tasks per group, each a block of the weight's gradient.
+struct WeightGradPlan {
+  int64_t k_per_task, k_tasks;  // whole panels, at most a K block
+  int64_t out_per_task, out_tasks;
+};
+WeightGradPlan plan_weight_grad(int64_t pixels, int64_t out_channels, int64_t k, int64_t groups,
+                                const ConvMachine& machine);
+
 // Winograd tiles per block: transformed input and products of one block stay in L2. Where there are fewer
 // blocks than threads want, or a block's weights come from memory, the threads share each block's stages
 // instead of taking a block each.

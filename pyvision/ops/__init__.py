@@ -13,6 +13,11 @@ from pyvision.ops.boxes import (
     remove_small_boxes,
 )
 from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
+from pyvision.ops.conv_backward import (
+    conv2d_backward,
+    conv_transpose2d_backward,
+    depthwise_conv2d_backward,
+)
 from pyvision.ops.deform import (
     deform_conv2d,
     deform_conv2d_backward,
@@ -55,7 +60,9 @@ __all__ = [
     "clip_boxes_to_image",
     "concat",
     "conv2d",
+    "conv2d_backward",
     "conv_transpose2d",
+    "conv_transpose2d_backward",
     "deform_conv2d",
     "deform_conv2d_backward",
     "deform_conv3",
@@ -63,6 +70,7 @@ __all__ = [
     "deform_conv4",
     "deform_conv4_backward",
     "depthwise_conv2d",
+    "depthwise_conv2d_backward",
     "gelu",
     "hardsigmoid",
     "hardswish",

@@ -13,6 +13,7 @@ from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, integer, pair
 
 Layout = Literal["NCHW", "NHWC"]
+FLOATS = ("float32", "float64")
 
 # Transforming a weight for Winograd takes as long as this many pixels' saving, and is done at every call.
 _WINOGRAD_PIXELS = 48 * 48
@@ -39,7 +40,8 @@ def conv2d(
     ``pyvision.nn.Conv2d``, packs them once.
 
     Args:
-        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activation.
         weight: float32, (C_out, C_in / groups, kernel_h, kernel_w) in either layout.
         bias: float32, (C_out,).
         stride, dilation: an integer or (vertical, horizontal), at least 1.
@@ -58,21 +60,48 @@ def conv2d(
         H_out = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1.
 
     Raises:
-        TypeError: an argument is not an array, or not of dtype float32.
+        TypeError: an argument is not an array, of another dtype, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
-    op = "conv2d"
+    return _conv2d(
+        "conv2d", input, weight, bias, stride, padding, dilation, integer(groups, "conv2d", "groups"),
+        activation, residual, layout, precision, allow_winograd,
+    )  # fmt: skip
+
+
+def _conv2d(
+    op: str,
+    input: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    groups: int,
+    activation: ActivationSpec,
+    residual: Array | None,
+    layout: Layout,
+    precision: str = "f32",
+    allow_winograd: bool = True,
+) -> Array:
     if precision != "f32":
         raise ValueError(f"[{op}] expected precision to be 'f32', got {precision!r}")
     x, w, b = _operands(op, input, weight, bias, layout)
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    n_groups = integer(groups, op, "groups")
+    geometry = strides, sides(op, padding, w, strides, dilations), dilations, groups
+    r = residual
+    if r is not None:
+        r = to_nhwc(as_numpy(r, op, "residual", (x.dtype.name,)), layout, op, "residual")
+    if x.dtype == np.float64:
+        _refuse_activation(op, activation)
+        y = _core.conv2d_f64(x, channels_last(w, op), b, *geometry, op)
+        if r is not None and r.shape != y.shape:
+            raise ValueError(f"[{op}] expected residual of shape (N, H, W, C) = {y.shape}, got {r.shape}")
+        return _result(y if r is None else y + r, input, layout, op)
     conv = _core.Conv2d(
-        w, b, strides, _sides(op, padding, w, strides, dilations), dilations, n_groups,
-        *activation_pair(activation, op), input_size=x.shape[1:3],
-        allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS,
+        w, b, *geometry, *activation_pair(activation, op), input_size=x.shape[1:3],
+        allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS, op=op,
     )  # fmt: skip
-    r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
     return _result(conv.run(x, r), input, layout, op)
 
 
@@ -94,13 +123,9 @@ def depthwise_conv2d(
 
     The other arguments, the result and the errors are those of :func:`conv2d`.
     """
-    x = as_numpy(input, "depthwise_conv2d", "input")
-    if x.ndim != 4:
-        raise ValueError(f"[depthwise_conv2d] expected input with 4 dimensions, got shape {x.shape}")
-    channels = x.shape[1 if layout == "NCHW" else 3]
-    return conv2d(
-        input, weight, bias, stride, padding, dilation, channels, activation=activation, layout=layout
-    )
+    op = "depthwise_conv2d"
+    channels = channel_count(op, input, layout)
+    return _conv2d(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
 
 
 def conv_transpose2d(
@@ -121,7 +146,8 @@ def conv_transpose2d(
     Semantics: :func:`torch.nn.functional.conv_transpose2d`.
 
     Args:
-        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activation.
         weight: float32, (C_in, C_out / groups, kernel_h, kernel_w).
         bias: float32, (C_out,).
         stride, padding, output_padding, dilation: an integer or (vertical, horizontal).
@@ -136,11 +162,16 @@ def conv_transpose2d(
     """
     op = "conv_transpose2d"
     x, w, b = _operands(op, input, weight, bias, layout)
-    conv = _core.ConvTranspose2d(
-        w, b, pair(stride, op, "stride"), pair(padding, op, "padding"),
+    geometry = (
+        pair(stride, op, "stride"), pair(padding, op, "padding"),
         pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
-        pair(dilation, op, "dilation"), *activation_pair(activation, op),
+        pair(dilation, op, "dilation"),
     )  # fmt: skip
+    if x.dtype == np.float64:
+        _refuse_activation(op, activation)
+        y = _core.conv_transpose2d_f64(x, channels_last(w, op), b, *geometry)
+        return _result(y, input, layout, op)
+    conv = _core.ConvTranspose2d(w, b, *geometry, *activation_pair(activation, op))
     return _result(conv.run(x), input, layout, op)
 
 
@@ -176,6 +207,7 @@ def linear(
         None if b is None else np.ascontiguousarray(b),
         activation=kind,
         slope=slope,
+        op=op,
     )
     rows = np.ascontiguousarray(x).reshape(1, 1, -1, w.shape[1])
     y = conv.run(rows) if rows.size else np.empty((0, w.shape[0]), np.float32)
@@ -185,12 +217,31 @@ def linear(
 def _operands(
     op: str, input: Array, weight: Array, bias: Array | None, layout: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
-    w = np.ascontiguousarray(as_numpy(weight, op, "weight"))
-    return x, w, None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias"))
+    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
+    w = np.ascontiguousarray(as_numpy(weight, op, "weight", FLOATS))
+    b = None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias", FLOATS))
+    return x, w, b
 
 
-def _sides(
+def channels_last(weight: np.ndarray, op: str) -> np.ndarray:
+    """A weight as (C_out, kernel_h, kernel_w, C_in / groups): a view if its memory is in that order."""
+    return to_nhwc(weight, "NCHW", op, "weight")
+
+
+def channel_count(op: str, input: Array, layout: str) -> int:
+    """Input channels of a depthwise convolution, which are its groups."""
+    x = as_numpy(input, op, "input", FLOATS)
+    if x.ndim != 4:
+        raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {x.shape}")
+    return int(x.shape[1 if layout == "NCHW" else 3])
+
+
+def _refuse_activation(op: str, activation: ActivationSpec) -> None:
+    if activation is not None:
+        raise ValueError(f"[{op}] expected activation None with float64 arrays, got {activation!r}")
+
+
+def sides(
     op: str,
     padding: IntPair | str,
     weight: np.ndarray,
@@ -214,5 +265,5 @@ def _sides(
 
 
 def _result(y: np.ndarray, input: Array, layout: str, op: str) -> Array:
-    channels_last = is_channels_last(as_numpy(input, op, "input"), layout)
-    return result_like(from_nhwc(y, layout, channels_last), input)
+    like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
+    return result_like(from_nhwc(y, layout, like_input), input)

@@ -62,14 +62,25 @@ struct Conv2d::Impl {
   int64_t group_in, group_out, k;
   int64_t packed_per_group, bias_per_group;  // in floats
 
-  void pack_weights(const float* weight);
+  void pack_weights(const ConvWeight& weight);
+  void pack_panels(const ConvWeight& weight);
   void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows) const;
 };
 
-Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bias, Conv2dAlgorithm algorithm,
-               int64_t h, int64_t w)
+ConvWeight channels_first_weight(const Conv2dParams& p, const float* weight) {
+  const int64_t taps = p.kernel_h * p.kernel_w, filter = taps * (p.in_channels / p.groups);
+  return {weight, p.out_channels / p.groups * filter, filter, taps, p.kernel_w, 1};
+}
+
+ConvWeight channels_last_weight(const Conv2dParams& p, const float* weight) {
+  const int64_t group_in = p.in_channels / p.groups, filter = p.kernel_h * p.kernel_w * group_in;
+  return {weight, p.out_channels / p.groups * filter, filter, 1, p.kernel_w * group_in, group_in};
+}
+
+Conv2d::Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float* bias,
+               Conv2dAlgorithm algorithm, int64_t h, int64_t w)
     : impl_(new Impl) {
   Impl& s = *impl_;
   s.params = params;
@@ -96,28 +107,54 @@ const Conv2dParams& Conv2d::params() const { return impl_->params; }
 Conv2dAlgorithm Conv2d::algorithm() const { return impl_->method; }
 int64_t Conv2d::packed_bytes() const { return static_cast<int64_t>(impl_->packed.bytes()); }
 
-void Conv2d::Impl::pack_weights(const float* weight) {
+// Panel by panel, in parallel: layers with more weights than pixels spend as long here as in the GEMM.
+void Conv2d::Impl::pack_panels(const ConvWeight& weight) {
+  const int64_t width = kernels->panel_width, panels = (group_out + width - 1) / width;
+  const int64_t kernel_row = params.kernel_w * group_in;
+  parallel_for(params.groups * panels, 1 + (1 << 14) / (1 + width * k), [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t g = task / panels, o = task % panels * width;  // [0, groups), [0, group_out)
+      const int64_t columns = std::min(width, group_out - o);
+      const int64_t row = kernels->packed_floats(columns, 1);
+      const float* from = weight.data + g * weight.stride_g + o * weight.stride_o;
+      float* to = packed.as<float>() + g * packed_per_group + o * k;
+      for (int64_t kh = 0; kh < params.kernel_h; ++kh)
+        kernels->pack(from + kh * weight.stride_h, columns, params.kernel_w, group_in, weight.stride_o,
+                      weight.stride_w, weight.stride_i, to + kh * kernel_row * row);
+    }
+  });
+}
+
+void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
   const int64_t taps = params.kernel_h * params.kernel_w;
   if (method == Conv2dAlgorithm::kDepthwise) {
     packed_per_group = taps;
     packed = AlignedBuffer(static_cast<size_t>(taps * params.in_channels) * sizeof(float));
-    for (int64_t c = 0; c < params.in_channels; ++c)
-      for (int64_t tap = 0; tap < taps; ++tap)
-        packed.as<float>()[tap * params.in_channels + c] = weight[c * taps + tap];
+    float* to = packed.as<float>();
+    for (int64_t kh = 0; kh < params.kernel_h; ++kh)
+      for (int64_t kw = 0; kw < params.kernel_w; ++kw)
+        for (int64_t c = 0; c < params.in_channels; ++c)
+          *to++ = weight.data[c * weight.stride_g + kh * weight.stride_h + kw * weight.stride_w];
     return;
   }
   if (const int m = winograd_outputs(method); m > 0) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
     packed = AlignedBuffer(static_cast<size_t>(winograd_points(m) * packed_per_group) * sizeof(float));
     std::memset(packed.as<void>(), 0, packed.bytes());
-    kernels->winograd_pack(m, weight, group_out, group_in, packed.as<float>(), packed_per_group);
+    AlignedBuffer dense(static_cast<size_t>(group_out * k) * sizeof(float));
+    float* to = dense.as<float>();
+    for (int64_t o = 0; o < group_out; ++o)
+      for (int64_t i = 0; i < group_in; ++i)
+        for (int64_t kh = 0; kh < 3; ++kh)
+          for (int64_t kw = 0; kw < 3; ++kw)
+            *to++ = weight.data[o * weight.stride_o + i * weight.stride_i + kh * weight.stride_h +
+                                kw * weight.stride_w];
+    kernels->winograd_pack(m, dense.as<float>(), group_out, group_in, packed.as<float>(), packed_per_group);
     return;
   }
   packed_per_group = kernels->packed_floats(group_out, k);
   packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
-  for (int64_t g = 0; g < params.groups; ++g)
-    kernels->pack(weight + g * group_out * k, group_out, taps, group_in, k, 1, taps,
-                  packed.as<float>() + g * packed_per_group);
+  pack_panels(weight);
 }
 
 void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows) const {
