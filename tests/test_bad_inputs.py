@@ -80,6 +80,15 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "stride": 2,
         "groups": 2,
     },
+    "separable_conv2d_backward": lambda: {
+        "grad_output": random((2, 7, 4, 5)),
+        "input": random((2, 5, 7, 9)),
+        "depthwise_weight": random((10, 1, 3, 3)),
+        "pointwise_weight": random((7, 10, 1, 1)),
+        "depthwise_bias": random((10,)),
+        "stride": 2,
+        "padding": 1,
+    },
     "deform_conv2d": lambda: {
         "input": random((2, 4, 5, 6)),
         "offset": random((2, 36, 5, 6)),
@@ -170,6 +179,12 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
             ("conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
             ("depthwise_conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
             ("conv_transpose2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
+            (
+                "separable_conv2d_backward",
+                "grad_output",
+                ("grad_output", "input", "depthwise_weight", "pointwise_weight", "depthwise_bias"),
+                {},
+            ),
             ("deform_conv2d", "input", ("input", "offset", "weight", "bias", "mask"), {}),
             ("deform_conv2d_backward", "input", ("input", "grad_output", "offset", "weight", "mask"), {}),
             ("deform_conv3", "input", ("input", "offset", "mask"), {}),
@@ -198,7 +213,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask"}
+OPTIONAL = {"bias", "residual", "mask", "depthwise_bias"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
 DTYPES = (
     "float16",
@@ -259,7 +274,8 @@ def test_the_good_calls_are_good() -> None:
 _WIDE = 2**31  # one more than an int32 holds
 _HUGE = 2**62
 _POOLS = ("max_pool2d", "avg_pool2d")
-_CONV_GRADIENTS = ("conv2d_backward", "depthwise_conv2d_backward", "conv_transpose2d_backward")
+_ONE_WEIGHT = ("conv2d_backward", "depthwise_conv2d_backward", "conv_transpose2d_backward")
+_CONV_GRADIENTS = (*_ONE_WEIGHT, "separable_conv2d_backward")
 
 _DEFORM_CONV2D = ("deform_conv2d", "deform_conv2d_backward")
 _DEFORM_CONV3 = ("deform_conv3", "deform_conv3_backward", "deform_conv4", "deform_conv4_backward")
@@ -413,10 +429,22 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
     *[
         (5, op, "grad_output", {"grad_output": random(shape)})
-        for op in _CONV_GRADIENTS
+        for op in _ONE_WEIGHT
         for shape in ((1, 6, 7, 9), (2, 5, 7, 9), (2, 6, 6, 9), (2, 6, 7, 8))
     ],
-    *[(5, op, "weight|input|channels", {"weight": random((5, 3, 3, 3))}) for op in _CONV_GRADIENTS],
+    *[(5, op, "weight|input|channels", {"weight": random((5, 3, 3, 3))}) for op in _ONE_WEIGHT],
+    *[
+        (5, "separable_conv2d_backward", name, {name: random(shape)})
+        for name, shape in (
+            ("grad_output", (2, 7, 4, 4)),
+            ("grad_output", (2, 8, 4, 5)),
+            ("depthwise_weight", (11, 1, 3, 3)),
+            ("depthwise_weight", (10, 2, 3, 3)),
+            ("pointwise_weight", (7, 9, 1, 1)),
+            ("pointwise_weight", (7, 10, 3, 3)),
+        )
+    ],
+    (5, "separable_conv2d_backward", "depthwise_bias", {"depthwise_bias": random((5,))}),
     (5, "conv_transpose2d_backward", "output_padding", {"output_padding": 2}),
     (5, "linear", "weight|input", {"weight": random((5, 8))}),
     (5, "linear", "bias", {"bias": random((7,))}),
@@ -493,7 +521,8 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (9, op, name, {name: _ones(shape)})
         for op in _CONV_GRADIENTS
-        for name in ("grad_output", "input", "weight")
+        for name in GOOD[op]()
+        if name in ("grad_output", "input") or name.endswith("weight")
         for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
     ],
     *[(9, "conv2d", "weight", {"weight": _ones(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
@@ -585,7 +614,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (16, op, "output_mask", {"output_mask": value})
         for op in _CONV_GRADIENTS
-        for value in ((True, True), (), None, True, "yes", (1, 0, 1))
+        for value in ((True, True), (), None, True, "yes", (1, 0, 1), (1, 0, 1, 1, 1))
     ],
     *[(16, "interpolate", "mode", {"mode": value}) for value in ("cubic9", "", None)],
     *[(16, "box_convert", name, {name: v}) for name in ("in_fmt", "out_fmt") for v in ("xxyy", "", None, 3)],

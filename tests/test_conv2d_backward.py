@@ -357,7 +357,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"weight": random((5, 3, 3, 3)).astype(float)}, TypeError, "expected weight of dtype float32"),
     ({"weight": random((5, 2, 3, 3))}, ValueError, "expected input with 2 channels, got 3"),
     ({"input": random((1, 3, 2, 8))}, ValueError, "no smaller than the kernel"),
-    ({"output_mask": (True, True)}, ValueError, "expected output_mask to be three bools"),
+    ({"output_mask": (True, True)}, ValueError, "expected output_mask to be 3 bools"),
     ({"output_mask": (1, 1, 1)}, TypeError, "expected output_mask to be a bool"),
     ({"stride": 0}, ValueError, "expected stride > 0"),
     ({"groups": 2}, ValueError, "expected (input|channels)"),

@@ -210,7 +210,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"weight": random((3, 4, 3, 3)).astype(float)}, TypeError, "expected weight of dtype float32"),
     ({"weight": random((2, 4, 3, 3))}, ValueError, "expected input with 2 channels, got 3"),
     ({"output_padding": 2}, ValueError, "expected output_padding in"),
-    ({"output_mask": None}, ValueError, "expected output_mask to be three bools"),
+    ({"output_mask": None}, ValueError, "expected output_mask to be 3 bools"),
     ({"stride": 0}, ValueError, "expected stride > 0"),
 ]
 

@@ -17,6 +17,7 @@ from pyvision.ops.conv_backward import (
     conv2d_backward,
     conv_transpose2d_backward,
     depthwise_conv2d_backward,
+    separable_conv2d_backward,
 )
 from pyvision.ops.deform import (
     deform_conv2d,
@@ -86,6 +87,7 @@ __all__ = [
     "relu",
     "relu6",
     "remove_small_boxes",
+    "separable_conv2d_backward",
     "sigmoid",
     "silu",
     "softmax",

@@ -63,13 +63,13 @@ def conv2d(
         TypeError: an argument is not an array, of another dtype, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
-    return _conv2d(
+    return convolve(
         "conv2d", input, weight, bias, stride, padding, dilation, integer(groups, "conv2d", "groups"),
         activation, residual, layout, precision, allow_winograd,
     )  # fmt: skip
 
 
-def _conv2d(
+def convolve(
     op: str,
     input: Array,
     weight: Array,
@@ -84,6 +84,7 @@ def _conv2d(
     precision: str = "f32",
     allow_winograd: bool = True,
 ) -> Array:
+    """:func:`conv2d` in the name of ``op``."""
     if precision != "f32":
         raise ValueError(f"[{op}] expected precision to be 'f32', got {precision!r}")
     x, w, b = _operands(op, input, weight, bias, layout)
@@ -125,7 +126,7 @@ def depthwise_conv2d(
     """
     op = "depthwise_conv2d"
     channels = channel_count(op, input, layout)
-    return _conv2d(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
+    return convolve(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
 
 
 def conv_transpose2d(

@@ -11,7 +11,7 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision.ops._args import IntPair, flag, integer, pair
-from pyvision.ops.conv import FLOATS, Layout, channel_count, channels_last, sides
+from pyvision.ops.conv import FLOATS, Layout, channel_count, channels_last, convolve, sides
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 """Of the input, the weight and the bias; None where ``output_mask`` asks for none."""
@@ -108,6 +108,80 @@ def conv_transpose2d_backward(
     return _results(op, gradients, input, weight, layout)
 
 
+def separable_conv2d_backward(
+    grad_output: Array,
+    input: Array,
+    depthwise_weight: Array,
+    pointwise_weight: Array,
+    depthwise_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    layout: Layout = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True, True, True),
+) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None]:
+    """Gradients of a depthwise convolution followed by a 1x1 convolution, without activations.
+
+    The map between the two is computed again.
+
+    Args:
+        grad_output: float32, the gradient with respect to the output: of its shape and layout. Or all arrays
+            float64, for gradient checks: plain loops.
+        input: (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        depthwise_weight: (C_in * multiplier, 1, kernel_h, kernel_w).
+        pointwise_weight: (C_out, C_in * multiplier, 1, 1).
+        depthwise_bias: (C_in * multiplier,).
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        output_mask: which gradients to compute, in the order of the result.
+
+    Returns:
+        The gradients of input, depthwise weight, pointwise weight, depthwise bias and pointwise bias.
+
+    Raises:
+        TypeError: an argument is not an array, of another dtype, or of another than ``grad_output``.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "separable_conv2d_backward"
+    want_input, want_depthwise, want_pointwise, *want_biases = _mask(op, output_mask, 5)
+    g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
+    dtype = (g.dtype.name,)
+    x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
+    depthwise = as_numpy(depthwise_weight, op, "depthwise_weight", dtype)
+    pointwise = as_numpy(pointwise_weight, op, "pointwise_weight", dtype)
+    channels = x.shape[3]
+    if depthwise.ndim != 4 or depthwise.shape[1] != 1 or channels == 0 or depthwise.shape[0] % channels:
+        raise ValueError(
+            f"[{op}] expected depthwise_weight of shape (multiple of input's {channels} channels, 1, kernel_h, "
+            f"kernel_w), got {depthwise.shape}"
+        )
+    if pointwise.ndim != 4 or pointwise.shape[1:] != (depthwise.shape[0], 1, 1):
+        raise ValueError(
+            f"[{op}] expected pointwise_weight of shape (C_out, {depthwise.shape[0]}, 1, 1), "
+            f"got {pointwise.shape}"
+        )
+    bias = None if depthwise_bias is None else as_numpy(depthwise_bias, op, "depthwise_bias", dtype)
+    if bias is not None and bias.shape != depthwise.shape[:1]:
+        raise ValueError(f"[{op}] expected depthwise_bias of shape ({depthwise.shape[0]},), got {bias.shape}")
+    between = convolve(op, x, depthwise, bias, stride, padding, dilation, channels, None, None, "NHWC")
+    want_between = want_input or want_depthwise or want_biases[0]
+    grad_between, grad_pointwise, grad_pointwise_bias = _conv2d_gradients(
+        op, g, between, pointwise, 1, 0, 1, 1, "NHWC", (want_between, want_pointwise, want_biases[1])
+    )
+    grad_input = grad_depthwise = grad_depthwise_bias = None
+    if want_between:
+        grad_input, grad_depthwise, grad_depthwise_bias = _conv2d_gradients(
+            op, grad_between, x, depthwise, stride, padding, dilation, channels, "NHWC",
+            (want_input, want_depthwise, want_biases[0]),
+        )  # fmt: skip
+    if grad_input is not None:
+        like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
+        grad_input = result_like(from_nhwc(grad_input, layout, like_input), input)
+    gradients = (grad_depthwise, grad_pointwise, grad_depthwise_bias, grad_pointwise_bias)
+    a, b, c, d = (None if a is None else result_like(a, depthwise_weight) for a in gradients)
+    return grad_input, a, b, c, d
+
+
 def _conv2d_gradients(
     op: str,
     grad_output: Array,
@@ -138,9 +212,9 @@ def _maps(
     return g, x, channels_last(as_numpy(weight, op, "weight", FLOATS), op)
 
 
-def _mask(op: str, output_mask: Sequence[bool]) -> tuple[bool, ...]:
-    if not isinstance(output_mask, tuple | list) or len(output_mask) != 3:
-        raise ValueError(f"[{op}] expected output_mask to be three bools, got {output_mask!r}")
+def _mask(op: str, output_mask: Sequence[bool], count: int = 3) -> tuple[bool, ...]:
+    if not isinstance(output_mask, tuple | list) or len(output_mask) != count:
+        raise ValueError(f"[{op}] expected output_mask to be {count} bools, got {output_mask!r}")
     return tuple(flag(wanted, op, "output_mask") for wanted in output_mask)
 
 
