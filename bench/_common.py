@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -50,3 +52,11 @@ def finish(report: Report, options: argparse.Namespace) -> None:
 def add_case(report: Report, case: Case) -> None:
     report.cases.append(case)
     print(f"{report.bench}: {case.name}: {case.times.median_ms(OURS):.3f} ms", flush=True)
+
+
+def make_torchvision_importable() -> None:
+    """torchvision's wheel may not import beside a CPU-only torch; a helper beside the repository does it."""
+    tools = ROOT.parent / "shared" / "tools"
+    if (tools / "torchvision_cpu.py").is_file():
+        sys.path.insert(0, str(tools))
+        importlib.import_module("torchvision_cpu")

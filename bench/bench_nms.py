@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import sys
 
 import numpy as np
-from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
+from _common import (
+    add_case,
+    budget,
+    finish,
+    make_torchvision_importable,
+    new_report,
+    parse_arguments,
+)
 
 from pyvision import ops
 from pyvision.profile import Case, compare_with_peak
@@ -39,19 +44,11 @@ def _scores(count: int, rng: np.random.Generator) -> Floats:
 KINDS = {"scattered": random_boxes, "around 20 objects": clustered_boxes}
 
 
-def _make_torchvision_importable() -> None:
-    """torchvision's wheel may not import beside a CPU-only torch; a helper beside the repository does it."""
-    tools = ROOT.parent / "shared" / "tools"
-    if (tools / "torchvision_cpu.py").is_file():
-        sys.path.insert(0, str(tools))
-        importlib.import_module("torchvision_cpu")
-
-
 def main() -> None:
     options = parse_arguments(__doc__)
     report = new_report("nms")
     rng = np.random.default_rng(0)
-    _make_torchvision_importable()
+    make_torchvision_importable()
     for (kind, make_boxes), count in itertools.product(KINDS.items(), COUNTS):
         name = f"{count} boxes, {kind}"
         if options.only not in name:

@@ -41,8 +41,29 @@ class Conv2d:
     def run(
         self, input: np.ndarray, residual: np.ndarray | None = None, out: np.ndarray | None = None
     ) -> _Floats: ...
+    def run_nchw(self, input: np.ndarray) -> _Floats: ...
     @property
     def algorithm(self) -> str: ...
+    @property
+    def packed_bytes(self) -> int: ...
+
+class SeparableConv2d:
+    def __init__(
+        self,
+        depthwise_weight: np.ndarray,
+        pointwise_weight: np.ndarray,
+        depthwise_bias: np.ndarray | None,
+        pointwise_bias: np.ndarray | None,
+        stride: _Pair,
+        padding: Sequence[int],
+        dilation: _Pair,
+        in_channels: int,
+        depthwise_activation: str = "none",
+        depthwise_slope: float = ...,
+        activation: str = "none",
+        slope: float = ...,
+    ) -> None: ...
+    def run(self, input: np.ndarray) -> _Floats: ...
     @property
     def packed_bytes(self) -> int: ...
 

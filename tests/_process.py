@@ -9,13 +9,16 @@ import sys
 import tempfile
 import textwrap
 
+# Scripts start where there is no folder to import: the repository's pyvision/ would hide the installed one.
+_EMPTY = tempfile.TemporaryDirectory(prefix="pyvision-")
+
 
 def start_python(script: str, **environment: str) -> subprocess.Popen[str]:
     """Start `script` with these environment variables; the parent's PYVISION_… settings are not inherited."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYVISION_")}
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=tempfile.gettempdir(),  # not the repository, whose pyvision/ would hide the installed one
+        cwd=_EMPTY.name,
         env=inherited | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -54,6 +54,13 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "weight": random((5, 1, 3, 3)),
         "bias": random((5,)),
     },
+    "separable_conv2d": lambda: {
+        "input": random((2, 5, 7, 9)),
+        "depthwise_weight": random((5, 1, 3, 3)),
+        "pointwise_weight": random((6, 5, 1, 1)),
+        "depthwise_bias": random((5,)),
+        "pointwise_bias": random((6,)),
+    },
     "conv_transpose2d": lambda: {
         "input": random((2, 4, 5, 6)),
         "weight": random((4, 3, 3, 3)),
@@ -175,6 +182,12 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         for op, first, names, exact in (
             ("conv2d", "input", ("input", "weight", "bias", "residual"), {}),
             ("depthwise_conv2d", "input", ("input", "weight", "bias"), {}),
+            (
+                "separable_conv2d",
+                "input",
+                ("input", "depthwise_weight", "pointwise_weight", "depthwise_bias", "pointwise_bias"),
+                {},
+            ),
             ("conv_transpose2d", "input", ("input", "weight", "bias"), {}),
             ("conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
             ("depthwise_conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
@@ -213,7 +226,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask", "depthwise_bias"}
+OPTIONAL = {"bias", "residual", "mask", "depthwise_bias", "pointwise_bias"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
 DTYPES = (
     "float16",
@@ -398,7 +411,14 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
-        for op in ("conv2d", "depthwise_conv2d", "conv_transpose2d", *_CONV_GRADIENTS, *_POOLS)
+        for op in (
+            "conv2d",
+            "depthwise_conv2d",
+            "separable_conv2d",
+            "conv_transpose2d",
+            *_CONV_GRADIENTS,
+            *_POOLS,
+        )
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
@@ -424,6 +444,15 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "conv2d", "bias", {"bias": random((5,))}),
     (5, "conv2d", "residual", {"residual": random((2, 6, 7, 8))}),
     (5, "conv2d", "residual", {"residual": random((1, 6, 7, 9))}),
+    (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((5, 2, 3, 3))}),
+    (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((6, 1, 3, 3))}),
+    *[
+        (5, "separable_conv2d", "pointwise_weight", {"pointwise_weight": random(shape)})
+        for shape in ((6, 4, 1, 1), (6, 5, 1, 3), (0, 5, 1, 1))
+    ],
+    (5, "separable_conv2d", "depthwise_bias", {"depthwise_bias": random((6,))}),
+    (5, "separable_conv2d", "pointwise_bias", {"pointwise_bias": random((5,))}),
+    (6, "separable_conv2d", "input", {"input": np.zeros((1, 0, 7, 9), np.float32)}),
     (5, "conv_transpose2d", "weight|input|channels", {"weight": random((3, 3, 3, 3))}),
     (5, "conv_transpose2d", "bias", {"bias": random((3,))}),
     (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
@@ -474,7 +503,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (7, op, name, {name: value})
         for op, name in [
-            *itertools.product(("conv2d", "depthwise_conv2d"), ("stride", "dilation")),
+            *itertools.product(("conv2d", "depthwise_conv2d", "separable_conv2d"), ("stride", "dilation")),
             *itertools.product(("conv_transpose2d",), ("stride", "dilation", "groups")),
             *itertools.product(_CONV_GRADIENTS, ("stride", "dilation")),
             ("conv2d", "groups"),
@@ -502,6 +531,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for n in (_WIDE, _HUGE)
     ],
     *[(8, "conv_transpose2d_backward", "stride|grad_output|output", {"stride": n}) for n in (_HUGE, 2**40)],
+    *[(8, "separable_conv2d", "padding|output", {"padding": n}) for n in (_WIDE, _HUGE)],
     *[(8, "conv_transpose2d", "stride|output", {"stride": n}) for n in (_HUGE, 2**40)],
     *[(8, op, "padding|kernel_size", {"kernel_size": _HUGE, "padding": _HUGE // 2}) for op in _POOLS],
     (8, "max_pool2d", "dilation|kernel_size|window|input", {"dilation": _HUGE}),
@@ -511,6 +541,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for op in (
             "conv2d",
             "depthwise_conv2d",
+            "separable_conv2d",
             "conv_transpose2d",
             *_POOLS,
             "adaptive_avg_pool2d",
@@ -528,6 +559,16 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(9, "conv2d", "weight", {"weight": _ones(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
     *[(9, "conv2d", "bias", {"bias": _ones(shape)}) for shape in ((), (6, 1))],
     *[(9, "conv2d", "residual", {"residual": _ones(shape)}) for shape in ((), (6,), (6, 7, 9))],
+    *[
+        (9, "separable_conv2d", name, {name: _ones(shape)})
+        for name in ("depthwise_weight", "pointwise_weight")
+        for shape in ((), (5,), (5, 1, 3), (5, 1, 3, 3, 1))
+    ],
+    *[
+        (9, "separable_conv2d", name, {name: _ones(shape)})
+        for name in ("depthwise_bias", "pointwise_bias")
+        for shape in ((), (5, 1))
+    ],
     *[(9, "linear", "input", {"input": _ones(())})],
     *[(9, "linear", "weight", {"weight": _ones(shape)}) for shape in ((), (7,), (5, 7, 1))],
     (9, "softmax", "input|dim", {"input": _ones(()), "dim": 0}),
@@ -554,13 +595,14 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 13: kernels larger than the image
     (13, "conv2d", "weight|kernel|input", {"input": random((1, 4, 2, 2)), "padding": 0, "residual": None}),
     (13, "conv2d", "weight|kernel|input", {"dilation": 9, "residual": None}),
+    (13, "separable_conv2d", "kernel|input", {"dilation": 9}),
     *[(13, op, "kernel", {"kernel_size": 8}) for op in _POOLS],
     # 16: lists of the wrong length, and values of the wrong type
     *[
         (16, op, name, {name: value})
         for op, name in [
             *itertools.product(
-                ("conv2d", "depthwise_conv2d", "conv_transpose2d", *_CONV_GRADIENTS),
+                ("conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d", *_CONV_GRADIENTS),
                 ("stride", "padding", "dilation"),
             ),
             ("conv_transpose2d", "output_padding"),
@@ -859,6 +901,13 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
         "depthwise_conv2d",
         {"input": x, "weight": random((n, 1, 3, 3)), "bias": random((n,)), "padding": 1} | maps,
     )
+    yield (
+        "depthwise_conv2d",
+        {"input": random((1, 2, 3, 40 + n)), "weight": random((2, 1, 3, 3)), "padding": 1},
+    )
+    weights = {"depthwise_weight": random((n, 1, 3, 3)), "pointwise_weight": random((n, n, 1, 1))}
+    biases = {"depthwise_bias": random((n,)), "pointwise_bias": random((n,))}
+    yield "separable_conv2d", {"input": x, "padding": 1} | weights | biases | maps
     yield "conv_transpose2d", {"input": x, "weight": random((n, n, 2, 2)), "stride": 2} | maps
     yield "conv2d", {"input": random((1, n, 4, 3)), "weight": random((2, n, 3, 3)), "padding": 1}
     gradients = {"grad_output": random((1, 3, 4, n)), "input": x}

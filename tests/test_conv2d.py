@@ -414,7 +414,8 @@ def test_algorithms() -> None:
     assert chosen(64, 3) == "direct"
     assert chosen(64, 1, groups=64) == "depthwise"
     assert chosen(64, 1, groups=64, algorithm="direct") == "direct"
-    assert chosen(128, 1, groups=64) == "direct"
+    assert chosen(128, 1, groups=64) == "depthwise"  # a channel multiplier of two
+    assert chosen(128, 2, groups=64) == "direct"
     impossible: list[dict[str, Any]] = [
         {"kernel": 1}, {"kernel": 5}, {"stride": (2, 2)}, {"stride": (1, 2)}, {"dilation": (2, 2)},
         {"groups": 2},

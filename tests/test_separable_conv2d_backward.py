@@ -71,8 +71,7 @@ def test_finite_differences(geometry: dict[str, Any]) -> None:
     arguments.append(rng.standard_normal(4))
 
     def loss(x: np.ndarray, d: np.ndarray, p: np.ndarray, db: np.ndarray, pb: np.ndarray) -> float:
-        between = ops.depthwise_conv2d(x, d, db, **geometry, layout="NHWC")
-        return float((g * ops.conv2d(between, p, pb, layout="NHWC")).sum())
+        return float((g * ops.separable_conv2d(x, d, p, db, pb, **geometry, layout="NHWC")).sum())
 
     gradients = ops.separable_conv2d_backward(g, *arguments[:4], **geometry, layout="NHWC")
     for i, gradient in enumerate(gradients):

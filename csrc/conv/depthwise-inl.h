@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution over NHWC: lanes are channels, no GEMM. A block of neighbouring output pixels of one
-// row is computed together, so that an input vector is loaded once per kernel row and used by every tap that
-// sees it.
+// Depthwise convolution over NHWC: lanes are channels, no GEMM. A block of neighbouring outputs is computed
+// in registers, so that an input vector is loaded once for all the taps and output rows that see it:
+//
+//   stride 1, K = 3:  input   x0 x1 x2 x3 …      each x feeds up to K outputs of each of the block's rows
+//                     output  y0 = k0 x0 + k1 x1 + k2 x2,  y1 = k0 x1 + k1 x2 + k2 x3 …
+//
+// Dilation needs no kernel of its own: outputs that lie dilation / gcd(stride, dilation) apart see the same
+// lattice of inputs, stride / gcd(stride, dilation) taps apart, so a block takes those as its neighbours.
 #pragma once
 
 #include "conv/gemm.h"
@@ -10,144 +15,288 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// Output pixels per block: 8 accumulators hide the FMA latency and leave registers for inputs and weights.
-constexpr int kDepthwiseBlock = 8;
+// Outputs of a block. Seven pixels divide the maps of 224-pixel networks (112, 56, 28, 14, 7) and waste
+// little of others. Two rows read each input row half as often, where 14 accumulators, two rows of up to 7
+// weights and an input fit the register file.
+constexpr int kDepthwiseRows = F32::kLanes == 16 ? 2 : 1;
+constexpr int kDepthwisePixels = 7;
 
-struct DepthwiseRow {
-  const float* image;        // (h, w, c) of this n
-  float* output;             // (out_w, c)
-  const float* residual;     // (out_w, c) or null
-  int64_t ih;                // input row of tap row 0; may be outside
-  int64_t kh_begin, kh_end;  // tap rows inside the image
+struct DepthwiseBlock {
+  int rows, pixels;                  // [1, kDepthwiseRows], [1, kDepthwisePixels]
+  const float* window;               // the first output's tap (0, 0), channel 0; may be outside the image
+  int64_t row_begin, row_end;        // rows of the window, a dilation apart, that are inside
+  int64_t column_begin, column_end;  // columns, likewise
+  float* output[kDepthwiseRows];     // channel 0 of the first pixel
+  const float* residual[kDepthwiseRows];  // likewise, or null
+  int64_t output_step, residual_step;     // from pixel to pixel
 };
 
-template <class F>
-inline void finish_pixel(const DepthwiseConv& job, const DepthwiseRow& row, int64_t ow, int64_t c, int lanes,
-                         F32 sum, F f) {
-  if (row.residual != nullptr)
-    sum = sum + load_lanes(row.residual + ow * job.rows.residual.stride_w + c, lanes);
-  store_lanes(f(sum), row.output + ow * job.rows.output.stride_w + c, lanes);
-}
+// All of the window's columns are inside, all outputs wanted, all lanes in use.
+struct WholeLanes {
+  int64_t input_channel(int64_t c) const { return c; }
+  F32 input(const float* p, int64_t) const { return F32::load(p); }
+  F32 parameters(const float* p) const { return F32::load(p); }
+  F32 load(const float* p, int) const { return F32::load(p); }
+  void store(F32 x, float* p, int) const { x.store(p); }
+};
 
-// Any tap may fall outside: border pixels, and kernels without a specialised interior.
-template <class F>
-inline void depthwise_border(const DepthwiseConv& job, const DepthwiseRow& row, int64_t ow_begin,
-                             int64_t ow_end, F f) {
-  const int64_t channels = job.input.c;
-  for (int64_t ow = ow_begin; ow < ow_end; ++ow) {
-    const int64_t iw = ow * job.stride_w - job.pad_left;
-    for (int64_t c = 0; c < channels; c += F32::kLanes) {
-      const int lanes = static_cast<int>(channels - c < F32::kLanes ? channels - c : F32::kLanes);
-      F32 sum = load_lanes(job.epilogue.bias + c, lanes);
-      for (int64_t kh = row.kh_begin; kh < row.kh_end; ++kh) {
-        const float* from = row.image + (row.ih + kh * job.dilation_h) * job.input.stride_h + c;
-        for (int64_t kw = 0; kw < job.kernel_w; ++kw) {
-          const int64_t x = iw + kw * job.dilation_w;
-          if (x < 0 || x >= job.input.w) continue;
-          const F32 weight = load_lanes(job.packed + (kh * job.kernel_w + kw) * channels + c, lanes);
-          sum = fma(weight, load_lanes(from + x * job.input.stride_w, lanes), sum);
+alignas(64) constexpr float kZeroLanes[F32::kLanes] = {};
+
+// Columns outside read as zeros, pixels beyond the last are not written, lanes beyond the last do not exist.
+struct ClippedLanes {
+  int lanes, pixels;
+  int64_t column_begin, column_end;
+
+  int64_t input_channel(int64_t c) const { return c; }
+  F32 input(const float* p, int64_t column) const {
+    const bool inside = column >= column_begin && column < column_end;
+    return F32::load_n(inside ? p : kZeroLanes, lanes);
+  }
+  F32 parameters(const float* p) const { return F32::load_n(p, lanes); }
+  F32 load(const float* p, int pixel) const { return F32::load_n(p, pixel < pixels ? lanes : 0); }
+  void store(F32 x, float* p, int pixel) const {
+    if (pixel < pixels) x.store_n(p, lanes);
+  }
+};
+
+// Clipped, and each input channel feeds `multiplier` neighbouring output channels.
+struct RepeatedLanes {
+  ClippedLanes outputs, inputs;
+  int64_t multiplier;
+  I32 source;  // lane of the input vector by output lane
+
+  RepeatedLanes(const ClippedLanes& clipped, int64_t multiplier, int64_t c)
+      : outputs(clipped), inputs(clipped), multiplier(multiplier) {
+    const int64_t first = c % multiplier;  // of the output channels that share the first input channel
+    inputs.lanes = static_cast<int>((first + clipped.lanes - 1) / multiplier) + 1;
+    // The half keeps quotients away from whole numbers: rounding cannot reach the next one.
+    source = to_i32((F32::iota() + F32::set(static_cast<float>(first) + 0.5f)) /
+                    F32::set(static_cast<float>(multiplier)));
+  }
+  int64_t input_channel(int64_t c) const { return c / multiplier; }
+  F32 input(const float* p, int64_t column) const { return permute(inputs.input(p, column), source); }
+  F32 parameters(const float* p) const { return outputs.parameters(p); }
+  F32 load(const float* p, int pixel) const { return outputs.load(p, pixel); }
+  void store(F32 x, float* p, int pixel) const { outputs.store(x, p, pixel); }
+};
+
+using DepthwiseSums = F32[kDepthwiseRows][kDepthwisePixels];
+
+// One window row times one row of taps for each of the output rows [kFirst, kFirst + kCount). Inlined, as its
+// callers are, or the sums would live in memory.
+template <int K, int S, int kFirst, int kCount, class Lanes>
+[[gnu::always_inline]] inline void add_window_row(DepthwiseSums& sums, const DepthwiseConv& job,
+                                                  const float* row, const float* const (&taps)[kCount],
+                                                  const Lanes& lanes) {
+  const int64_t pixel = job.dilation_w * job.input.stride_w, channels = job.rows.output.c;
+  if constexpr (K == 0) {  // any width, any stride
+    for (int64_t kw = 0; kw < job.kernel_w; ++kw) {
+      F32 w[kCount];
+#pragma GCC unroll 2
+      for (int r = 0; r < kCount; ++r) w[r] = lanes.parameters(taps[r] + kw * channels);
+#pragma GCC unroll 8
+      for (int p = 0; p < kDepthwisePixels; ++p) {
+        const int64_t i = p * job.column_stride + kw;
+        const F32 x = lanes.input(row + i * pixel, i);
+#pragma GCC unroll 2
+        for (int r = 0; r < kCount; ++r) sums[kFirst + r][p] = fma(w[r], x, sums[kFirst + r][p]);
+      }
+    }
+  } else {
+    F32 w[kCount][K];
+#pragma GCC unroll 2
+    for (int r = 0; r < kCount; ++r) {
+#pragma GCC unroll 8
+      for (int kw = 0; kw < K; ++kw) w[r][kw] = lanes.parameters(taps[r] + kw * channels);
+    }
+    // Window column i = q S + s, as two loops: GCC unrolls none of more than 16 rounds completely.
+#pragma GCC unroll 16
+    for (int q = 0; q < kDepthwisePixels + (K - 1) / S; ++q) {
+#pragma GCC unroll 2
+      for (int s = 0; s < S; ++s) {
+        if (q * S + s >= (kDepthwisePixels - 1) * S + K) continue;
+        const F32 x = lanes.input(row + (q * S + s) * pixel, q * S + s);
+#pragma GCC unroll 8
+        for (int t = 0; t < (K - s + S - 1) / S; ++t) {  // tap column t S + s of output q - t
+          const int p = q - t;
+          if (p < 0 || p >= kDepthwisePixels) continue;
+#pragma GCC unroll 2
+          for (int r = 0; r < kCount; ++r) sums[kFirst + r][p] = fma(w[r][t * S + s], x, sums[kFirst + r][p]);
         }
       }
-      finish_pixel(job, row, ow, c, lanes, sum, f);
     }
   }
 }
 
-// kDepthwiseBlock pixels from ow on, one vector of channels, all tap columns inside the image, no dilation
-// along w.
-//
-//   stride 1, K = 3:  input  x0 x1 x2 x3 …      each x feeds up to K of the block's outputs
-//                     output  y0 = k0 x0 + k1 x1 + k2 x2,  y1 = k0 x1 + k1 x2 + k2 x3 …
-template <int K, int S, class F>
-inline void depthwise_block(const DepthwiseConv& job, const DepthwiseRow& row, int64_t ow, int64_t c,
-                            int lanes, F f) {
-  F32 acc[kDepthwiseBlock];
-  const F32 bias = load_lanes(job.epilogue.bias + c, lanes);
+// A vector of channels from c on.
+template <int K, int S, class Lanes>
+[[gnu::always_inline]] inline void depthwise_vector(const DepthwiseConv& job, const DepthwiseBlock& block,
+                                                    const Lanes& lanes, int64_t c) {
+  constexpr int kRows = kDepthwiseRows, kPixels = kDepthwisePixels;
+  DepthwiseSums sums;
+  const F32 bias = lanes.parameters(job.epilogue.bias + c);
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-  for (int p = 0; p < kDepthwiseBlock; ++p) acc[p] = bias;
-  const int64_t pixel = job.input.stride_w, channels = job.input.c;
-  for (int64_t kh = row.kh_begin; kh < row.kh_end; ++kh) {
-    const float* from =
-        row.image + (row.ih + kh * job.dilation_h) * job.input.stride_h + (ow * S - job.pad_left) * pixel + c;
-    const float* weights = job.packed + kh * K * channels + c;
-    F32 w[K];
+    for (int p = 0; p < kPixels; ++p) sums[r][p] = bias;
+  }
+  const int64_t window_step = job.dilation_h * job.input.stride_h;
+  const int64_t taps_step = job.kernel_w * job.rows.output.c;
+  const float* row = block.window + lanes.input_channel(c) + block.row_begin * window_step;
+  const float* taps =
+      job.packed + c + block.row_begin * taps_step;   // that meet the window row in output row 0
+  const int64_t behind = job.row_stride * taps_step;  // output row 1 sees it by earlier ones
+  for (int64_t i = block.row_begin; i < block.row_end; ++i, row += window_step, taps += taps_step) {
+    if constexpr (kRows == 1) {
+      add_window_row<K, S, 0, 1>(sums, job, row, {taps}, lanes);
+    } else {
+      const bool first = i < job.kernel_h, second = block.rows == 2 && i >= job.row_stride;
+      if (first && second)
+        add_window_row<K, S, 0, 2>(sums, job, row, {taps, taps - behind}, lanes);
+      else if (first)
+        add_window_row<K, S, 0, 1>(sums, job, row, {taps}, lanes);
+      else if (second)
+        add_window_row<K, S, 1, 1>(sums, job, row, {taps - behind}, lanes);
+    }
+  }
+  if (block.residual[0] != nullptr) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      if (r >= block.rows) break;
 #pragma GCC unroll 8
-    for (int kw = 0; kw < K; ++kw) w[kw] = load_lanes(weights + kw * channels, lanes);
-    constexpr int kInputs = (kDepthwiseBlock - 1) * S + K;
-#pragma GCC unroll 24
-    for (int i = 0; i < kInputs; ++i) {
-      const F32 x = load_lanes(from + i * pixel, lanes);
+      for (int p = 0; p < kPixels; ++p)
+        sums[r][p] = sums[r][p] + lanes.load(block.residual[r] + p * block.residual_step + c, p);
+    }
+  }
+  with_cheap_activation(job.epilogue.activation, [&](auto f) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-      for (int kw = 0; kw < K; ++kw) {
-        const int from_output = i - kw;  // = p * S for the output p that sees x through tap kw
-        if (from_output >= 0 && from_output % S == 0 && from_output / S < kDepthwiseBlock)
-          acc[from_output / S] = fma(w[kw], x, acc[from_output / S]);
+      for (int p = 0; p < kPixels; ++p) sums[r][p] = f(sums[r][p]);
+    }
+  });
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= block.rows) break;
+#pragma GCC unroll 8
+    for (int p = 0; p < kPixels; ++p) lanes.store(sums[r][p], block.output[r] + p * block.output_step + c, p);
+  }
+}
+
+// The rows that the next row block adds to this window, and its outputs: the hardware's prefetchers lose the
+// track of so many interleaved streams.
+inline void prefetch_window(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c) {
+  const int64_t window_step = job.dilation_h * job.input.stride_h,
+                pixel = job.dilation_w * job.input.stride_w;
+  const float* row = block.window + c + ((kDepthwiseRows - 1) * job.row_stride + job.kernel_h) * window_step;
+  for (int64_t r = 0; r < kDepthwiseRows * job.row_stride; ++r, row += window_step)
+    for (int64_t i = 0; i < kDepthwisePixels * job.column_stride; ++i)
+      __builtin_prefetch(row + i * pixel, 0, 2);
+  for (int r = 0; r < kDepthwiseRows; ++r)
+    for (int p = 0; p < kDepthwisePixels; ++p)
+      __builtin_prefetch(block.output[r] + c + (p + kDepthwisePixels) * block.output_step, 1, 3);
+}
+
+// Output channels [c, c_end).
+template <int K, int S>
+void depthwise_block(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin, int64_t c_end) {
+  const bool whole = block.pixels == kDepthwisePixels && block.column_begin == 0 &&
+                     block.column_end == (kDepthwisePixels - 1) * job.column_stride + job.kernel_w;
+  int64_t c = c_begin;
+  if (job.multiplier == 1 && whole)
+    for (; c + F32::kLanes <= c_end; c += F32::kLanes) depthwise_vector<K, S>(job, block, WholeLanes{}, c);
+  for (; c < c_end; c += F32::kLanes) {
+    const int lanes = static_cast<int>(c_end - c < F32::kLanes ? c_end - c : F32::kLanes);
+    const ClippedLanes clipped{lanes, block.pixels, block.column_begin, block.column_end};
+    if (job.multiplier == 1)
+      depthwise_vector<K, S>(job, block, clipped, c);
+    else
+      depthwise_vector<K, S>(job, block, RepeatedLanes(clipped, job.multiplier, c), c);
+  }
+  for (int r = 0; r < block.rows; ++r)  // while they are in L1
+    finish_exponential(job.epilogue.activation, block.output[r] + c_begin, block.output_step, block.pixels,
+                       c_end - c_begin);
+}
+
+using DepthwiseKernel = void (*)(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin,
+                                 int64_t c_end);
+
+inline DepthwiseKernel pick_depthwise_kernel(const DepthwiseConv& job) {
+  const auto is = [&](int64_t k, int64_t s) { return job.kernel_w == k && job.column_stride == s; };
+  if (is(3, 1)) return depthwise_block<3, 1>;
+  if (is(3, 2)) return depthwise_block<3, 2>;
+  if (is(5, 1)) return depthwise_block<5, 1>;
+  if (is(5, 2)) return depthwise_block<5, 2>;
+  if (is(7, 1)) return depthwise_block<7, 1>;
+  if (is(7, 2)) return depthwise_block<7, 2>;
+  return depthwise_block<0, 0>;
+}
+
+// Steps of a dilation from `first` on that stay inside [0, extent): [begin, end), at most `count`.
+inline void clip_window(int64_t first, int64_t dilation, int64_t extent, int64_t count, int64_t* begin,
+                        int64_t* end) {
+  *begin = first >= 0 ? 0 : (-first + dilation - 1) / dilation;
+  *end = first >= extent ? 0 : (extent - first + dilation - 1) / dilation;
+  if (*end > count) *end = count;
+  if (*begin > *end) *begin = *end;
+}
+
+// The outputs (n, oh + r * step_h, ow + p * step_w), as many as a block has and the map holds. Where they go
+// is left to the caller.
+inline void set_window(const DepthwiseConv& job, int64_t n, int64_t oh, int64_t ow, int rows, int pixels,
+                       DepthwiseBlock* block) {
+  block->rows = rows, block->pixels = pixels;
+  const int64_t ih = oh * job.stride_h - job.pad_top, iw = ow * job.stride_w - job.pad_left;
+  const Nhwc<const float>& in = job.input;
+  block->window = in.data + n * in.stride_n + ih * in.stride_h + iw * in.stride_w;
+  clip_window(ih, job.dilation_h, in.h, (rows - 1) * job.row_stride + job.kernel_h, &block->row_begin,
+              &block->row_end);
+  clip_window(iw, job.dilation_w, in.w, (kDepthwisePixels - 1) * job.column_stride + job.kernel_w,
+              &block->column_begin, &block->column_end);
+}
+
+// Outputs from `first` on, `step` apart, of a map of `extent`, at most `most`.
+inline int count_outputs(int64_t first, int64_t step, int64_t extent, int most) {
+  const int64_t count = (extent - first + step - 1) / step;
+  return static_cast<int>(count < most ? count : most);
+}
+
+// Weights of this many channels stay in L1 beside the inputs and outputs of a block: 12 KB.
+inline int64_t depthwise_chunk(const DepthwiseConv& job) {
+  const int64_t channels = (12 << 10) / static_cast<int64_t>(sizeof(float)) / (job.kernel_h * job.kernel_w);
+  return channels < 64 ? 64 : channels / 16 * 16;
+}
+
+// Row blocks [block_begin, block_end) of the n * row_blocks of all images, output channels [c_begin, c_end).
+inline void depthwise_conv(const DepthwiseConv& job, int64_t block_begin, int64_t block_end, int64_t c_begin,
+                           int64_t c_end) {
+  const DepthwiseKernel kernel = pick_depthwise_kernel(job);
+  const RowMap& map = job.rows;
+  const int64_t chunk = depthwise_chunk(job);
+  DepthwiseBlock block;
+  block.output_step = job.step_w * map.output.stride_w;
+  block.residual_step = job.step_w * map.residual.stride_w;
+  for (int r = 0; r < kDepthwiseRows; ++r) block.residual[r] = nullptr;
+  for (int64_t b = block_begin; b < block_end; ++b) {
+    const int64_t n = b / job.row_blocks, first_row = b % job.row_blocks * kDepthwiseRows * job.step_h;
+    for (int64_t c = c_begin; c < c_end; c += chunk) {
+      for (int64_t oh = first_row; oh < first_row + job.step_h && oh < map.out_h; ++oh) {
+        const int rows = count_outputs(oh, job.step_h, map.out_h, kDepthwiseRows);
+        for (int64_t first = 0; first < map.out_w; first += kDepthwisePixels * job.step_w) {
+          for (int64_t ow = first; ow < first + job.step_w && ow < map.out_w; ++ow) {
+            set_window(job, n, oh, ow, rows, count_outputs(ow, job.step_w, map.out_w, kDepthwisePixels),
+                       &block);
+            for (int r = 0; r < rows; ++r) {
+              block.output[r] = map.output.at(n, oh + r * job.step_h, ow);
+              if (map.residual.data != nullptr)
+                block.residual[r] = map.residual.at(n, oh + r * job.step_h, ow);
+            }
+            kernel(job, block, c, c + chunk < c_end ? c + chunk : c_end);
+          }
+        }
       }
     }
   }
-#pragma GCC unroll 8
-  for (int p = 0; p < kDepthwiseBlock; ++p) finish_pixel(job, row, ow + p, c, lanes, acc[p], f);
-}
-
-template <int K, int S, class F>
-inline void depthwise_interior(const DepthwiseConv& job, const DepthwiseRow& row, int64_t ow_begin,
-                               int64_t ow_end, F f) {
-  const int64_t channels = job.input.c, whole = channels / F32::kLanes * F32::kLanes;
-  int64_t ow = ow_begin;
-  for (; ow + kDepthwiseBlock <= ow_end; ow += kDepthwiseBlock) {
-    for (int64_t c = 0; c < whole; c += F32::kLanes) depthwise_block<K, S>(job, row, ow, c, F32::kLanes, f);
-    if (whole < channels) depthwise_block<K, S>(job, row, ow, whole, static_cast<int>(channels - whole), f);
-  }
-  depthwise_border(job, row, ow, ow_end, f);
-}
-
-template <class F>
-inline void depthwise_row(const DepthwiseConv& job, const DepthwiseRow& row, F f) {
-  // Interior: the first tap column at or right of 0, the last one inside.
-  const int64_t span = job.dilation_w * (job.kernel_w - 1);
-  const int64_t out_w = job.rows.out_w;
-  int64_t begin = (job.pad_left + job.stride_w - 1) / job.stride_w;
-  int64_t end = (job.input.w - 1 - span + job.pad_left) >= 0
-                    ? (job.input.w - 1 - span + job.pad_left) / job.stride_w + 1
-                    : 0;
-  begin = begin < 0 ? 0 : (begin < out_w ? begin : out_w);  // padding is negative in a transposed phase
-  end = end < begin ? begin : (end < out_w ? end : out_w);
-  depthwise_border(job, row, 0, begin, f);
-  const auto is = [&](int64_t k, int64_t s) {
-    return job.kernel_w == k && job.stride_w == s && job.dilation_w == 1;
-  };
-  if (is(3, 1))
-    depthwise_interior<3, 1>(job, row, begin, end, f);
-  else if (is(3, 2))
-    depthwise_interior<3, 2>(job, row, begin, end, f);
-  else if (is(5, 1))
-    depthwise_interior<5, 1>(job, row, begin, end, f);
-  else if (is(5, 2))
-    depthwise_interior<5, 2>(job, row, begin, end, f);
-  else
-    depthwise_border(job, row, begin, end, f);
-  depthwise_border(job, row, end, out_w, f);
-}
-
-// Output rows [row_begin, row_end) of the n * out_h rows.
-inline void depthwise_conv(const DepthwiseConv& job, int64_t row_begin, int64_t row_end) {
-  with_cheap_activation(job.epilogue.activation, [&](auto f) {
-    for (int64_t r = row_begin; r < row_end; ++r) {
-      const int64_t n = r / job.rows.out_h, oh = r % job.rows.out_h;
-      DepthwiseRow row;
-      row.image = job.input.data + n * job.input.stride_n;
-      row.output = job.rows.output.at(n, oh, 0);
-      row.residual = job.rows.residual.data != nullptr ? job.rows.residual.at(n, oh, 0) : nullptr;
-      row.ih = oh * job.stride_h - job.pad_top;
-      row.kh_begin = row.ih >= 0 ? 0 : (-row.ih + job.dilation_h - 1) / job.dilation_h;
-      const int64_t below = job.input.h - row.ih;  // tap rows kh with kh * dilation_h < below are inside
-      row.kh_end = below <= 0 ? 0 : (below + job.dilation_h - 1) / job.dilation_h;
-      if (row.kh_end > job.kernel_h) row.kh_end = job.kernel_h;
-      depthwise_row(job, row, f);
-      finish_exponential(job.epilogue.activation, row.output, job.rows.output.stride_w, job.rows.out_w,
-                         job.input.c);
-    }
-  });
 }
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -79,13 +79,37 @@ struct WeightGrad {
   float* grad_weight;        // (out_channels, k)
 };
 
-// A depthwise convolution: output channel c sees input channel c only.
-struct DepthwiseConv {
-  Nhwc<const float> input;
+// What depthwise convolutions of either layout share: output channel o sees input channel o / multiplier
+// only.
+struct DepthwiseTaps {
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
-  const float* packed;  // (kernel_h, kernel_w, c)
-  RowMap rows;
+  int64_t multiplier;
+  const float* packed;  // (kernel_h, kernel_w, out_channels)
   Epilogue epilogue;
+};
+
+struct DepthwiseConv : DepthwiseTaps {
+  Nhwc<const float> input;
+  RowMap rows;
+  // Outputs step apart see inputs that lie on one lattice, this many taps apart.
+  int64_t step_h, step_w;             // dilation / gcd(stride, dilation)
+  int64_t row_stride, column_stride;  // stride / gcd(stride, dilation)
+  int64_t row_blocks;                 // per image: of depthwise_rows * step_h output rows each
+  bool prefetch;                      // the input does not fit L2
+};
+
+// A depthwise convolution whose result is the A of a 1 x 1 convolution.
+struct SeparableConv : TileGemm {
+  DepthwiseConv depthwise;  // of its rows only the extents and the output's channels are used
+};
+
+struct DepthwisePlanes : DepthwiseTaps {
+  const float* input;  // (n, out_channels / multiplier, h, w)
+  float* output;       // (n, out_channels, out_h, out_w)
+  int64_t h, w, out_h, out_w, out_channels;
+  // Rows of the input lie in a strip of memory, each as stride_w phases (every stride_w-th column) of `pitch`
+  // floats.
+  int64_t strip_rows, pitch;
 };
 
 }  // namespace pyvision

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 
-#include "conv/gemm.h"
 #include "conv/winograd.h"
 #include "core/check.h"
 #include "core/parallel.h"
@@ -18,6 +18,16 @@ constexpr int64_t kMinTaskWork = 1 << 18;
 constexpr int64_t kMaxTaskWork = 1 << 30;
 // Half of the smallest L2 in use (1 MB): the rest is for A, C and the neighbours.
 constexpr int64_t kL2Floats = (512 << 10) / sizeof(float);
+
+// Depthwise work is bound by loads and memory: about 5 us.
+constexpr int64_t kMinDepthwiseWork = 1 << 17;
+// Half of the smallest L1 in use, for a strip of an NCHW map's rows.
+constexpr int64_t kStripFloats = (16 << 10) / sizeof(float);
+constexpr int64_t kMostLanes = 16;      // of any ISA
+constexpr int64_t kFloatsPerTap = 4;    // room for a PlaneTap
+constexpr int64_t kDepthwiseTasks = 4;  // per thread
+// Channels of a task are a multiple of this: whole cache lines, few rows of short runs.
+constexpr int64_t kChannelUnit = 64;
 
 // Fewer columns than this do not pay for the producer's copies of the rows.
 constexpr int64_t kFewColumns = 128;
@@ -137,12 +147,12 @@ bool winograd_applies(const Conv2dParams& p) {
 
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h,
                                         int64_t w, const ConvMachine& machine) {
-  const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels && p.out_channels == p.in_channels;
+  const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels;
   check(winograd_outputs(algorithm) == 0 || winograd_applies(p), "conv2d",
         "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm '",
         conv2d_algorithm_name(algorithm), "'");
   check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
-        "expected one input and one output channel a group for algorithm 'depthwise'");
+        "expected one input channel a group for algorithm 'depthwise'");
   if (algorithm != Conv2dAlgorithm::kAuto) return algorithm;
   if (is_depthwise) return Conv2dAlgorithm::kDepthwise;
   const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
@@ -224,8 +234,94 @@ WeightGradPlan plan_weight_grad(int64_t pixels, int64_t out_channels, int64_t k,
   return plan;
 }
 
-int64_t depthwise_rows_per_task(int64_t rows, int64_t row_cost) {
-  return std::clamp<int64_t>(ceil_div(kMinTaskWork / 4, std::max<int64_t>(row_cost, 1)), 1, rows);
+DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
+                           const ConvMachine& machine) {
+  DirectPlan plan = plan_direct(rows, out_channels, k, groups, machine);
+  const int64_t per_group = ceil_div(wanted_tasks(rows * out_channels * k * groups, machine), groups);
+  plan.tiles_per_task = ceil_div(plan.row_tiles, std::min(plan.row_tiles, per_group));
+  plan.tile_tasks = ceil_div(plan.row_tiles, plan.tiles_per_task);
+  const int64_t panel_tasks =
+      std::clamp<int64_t>(machine.threads / (groups * plan.tile_tasks), 1, plan.panels);
+  plan.panels_per_task = ceil_div(plan.panels, panel_tasks);
+  plan.panel_tasks = ceil_div(plan.panels, plan.panels_per_task);
+  return plan;
+}
+
+void pack_depthwise(const Conv2dParams& p, const ConvWeight& weight, float* packed) {
+  const int64_t multiplier = p.out_channels / p.groups;
+  for (int64_t kh = 0; kh < p.kernel_h; ++kh)
+    for (int64_t kw = 0; kw < p.kernel_w; ++kw) {
+      const float* tap = weight.data + kh * weight.stride_h + kw * weight.stride_w;
+      for (int64_t c = 0; c < p.out_channels; ++c)
+        *packed++ = tap[c / multiplier * weight.stride_g + c % multiplier * weight.stride_o];
+    }
+}
+
+DepthwiseTaps make_taps(const Conv2dParams& p, const float* packed, const float* bias) {
+  return {p.kernel_h,   p.kernel_w,          p.stride_h,
+          p.stride_w,   p.pad_top,           p.pad_left,
+          p.dilation_h, p.dilation_w,        p.out_channels / p.in_channels,
+          packed,       {bias, p.activation}};
+}
+
+DepthwiseConv make_depthwise(const Conv2dParams& p, const Nhwc<const float>& input, const float* packed,
+                             const RowMap& rows, const float* bias, int64_t block_rows) {
+  DepthwiseConv job{make_taps(p, packed, bias), input, rows, 0, 0, 0, 0, 0, false};
+  const int64_t common_h = std::gcd(p.stride_h, p.dilation_h), common_w = std::gcd(p.stride_w, p.dilation_w);
+  job.step_h = p.dilation_h / common_h, job.step_w = p.dilation_w / common_w;
+  job.row_stride = p.stride_h / common_h, job.column_stride = p.stride_w / common_w;
+  job.row_blocks = ceil_div(rows.out_h, block_rows * job.step_h);
+  job.prefetch = input.pixels() * input.c > 2 * kL2Floats;
+  return job;
+}
+
+DepthwisePlanes make_depthwise_planes(const Conv2dParams& p, const float* input, int64_t h, int64_t w,
+                                      const float* packed, const float* bias, float* output) {
+  DepthwisePlanes job{
+      make_taps(p, packed, bias), input, output, h, w, p.out_h(h), p.out_w(w), p.out_channels, 0, 0};
+  const int64_t span_h = p.dilation_h * (p.kernel_h - 1) + 1, span_w = p.dilation_w * (p.kernel_w - 1) + 1;
+  // The last vector of a row may start at its last output, and reads as far as the last tap.
+  job.pitch = ceil_div(job.out_w + (span_w - 1) / p.stride_w + kMostLanes, kMostLanes) * kMostLanes;
+  const int64_t rows_in_l1 = kStripFloats / (job.pitch * p.stride_w);
+  const int64_t all_rows = (job.out_h - 1) * p.stride_h + span_h;
+  // At least four output rows share the rows that their windows overlap in.
+  job.strip_rows = std::min(all_rows, std::max(rows_in_l1, span_h + 3 * p.stride_h));
+  return job;
+}
+
+bool planes_pay(const DepthwisePlanes& job) {
+  // It loads a vector per tap, two cache lines mostly, and its rows end in part of a vector; transposes move
+  // every value twice more. Measured: few taps and long rows.
+  return job.kernel_h * job.kernel_w <= 9 && job.out_w >= 3 * kMostLanes &&
+         depthwise_planes_floats(job) <= kL2Floats;
+}
+
+int64_t depthwise_planes_floats(const DepthwisePlanes& job) {
+  return job.strip_rows * job.stride_w * job.pitch + job.kernel_h * job.kernel_w * kFloatsPerTap;
+}
+
+int64_t planes_per_task(const DepthwisePlanes& job, int64_t planes, int threads) {
+  const int64_t work = job.out_h * job.out_w * job.kernel_h * job.kernel_w;
+  const int64_t enough = ceil_div(kMinDepthwiseWork, std::max<int64_t>(work, 1));
+  return std::clamp<int64_t>(enough, 1, ceil_div(planes, threads));
+}
+
+DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads) {
+  const int64_t channels = job.rows.output.c;
+  const int64_t work = job.rows.output.pixels() * channels * job.kernel_h * job.kernel_w;
+  const int64_t balanced =
+      threads == 1 ? 1 : std::clamp<int64_t>(work / kMinDepthwiseWork, 1, kDepthwiseTasks * threads);
+  const int64_t wanted = std::max(balanced, work / kMaxTaskWork);
+  const int64_t blocks = job.rows.output.n * job.row_blocks;
+  DepthwisePlan plan;
+  // Neighbouring tasks read the rows between them twice: as few as even out the threads.
+  plan.blocks_per_task = ceil_div(blocks, std::min(blocks, wanted));
+  plan.block_tasks = ceil_div(blocks, plan.blocks_per_task);
+  const int64_t channel_tasks =
+      std::min(ceil_div(wanted, plan.block_tasks), ceil_div(channels, kChannelUnit));
+  plan.channels_per_task = ceil_div(ceil_div(channels, channel_tasks), kChannelUnit) * kChannelUnit;
+  plan.channel_tasks = ceil_div(channels, plan.channels_per_task);
+  return plan;
 }
 
 }  // namespace pyvision

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "conv/gemm.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/kernels.h"
 
@@ -52,6 +53,31 @@ struct WinogradPlan {
 WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine);
 
-int64_t depthwise_rows_per_task(int64_t rows, int64_t row_cost);
+// For producers that cost more than a copy: a row's A serves as many columns as can be. Rows are split as far
+// as the threads want, and columns only where there are fewer row tiles than threads.
+DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
+                           const ConvMachine& machine);
+
+// packed: (kernel_h, kernel_w, out_channels)
+void pack_depthwise(const Conv2dParams& params, const ConvWeight& weight, float* packed);
+
+// What the depthwise kernel is given; block_rows: output rows of its blocks.
+DepthwiseConv make_depthwise(const Conv2dParams& params, const Nhwc<const float>& input, const float* packed,
+                             const RowMap& rows, const float* bias, int64_t block_rows);
+
+// The same over dense NCHW maps; what it needs of scratch memory, and how many planes make a task.
+DepthwisePlanes make_depthwise_planes(const Conv2dParams& params, const float* input, int64_t h, int64_t w,
+                                      const float* packed, const float* bias, float* output);
+// Whether that beats the NHWC kernel between two transposes.
+bool planes_pay(const DepthwisePlanes& job);
+int64_t depthwise_planes_floats(const DepthwisePlanes& job);
+int64_t planes_per_task(const DepthwisePlanes& job, int64_t planes, int threads);
+
+// A grid of block_tasks x channel_tasks tasks.
+struct DepthwisePlan {
+  int64_t blocks_per_task, channels_per_task;
+  int64_t block_tasks, channel_tasks;
+};
+DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads);
 
 }  // namespace pyvision

@@ -97,6 +97,9 @@ PYVISION_REDUCE(reduce_max, _mm_max_ps)
 PYVISION_REDUCE(reduce_min, _mm_min_ps)
 #undef PYVISION_REDUCE
 
+// Lane l is lane index[l] of a.
+inline F32 permute(F32 a, I32 index) { return {_mm256_permutevar8x32_ps(a.v, index.v)}; }
+
 // rows[i] lane j becomes rows[j] lane i: pairs, then fours, within the 128-bit halves, then the halves.
 inline void transpose(F32 (&rows)[8]) {
   __m256 t[8], u[8];

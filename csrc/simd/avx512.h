@@ -87,6 +87,9 @@ inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 
+// Lane l is lane index[l] of a.
+inline F32 permute(F32 a, I32 index) { return {_mm512_permutexvar_ps(index.v, a.v)}; }
+
 // rows[i] lane j becomes rows[j] lane i: pairs, then fours, within the 128-bit quarters, then the quarters.
 inline void transpose(F32 (&rows)[16]) {
   __m512 t[16], u[16];

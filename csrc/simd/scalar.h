@@ -87,6 +87,9 @@ inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
 
+// Lane l is lane index[l] of a.
+inline F32 permute(F32 a, I32) { return a; }
+
 // rows[i] lane j becomes rows[j] lane i.
 inline void transpose(F32 (&)[1]) {}
 

@@ -12,7 +12,7 @@ from pyvision.ops.boxes import (
     nms,
     remove_small_boxes,
 )
-from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear
+from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear, separable_conv2d
 from pyvision.ops.conv_backward import (
     conv2d_backward,
     conv_transpose2d_backward,
@@ -87,6 +87,7 @@ __all__ = [
     "relu",
     "relu6",
     "remove_small_boxes",
+    "separable_conv2d",
     "separable_conv2d_backward",
     "sigmoid",
     "silu",

@@ -103,6 +103,10 @@ def convolve(
         w, b, *geometry, *activation_pair(activation, op), input_size=x.shape[1:3],
         allow_winograd=allow_winograd and x.shape[1] * x.shape[2] >= _WINOGRAD_PIXELS, op=op,
     )  # fmt: skip
+    if conv.algorithm == "depthwise" and residual is None and layout == "NCHW":
+        array = as_numpy(input, op, "input")
+        if array.flags.c_contiguous:
+            return result_like(conv.run_nchw(array), input)
     return _result(conv.run(x, r), input, layout, op)
 
 
@@ -127,6 +131,65 @@ def depthwise_conv2d(
     op = "depthwise_conv2d"
     channels = channel_count(op, input, layout)
     return convolve(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
+
+
+def separable_conv2d(
+    input: Array,
+    depthwise_weight: Array,
+    pointwise_weight: Array,
+    depthwise_bias: Array | None = None,
+    pointwise_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    depthwise_activation: ActivationSpec = None,
+    activation: ActivationSpec = None,
+    layout: Layout = "NCHW",
+) -> Array:
+    """:func:`depthwise_conv2d`, then a 1x1 :func:`conv2d`, with the map between them never stored.
+
+    Source: A. Howard et al., MobileNets, 2017.
+
+    Args:
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activations.
+        depthwise_weight: float32, (C_in * multiplier, 1, kernel_h, kernel_w).
+        pointwise_weight: float32, (C_out, C_in * multiplier, 1, 1).
+        depthwise_bias: float32, (C_in * multiplier,).
+        pointwise_bias: float32, (C_out,).
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        depthwise_activation: between the two; see ``ActivationSpec``.
+        activation: of the result.
+        layout: of ``input`` and the result.
+
+    Returns:
+        (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
+
+    Raises:
+        TypeError: an argument is not an array, of another dtype, or of another than ``input``.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "separable_conv2d"
+    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
+    d, w = separable_weights(op, x, depthwise_weight, pointwise_weight)
+    d_bias, w_bias = (
+        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name, (x.dtype.name,)))
+        for bias, name in ((depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"))
+    )
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    geometry = strides, sides(op, padding, d, strides, dilations), dilations, x.shape[3]
+    if x.dtype == np.float64:
+        _refuse_activation(op, depthwise_activation)
+        _refuse_activation(op, activation)
+        between = _core.conv2d_f64(x, channels_last(d, op), d_bias, *geometry, op)
+        y = _core.conv2d_f64(between, channels_last(w, op), w_bias, (1, 1), (0,) * 4, (1, 1), 1, op)
+        return _result(y, input, layout, op)
+    conv = _core.SeparableConv2d(
+        d, w, d_bias, w_bias, *geometry, *activation_pair(depthwise_activation, op),
+        *activation_pair(activation, op),
+    )  # fmt: skip
+    return _result(conv.run(x), input, layout, op)
 
 
 def conv_transpose2d(
@@ -158,7 +221,7 @@ def conv_transpose2d(
         H_out = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
 
     Raises:
-        TypeError: an argument is not an array, or not of dtype float32.
+        TypeError: an argument is not an array, of another dtype, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
     op = "conv_transpose2d"
@@ -215,12 +278,34 @@ def linear(
     return result_like(y.reshape(*x.shape[:-1], w.shape[0]), input)
 
 
+def separable_weights(
+    op: str, x: np.ndarray, depthwise_weight: Array, pointwise_weight: Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of a separable convolution of the NHWC map ``x``: of its dtype, and of shapes that fit."""
+    d, w = (
+        np.ascontiguousarray(as_numpy(weight, op, name, (x.dtype.name,)))
+        for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"))
+    )
+    channels = x.shape[3]
+    if channels == 0 or d.ndim != 4 or d.shape[1] != 1 or len(d) == 0 or len(d) % channels:
+        raise ValueError(
+            f"[{op}] expected depthwise_weight of shape (multiple of input's {channels} channels, 1, "
+            f"kernel_h, kernel_w), got {d.shape}"
+        )
+    if w.ndim != 4 or len(w) == 0 or w.shape[1:] != (len(d), 1, 1):
+        raise ValueError(
+            f"[{op}] expected pointwise_weight of shape (out_channels, {len(d)}, 1, 1), got {w.shape}"
+        )
+    return d, w
+
+
 def _operands(
     op: str, input: Array, weight: Array, bias: Array | None, layout: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
-    w = np.ascontiguousarray(as_numpy(weight, op, "weight", FLOATS))
-    b = None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias", FLOATS))
+    dtype = (x.dtype.name,)
+    w = np.ascontiguousarray(as_numpy(weight, op, "weight", dtype))
+    b = None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias", dtype))
     return x, w, b
 
 

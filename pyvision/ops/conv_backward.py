@@ -11,7 +11,7 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision.ops._args import IntPair, flag, integer, pair
-from pyvision.ops.conv import FLOATS, Layout, channel_count, channels_last, convolve, sides
+from pyvision.ops.conv import FLOATS, Layout, channel_count, channels_last, convolve, separable_weights, sides
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 """Of the input, the weight and the bias; None where ``output_mask`` asks for none."""
@@ -147,19 +147,8 @@ def separable_conv2d_backward(
     g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
     dtype = (g.dtype.name,)
     x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
-    depthwise = as_numpy(depthwise_weight, op, "depthwise_weight", dtype)
-    pointwise = as_numpy(pointwise_weight, op, "pointwise_weight", dtype)
+    depthwise, pointwise = separable_weights(op, x, depthwise_weight, pointwise_weight)
     channels = x.shape[3]
-    if depthwise.ndim != 4 or depthwise.shape[1] != 1 or channels == 0 or depthwise.shape[0] % channels:
-        raise ValueError(
-            f"[{op}] expected depthwise_weight of shape (multiple of input's {channels} channels, 1, kernel_h, "
-            f"kernel_w), got {depthwise.shape}"
-        )
-    if pointwise.ndim != 4 or pointwise.shape[1:] != (depthwise.shape[0], 1, 1):
-        raise ValueError(
-            f"[{op}] expected pointwise_weight of shape (C_out, {depthwise.shape[0]}, 1, 1), "
-            f"got {pointwise.shape}"
-        )
     bias = None if depthwise_bias is None else as_numpy(depthwise_bias, op, "depthwise_bias", dtype)
     if bias is not None and bias.shape != depthwise.shape[:1]:
         raise ValueError(f"[{op}] expected depthwise_bias of shape ({depthwise.shape[0]},), got {bias.shape}")
@@ -208,8 +197,9 @@ def _maps(
     op: str, grad_output: Array, input: Array, weight: Array, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
-    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
-    return g, x, channels_last(as_numpy(weight, op, "weight", FLOATS), op)
+    dtype = (g.dtype.name,)
+    x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
+    return g, x, channels_last(as_numpy(weight, op, "weight", dtype), op)
 
 
 def _mask(op: str, output_mask: Sequence[bool], count: int = 3) -> tuple[bool, ...]:

@@ -334,13 +334,17 @@ def opencv_nms(boxes: Floats, scores: Floats, iou_threshold: float, threads: int
 def require(module: str) -> Any:
     """The module, or Unavailable with the reason."""
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
     except (
         ImportError,
         OSError,
         RuntimeError,
     ) as error:  # torchvision without its CUDA libraries: RuntimeError
         raise Unavailable(f"{module} cannot be imported: {str(error).splitlines()[0]}") from error
+    if found.__spec__ is not None and found.__spec__.origin is None:
+        folder = next(iter(found.__path__))  # Python takes any folder of this name on the path for a package
+        raise Unavailable(f"{module} cannot be imported: {folder} is a folder without an __init__.py")
+    return found
 
 
 def _conv_model(case: ConvCase, weight: Floats, bias: Floats) -> bytes:

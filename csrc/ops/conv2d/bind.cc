@@ -83,6 +83,23 @@ py::array run_conv2d(const NamedConv2d& named, const py::array& input,
   return output;
 }
 
+py::array run_conv2d_nchw(const NamedConv2d& named, const py::array& input) {
+  const char* op = named.op.c_str();
+  const Conv2d& conv = named.conv;
+  const Conv2dParams& p = conv.params();
+  const Tensor x = dense_view<const float>(input, op, "input", 4);
+  check(x.shape[1] == p.in_channels, op, "expected input with ", p.in_channels, " channels, got ",
+        x.shape[1]);
+  check_conv2d(op, p, x.shape[2], x.shape[3]);
+  auto output = empty<float>(op, {x.shape[0], p.out_channels, p.out_h(x.shape[2]), p.out_w(x.shape[3])});
+  float* const y = output.mutable_data();
+  {
+    py::gil_scoped_release release;
+    conv.run_nchw(x.as<const float>(), x.shape[0], x.shape[2], x.shape[3], y);
+  }
+  return std::move(output);
+}
+
 // weight: (out_channels, kernel_h, kernel_w, in_channels / groups)
 py::array run_conv2d_f64(const py::array& input, const py::array& weight,
                          const std::optional<py::array>& bias, std::array<int64_t, 2> stride,
@@ -117,6 +134,7 @@ void bind_conv2d(py::module_& m) {
            py::arg("op") = "conv2d")
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
+      .def("run_nchw", &run_conv2d_nchw, py::arg("input"))
       .def_property_readonly("algorithm",
                              [](const NamedConv2d& c) { return conv2d_algorithm_name(c.conv.algorithm()); })
       .def_property_readonly("packed_bytes", [](const NamedConv2d& c) { return c.conv.packed_bytes(); });

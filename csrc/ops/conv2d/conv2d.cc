@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/parallel.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/layout/layout.h"
 
 namespace pyvision {
 namespace {
@@ -57,7 +58,7 @@ struct Conv2d::Impl {
   Conv2dParams params;
   const Conv2dKernels* kernels;
   Conv2dAlgorithm method;
-  AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, channels)
+  AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, out_channels)
   AlignedBuffer bias;    // per group, zero-padded to whole panels
   int64_t group_in, group_out, k;
   int64_t packed_per_group, bias_per_group;  // in floats
@@ -92,7 +93,8 @@ Conv2d::Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float
   s.pack_weights(weight);
 
   const int64_t width = s.kernels->panel_width;
-  s.bias_per_group = s.method == Conv2dAlgorithm::kDepthwise ? 1 : (s.group_out + width - 1) / width * width;
+  s.bias_per_group =
+      s.method == Conv2dAlgorithm::kDepthwise ? s.group_out : (s.group_out + width - 1) / width * width;
   s.bias = AlignedBuffer(static_cast<size_t>(params.groups * s.bias_per_group) * sizeof(float));
   std::memset(s.bias.as<void>(), 0, s.bias.bytes());
   if (bias == nullptr) return;
@@ -129,13 +131,8 @@ void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
   const int64_t taps = params.kernel_h * params.kernel_w;
   if (method == Conv2dAlgorithm::kDepthwise) {
     packed_per_group = taps;
-    packed = AlignedBuffer(static_cast<size_t>(taps * params.in_channels) * sizeof(float));
-    float* to = packed.as<float>();
-    for (int64_t kh = 0; kh < params.kernel_h; ++kh)
-      for (int64_t kw = 0; kw < params.kernel_w; ++kw)
-        for (int64_t c = 0; c < params.in_channels; ++c)
-          *to++ = weight.data[c * weight.stride_g + kh * weight.stride_h + kw * weight.stride_w];
-    return;
+    packed = AlignedBuffer(static_cast<size_t>(taps * params.out_channels) * sizeof(float));
+    return pack_depthwise(params, weight, packed.as<float>());
   }
   if (const int m = winograd_outputs(method); m > 0) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
@@ -193,18 +190,18 @@ void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows
 }
 
 void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const {
-  DepthwiseConv job;
-  job.input = input;
-  job.kernel_h = params.kernel_h, job.kernel_w = params.kernel_w;
-  job.stride_h = params.stride_h, job.stride_w = params.stride_w;
-  job.pad_top = params.pad_top, job.pad_left = params.pad_left;
-  job.dilation_h = params.dilation_h, job.dilation_w = params.dilation_w;
-  job.packed = packed.as<float>();
-  job.rows = rows;
-  job.epilogue = {bias.as<float>(), params.activation};
-  const int64_t row_cost = rows.out_w * input.c * params.kernel_h * params.kernel_w;  // multiply-adds
-  parallel_for(rows.output.n * rows.out_h, depthwise_rows_per_task(rows.output.n * rows.out_h, row_cost),
-               [&](int64_t begin, int64_t end) { kernels->depthwise(job, begin, end); });
+  const DepthwiseConv job =
+      make_depthwise(params, input, packed.as<float>(), rows, bias.as<float>(), kernels->depthwise_rows);
+  const DepthwisePlan plan = plan_depthwise(job, num_threads());
+  const int64_t blocks = input.n * job.row_blocks;
+  parallel_for(plan.block_tasks * plan.channel_tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t b = task / plan.channel_tasks * plan.blocks_per_task;    // [0, blocks)
+      const int64_t c = task % plan.channel_tasks * plan.channels_per_task;  // [0, out_channels)
+      kernels->depthwise(job, b, std::min(b + plan.blocks_per_task, blocks), c,
+                         std::min(c + plan.channels_per_task, params.out_channels));
+    }
+  });
 }
 
 void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows) const {
@@ -261,6 +258,31 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
     parallel_for(block.tile_count, 2,
                  [&](int64_t b, int64_t e) { kernels->winograd_output(job, block, b, e); });
   }
+}
+
+void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const {
+  const Impl& s = *impl_;
+  const Conv2dParams& p = s.params;
+  const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
+  if (n * out_h * out_w == 0) return;
+  if (s.method == Conv2dAlgorithm::kDepthwise) {
+    const DepthwisePlanes job =
+        make_depthwise_planes(p, input, h, w, s.packed.as<float>(), s.bias.as<float>(), output);
+    if (planes_pay(job)) {
+      const int64_t planes = n * p.out_channels;
+      return parallel_for(planes, planes_per_task(job, planes, num_threads()),
+                          [&](int64_t begin, int64_t end) {
+                            const Scratch<float> memory(depthwise_planes_floats(job));
+                            s.kernels->depthwise_planes(job, begin, end, memory);
+                          });
+    }
+  }
+  const AlignedBuffer x(static_cast<size_t>(n * h * w * p.in_channels) * sizeof(float));
+  const AlignedBuffer y(static_cast<size_t>(n * out_h * out_w * p.out_channels) * sizeof(float));
+  nchw_to_nhwc(input, x.as<float>(), n, p.in_channels, h * w);
+  run(dense_nhwc<const float>(x.as<float>(), n, h, w, p.in_channels), nullptr,
+      dense_nhwc<float>(y.as<float>(), n, out_h, out_w, p.out_channels));
+  nhwc_to_nchw(y.as<float>(), output, n, p.out_channels, out_h * out_w);
 }
 
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,

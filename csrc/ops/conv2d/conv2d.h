@@ -83,6 +83,9 @@ class Conv2d {
   void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
            const Nhwc<float>& output) const;
 
+  // input: (n, in_channels, h, w), output: (n, out_channels, out_h, out_w), both dense.
+  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -21,7 +21,12 @@ struct Conv2dKernels {
                int64_t stride_tap, int64_t stride_i, float* packed);
   void (*direct)(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                  int64_t panel_end, float* scratch);
-  void (*depthwise)(const DepthwiseConv& job, int64_t row_begin, int64_t row_end);
+  int64_t depthwise_rows;  // output rows of a block
+  // Row blocks [block_begin, block_end) of all images', channels [c_begin, c_end) of the output.
+  void (*depthwise)(const DepthwiseConv& job, int64_t block_begin, int64_t block_end, int64_t c_begin,
+                    int64_t c_end);
+  // The same over NCHW: output planes [begin, end) of the n * out_channels.
+  void (*depthwise_planes)(const DepthwisePlanes& job, int64_t begin, int64_t end, float* memory);
   // y[i] = act(x[i]), i in [0, n); x and y may be the same.
   void (*activate)(const ActivationParams& activation, const float* x, float* y, int64_t n);
   // The three stages of Winograd run over tiles, points, tiles.

@@ -132,11 +132,11 @@ Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h,
   ConvWeight view{weight, group_in * filter, 1, filter, 0, 0};
   if (p.kernel_h == 0 || p.kernel_w == 0) {
     p.kernel_h = 0, p.kernel_w = 1;  // no taps: bias and activation alone
-  } else {
-    view.data += v.taps[0] * kernel_row + h.taps[0] * group_out;
-    if (p.kernel_h > 1) view.stride_h = (v.taps[1] - v.taps[0]) * kernel_row;  // taps lie at one distance
-    if (p.kernel_w > 1) view.stride_w = (h.taps[1] - h.taps[0]) * group_out;
+    return Conv2d(p, view, bias, Conv2dAlgorithm::kDirect);
   }
+  view.data += v.taps[0] * kernel_row + h.taps[0] * group_out;
+  if (p.kernel_h > 1) view.stride_h = (v.taps[1] - v.taps[0]) * kernel_row;  // taps lie at one distance
+  if (p.kernel_w > 1) view.stride_w = (h.taps[1] - h.taps[0]) * group_out;
   return Conv2d(p, view, bias);
 }
 

@@ -6,6 +6,7 @@
 #include "core/arena.h"
 #include "core/parallel.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d_backward/conv2d_backward.h"
 #include "ops/deform_conv2d/deform_conv2d.h"
 #include "ops/layout/layout.h"
 
@@ -32,7 +33,7 @@ struct Chunk {
 };
 
 struct Sizes {
-  int64_t out_channels, group_in, group_out, taps, block_rows;
+  int64_t out_channels, group_in, group_out, taps;
 };
 
 // The two products, in f32 on the tile GEMM. columns: (taps, rows, width) for one block; grad_weight:
@@ -179,21 +180,6 @@ std::vector<Chunk> cut_channels(int64_t channels, int64_t group_in, int64_t offs
 void scatter(const DeformScatter<float>& job) { deform_conv2d_kernels().scatter_f32(job); }
 void scatter(const DeformScatter<double>& job) { deform_conv2d_kernels().scatter_f64(job); }
 
-// Column sums in f64, each column in one order.
-template <class T>
-void sum_rows(const T* x, int64_t rows, int64_t channels, T* sums) {
-  constexpr int64_t kColumns = 64;
-  parallel_for((channels + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin * kColumns; first < std::min(end * kColumns, channels); first += kColumns) {
-      const int64_t count = std::min(kColumns, channels - first);
-      double sum[kColumns] = {};
-      for (int64_t r = 0; r < rows; ++r)
-        for (int64_t c = 0; c < count; ++c) sum[c] += x[r * channels + first + c];
-      for (int64_t c = 0; c < count; ++c) sums[first + c] = static_cast<T>(sum[c]);
-    }
-  });
-}
-
 // (out_channels, taps, group_in) to (out_channels, group_in, taps)
 template <class T>
 void taps_innermost(const T* from, const Sizes& s, T* to) {
@@ -214,35 +200,36 @@ template <class T>
 void deform_conv2d_backward(const Conv2dParams& params, const DeformField<T>& field, const T* weight,
                             const T* grad_output, const DeformConv2dGradients<T>& grad) {
   const int64_t rows = field.input.n * field.out_h * field.out_w, taps = field.taps();
-  Sizes sizes{params.out_channels, params.in_channels / params.groups, params.out_channels / params.groups,
-              taps, 0};
+  const int64_t group_in = params.in_channels / params.groups,
+                group_out = params.out_channels / params.groups;
   const int64_t most = Products<T>::chunk_channels();
-  sizes.block_rows = std::clamp<int64_t>(
-      std::min(kBlockFloats / (taps * most), kBlockFloats / sizes.group_out), 8, kGroupRows);
   const std::vector<Chunk> chunks =
-      cut_channels(params.in_channels, sizes.group_in, field.offset_group_channels, most);
+      cut_channels(params.in_channels, group_in, field.offset_group_channels, most);
   const auto chunk_count = static_cast<int64_t>(chunks.size());
+  const int64_t partial_rows = kPartialFloats / (chunk_count * taps * 3);  // at most, of all chunks
+  const int64_t block_rows = std::clamp<int64_t>(
+      std::min({kBlockFloats / (taps * most), kBlockFloats / group_out, partial_rows}), 8, kGroupRows);
+  const Sizes sizes{params.out_channels, group_in, group_out, taps};
   const Products<T> products(sizes, chunks, weight);
 
   const int64_t weights = sizes.out_channels * taps * sizes.group_in;
-  const AlignedBuffer grad_weight(static_cast<size_t>(weights) *
-                                  sizeof(T));  // (out_channels, taps, group_in)
+  // (out_channels, taps, group_in)
+  const AlignedBuffer grad_weight(static_cast<size_t>(weights) * sizeof(T));
   std::memset(grad_weight.as<void>(), 0, grad_weight.bytes());
   std::memset(grad.input, 0, static_cast<size_t>(field.input.pixels() * field.input.c) * sizeof(T));
 
-  const int64_t row_work = 2 * sizes.group_out * taps * most;
-  const int64_t blocks = std::max<int64_t>(
-      1, std::min(kPartialFloats / (chunk_count * taps * 3), kMaxTaskWork / row_work) / sizes.block_rows);
-  const int64_t stretch = std::min(blocks * sizes.block_rows, rows);
+  const int64_t row_work = 2 * group_out * taps * most;
+  const int64_t blocks = std::max<int64_t>(1, std::min(partial_rows, kMaxTaskWork / row_work) / block_rows);
+  const int64_t stretch = std::min(blocks * block_rows, rows);
   const AlignedBuffer partials(static_cast<size_t>(chunk_count * stretch * taps * 3) * sizeof(T));
   for (int64_t first = 0; first < rows; first += stretch) {
     const int64_t last = std::min(first + stretch, rows);
     parallel_for(chunk_count, 1, [&](int64_t begin, int64_t end) {
-      const Scratch<T> columns(taps * sizes.block_rows * most);  // (taps, block_rows, width)
+      const Scratch<T> columns(taps * block_rows * most);  // (taps, block_rows, width)
       for (int64_t i = begin; i < end; ++i) {
         const Chunk& chunk = chunks[i];
-        for (int64_t row = first; row < last; row += sizes.block_rows) {
-          const int64_t count = std::min(sizes.block_rows, last - row);
+        for (int64_t row = first; row < last; row += block_rows) {
+          const int64_t count = std::min(block_rows, last - row);
           const T* const grad_rows = grad_output + row * sizes.out_channels;
           products.column_gradients(chunk, i, grad_rows, count, columns);
           T* const partial = partials.as<T>() + (i * stretch + row - first) * taps * 3;
@@ -272,7 +259,7 @@ void deform_conv2d_backward(const Conv2dParams& params, const DeformField<T>& fi
     });
   }
   taps_innermost(grad_weight.as<T>(), sizes, grad.weight);
-  sum_rows(grad_output, rows, sizes.out_channels, grad.bias);
+  channel_sums(dense_nhwc(grad_output, 1, 1, rows, sizes.out_channels), grad.bias);
 }
 
 template void deform_conv2d_backward(const Conv2dParams&, const DeformField<float>&, const float*,

@@ -13,31 +13,6 @@
 namespace pyvision {
 namespace {
 
-// A task under this many multiply-adds is not worth handing to another thread.
-constexpr int64_t kMinTaskWork = 1 << 18;
-// More would keep Ctrl-C waiting: it is looked for between tasks.
-constexpr int64_t kMaxTaskWork = 1 << 28;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Sampling costs more than copying, so a row's samples serve as many columns as can be: rows are split as far
-// as the threads want, and columns only where there are fewer row tiles than threads.
-DirectPlan plan_deform(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
-                       const ConvMachine& machine) {
-  DirectPlan plan = plan_direct(rows, out_channels, k, groups, machine);
-  const int64_t work = rows * out_channels * k * groups;
-  const int64_t balanced =
-      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
-  const int64_t per_group = std::max<int64_t>(1, ceil_div(std::max(balanced, work / kMaxTaskWork), groups));
-  plan.tiles_per_task = ceil_div(plan.row_tiles, std::min(plan.row_tiles, per_group));
-  plan.tile_tasks = ceil_div(plan.row_tiles, plan.tiles_per_task);
-  const int64_t panel_tasks =
-      std::clamp<int64_t>(machine.threads / (groups * plan.tile_tasks), 1, plan.panels);
-  plan.panels_per_task = ceil_div(plan.panels, panel_tasks);
-  plan.panel_tasks = ceil_div(plan.panels, plan.panels_per_task);
-  return plan;
-}
-
 template <class T>
 Nhwc<T> channel_slice(Nhwc<T> map, int64_t first, int64_t count) {
   map.data += first;
@@ -70,7 +45,7 @@ void deform_conv2d(const Conv2dParams& params, const DeformField<float>& field, 
                 group_out = params.out_channels / params.groups;
   const int64_t taps = field.taps(), k = taps * group_in;
   const ConvMachine machine = conv_machine(gemm);
-  const DirectPlan plan = plan_deform(rows, group_out, k, params.groups, machine);
+  const DirectPlan plan = plan_rows_first(rows, group_out, k, params.groups, machine);
 
   const int64_t packed_per_group = gemm.packed_floats(group_out, k);
   const AlignedBuffer packed(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
