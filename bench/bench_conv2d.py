@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""conv2d on the layers of ResNet-50 (224 pixels) and NanoDet-g (416 pixels), timed by pyvision.profile.
+"""conv2d on the layers of ResNet-50 and ResNeXt-50 (224 pixels) and NanoDet-g (416 pixels), timed by
+pyvision.profile. A layer that an earlier network has too is not repeated.
 
 Where Winograd is chosen, the direct method is timed too.
 """
@@ -17,11 +18,13 @@ from pyvision.profile.peers import PEERS
 def main() -> None:
     options = parse_arguments(__doc__)
     report = new_report("conv2d")
-    for network in map(load_network, ("resnet50", "nanodet_g")):
+    seen = set()
+    for network in map(load_network, ("resnet50", "resnext50_32x4d", "nanodet_g")):
         for problem in (layer.problem for layer in network.layers):
             name = f"{network.title} {problem.name}"
-            if options.only not in name:
+            if options.only not in name or problem in seen:
                 continue
+            seen.add(problem)
             timed = time_conv2d(problem, PEERS, budget=budget(options))
             add_case(report, replace(timed.case, name=name))
             if timed.algorithm.startswith("winograd"):  # its rate counts the direct method's operations

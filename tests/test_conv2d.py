@@ -189,10 +189,11 @@ def test_sums_longer_than_a_block(isa: str, in_channels: int, activation: str) -
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(isa: str, activation: str) -> None:
-    """Each, over values from where it is flat to where it is flat again, by all three algorithms."""
+    """Each, over values from where it is flat to where it is flat again, by every algorithm."""
     for case in (
         Case(in_channels=17, out_channels=17, algorithm="direct"),
         Case(in_channels=17, out_channels=17, groups=17, algorithm="auto"),
+        Case(in_channels=18, out_channels=18, groups=6, algorithm="grouped"),
         *(Case(in_channels=17, out_channels=17, algorithm=algorithm) for algorithm in WINOGRAD),
     ):
         check(replace(case, activation=activation, residual=True, slope=0.3, padding=(1, 1, 1, 1), seed=3))
@@ -220,6 +221,49 @@ def test_depthwise(isa: str, channels: int, kernel: int) -> None:
             )  # fmt: skip
             assert case.make(*case.data()[1:3]).algorithm == "depthwise"
             check(case)
+
+
+def draw_grouped(seed: int) -> Case:
+    """Groups of which several share a vector, one fills it, or one takes several; the last is often short."""
+    rng = np.random.default_rng(seed)
+    while True:
+        groups = int(pick(rng, 1, 2, 3, 5, 8, 9, 17))
+        kernel = int(pick(rng, 3, 3, 3, 1, 2, 5))
+        case = Case(
+            batch=int(rng.integers(1, 3)),
+            height=int(pick(rng, 1, 2, 3, 4, 5, 9)),
+            width=int(pick(rng, 1, 6, 7, 8, 9, 14, 16, 17, 23)),
+            in_channels=groups * int(pick(rng, 1, 2, 3, 4, 5, 8, 16, 17, 24)),
+            out_channels=groups * int(pick(rng, 1, 2, 3, 4, 5, 8, 16, 17, 33)),
+            groups=groups,
+            kernel=(kernel, kernel),
+            stride=pick(rng, (1, 1), (2, 2), (3, 3), (2, 1)),
+            dilation=pick(rng, (1, 1), (1, 1), (2, 2), (1, 3)),
+            padding=tuple(int(p) for p in rng.integers(0, 4, 4)),  # type: ignore[arg-type]
+            bias=bool(rng.integers(2)),
+            residual=bool(rng.integers(2)),
+            activation=str(rng.choice(ACTIVATIONS)),
+            algorithm="grouped",
+            seed=seed,
+        )
+        if case.possible:
+            return case
+
+
+@pytest.mark.parametrize("seed", range(160))
+def test_grouped(isa: str, seed: int) -> None:
+    check(draw_grouped(seed))
+
+
+@pytest.mark.parametrize("group", [2, 4, 8, 16])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_grouped_inside_the_map(isa: str, group: int, stride: tuple[int, int]) -> None:
+    """Blocks that no border clips, and more channels than a chunk of weights in L1 serves."""
+    case = Case(
+        height=8, width=30 * stride[1], in_channels=96, out_channels=96, groups=96 // group, stride=stride,
+        padding=(1, 1, 1, 1), algorithm="grouped", activation="silu",
+    )  # fmt: skip
+    check(case)
 
 
 def draw_winograd(seed: int) -> Case:
@@ -320,6 +364,7 @@ def test_drawn_shapes(isa: str, data: st.DataObject) -> None:
         Case(height=4, width=5, in_channels=600, out_channels=40, kernel=(1, 1)),  # three K blocks
         Case(height=4, width=5, in_channels=520, out_channels=300, kernel=(1, 1)),  # and B beyond L2
         Case(height=9, width=17, in_channels=17, out_channels=17, groups=17, algorithm="auto"),
+        Case(height=9, width=17, in_channels=20, out_channels=20, groups=5, algorithm="grouped"),
         Case(height=9, width=17, in_channels=17, out_channels=33, algorithm="winograd_6x6"),
         Case(height=9, width=17, in_channels=300, out_channels=9, algorithm="winograd_6x6"),
     ],
@@ -338,7 +383,7 @@ def test_residual_may_be_the_output(isa: str, case: Case, activation: str) -> No
 
 def test_output_stays_between_its_neighbours(isa: str) -> None:
     """Canaries on both sides of an output that starts at an odd address."""
-    for case in (draw(seed) for seed in range(30) for draw in (draw_case, draw_winograd)):
+    for case in (draw(seed) for seed in range(30) for draw in (draw_case, draw_grouped, draw_winograd)):
         x, weight, bias, residual = case.data()
         size = case.batch * case.out_size[0] * case.out_size[1] * case.out_channels
         memory = np.full(size + 131, CANARY)
@@ -367,6 +412,8 @@ def test_output_stays_between_its_neighbours(isa: str) -> None:
             height=7, width=7, in_channels=512, out_channels=520, kernel=(1, 1)
         ),  # columns are dealt out too
         Case(height=30, width=30, in_channels=48, out_channels=96, groups=3, stride=(2, 2)),
+        Case(height=31, width=30, in_channels=64, out_channels=64, groups=16, algorithm="grouped"),
+        Case(height=4, width=9, in_channels=336, out_channels=336, groups=48, algorithm="grouped"),
         Case(
             height=40, width=40, in_channels=65, out_channels=65, groups=65, kernel=(5, 5), algorithm="auto"
         ),
@@ -415,16 +462,17 @@ def test_algorithms() -> None:
     assert chosen(64, 1, groups=64) == "depthwise"
     assert chosen(64, 1, groups=64, algorithm="direct") == "direct"
     assert chosen(128, 1, groups=64) == "depthwise"  # a channel multiplier of two
-    assert chosen(128, 2, groups=64) == "direct"
+    assert chosen(128, 2, groups=64, algorithm="direct") == "direct"
+    assert chosen(99, 66, groups=3, algorithm="grouped") == "grouped"
     impossible: list[dict[str, Any]] = [
         {"kernel": 1}, {"kernel": 5}, {"stride": (2, 2)}, {"stride": (1, 2)}, {"dilation": (2, 2)},
-        {"groups": 2},
+        {"groups": 2, "stride": (2, 2)},
     ]  # fmt: skip
     for options in impossible:
         assert chosen(64, 64, **options) == "direct"
         with pytest.raises(ValueError, match=r"\[conv2d\] expected a 3x3 kernel with stride 1"):
             chosen(64, 64, algorithm="winograd_6x6", **options)
-    with pytest.raises(ValueError, match=r"auto, direct, depthwise, winograd_2x2, .*, got 'fft'"):
+    with pytest.raises(ValueError, match=r"auto, direct, depthwise, grouped, winograd_2x2, .*, got 'fft'"):
         chosen(64, 64, algorithm="fft")
 
 
@@ -653,6 +701,15 @@ def test_refusals(change: dict[str, Any], error: type[Exception], message: str) 
         ops.conv2d(**arguments)
 
 
+def test_groups_that_fit_a_vector_are_not_multiplied_one_by_one(isa: str) -> None:
+    lanes = {"scalar": 1, "avx2": 8, "avx512": 16}[isa]
+    for group_in, group_out in ((2, 1), (4, 4), (8, 8), (5, 16), (8, 17), (64, 64)):
+        for stride, vectors in ((1, 2), (2, 1)):
+            weight = np.zeros((9 * group_out, group_in, 3, 3), np.float32)
+            conv = _core.Conv2d(weight, stride=(stride, stride), groups=9)
+            assert conv.algorithm == ("grouped" if group_out <= vectors * lanes else "direct")
+
+
 def onnx_result(case: Case, *operands: np.ndarray | None) -> np.ndarray:
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
@@ -682,11 +739,11 @@ def test_against_onnx(isa: str, seed: int) -> None:
     assert_within(y, onnx_result(case, *operands), tolerance)
 
 
-@pytest.mark.parametrize("seed", range(2000, 2030))
+@pytest.mark.parametrize("seed", range(2000, 2040))
 def test_against_torch(isa: str, seed: int) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
-    case = draw_case(seed)
+    case = draw_case(seed) if seed % 2 else draw_grouped(seed)
     pad = tuple(int(p) for p in rng.integers(0, 4, 2))
     case = replace(case, padding=(*pad, *pad), slope=0.01)
     if min(case.out_size) <= 0:

@@ -33,8 +33,9 @@ struct DepthwiseBlock {
 
 // All of the window's columns are inside, all outputs wanted, all lanes in use.
 struct WholeLanes {
-  int64_t input_channel(int64_t c) const { return c; }
-  F32 input(const float* p, int64_t) const { return F32::load(p); }
+  static constexpr int64_t group_in = 1;
+  const float* address(const float* p, int64_t) const { return p; }
+  F32 input(const float* p, int64_t, int64_t = 0) const { return F32::load(p); }
   F32 parameters(const float* p) const { return F32::load(p); }
   F32 load(const float* p, int) const { return F32::load(p); }
   void store(F32 x, float* p, int) const { x.store(p); }
@@ -44,13 +45,15 @@ alignas(64) constexpr float kZeroLanes[F32::kLanes] = {};
 
 // Columns outside read as zeros, pixels beyond the last are not written, lanes beyond the last do not exist.
 struct ClippedLanes {
+  static constexpr int64_t group_in = 1;
   int lanes, pixels;
   int64_t column_begin, column_end;
 
-  int64_t input_channel(int64_t c) const { return c; }
-  F32 input(const float* p, int64_t column) const {
-    const bool inside = column >= column_begin && column < column_end;
-    return F32::load_n(inside ? p : kZeroLanes, lanes);
+  const float* address(const float* p, int64_t column) const {
+    return column >= column_begin && column < column_end ? p : kZeroLanes;
+  }
+  F32 input(const float* p, int64_t column, int64_t = 0) const {
+    return F32::load_n(address(p, column), lanes);
   }
   F32 parameters(const float* p) const { return F32::load_n(p, lanes); }
   F32 load(const float* p, int pixel) const { return F32::load_n(p, pixel < pixels ? lanes : 0); }
@@ -61,20 +64,21 @@ struct ClippedLanes {
 
 // Clipped, and each input channel feeds `multiplier` neighbouring output channels.
 struct RepeatedLanes {
+  static constexpr int64_t group_in = 1;
   ClippedLanes outputs, inputs;
-  int64_t multiplier;
   I32 source;  // lane of the input vector by output lane
 
   RepeatedLanes(const ClippedLanes& clipped, int64_t multiplier, int64_t c)
-      : outputs(clipped), inputs(clipped), multiplier(multiplier) {
+      : outputs(clipped), inputs(clipped) {
     const int64_t first = c % multiplier;  // of the output channels that share the first input channel
     inputs.lanes = static_cast<int>((first + clipped.lanes - 1) / multiplier) + 1;
     // The half keeps quotients away from whole numbers: rounding cannot reach the next one.
     source = to_i32((F32::iota() + F32::set(static_cast<float>(first) + 0.5f)) /
                     F32::set(static_cast<float>(multiplier)));
   }
-  int64_t input_channel(int64_t c) const { return c / multiplier; }
-  F32 input(const float* p, int64_t column) const { return permute(inputs.input(p, column), source); }
+  F32 input(const float* p, int64_t column, int64_t) const {
+    return permute(inputs.input(p, column), source);
+  }
   F32 parameters(const float* p) const { return outputs.parameters(p); }
   F32 load(const float* p, int pixel) const { return outputs.load(p, pixel); }
   void store(F32 x, float* p, int pixel) const { outputs.store(x, p, pixel); }
@@ -82,22 +86,22 @@ struct RepeatedLanes {
 
 using DepthwiseSums = F32[kDepthwiseRows][kDepthwisePixels];
 
-// One window row times one row of taps for each of the output rows [kFirst, kFirst + kCount). Inlined, as its
-// callers are, or the sums would live in memory.
+// One window row times one row of taps for each of the output rows [kFirst, kFirst + kCount): the i-th input
+// channel of each lane's group. Inlined, as its callers are, or the sums would live in memory.
 template <int K, int S, int kFirst, int kCount, class Lanes>
-[[gnu::always_inline]] inline void add_window_row(DepthwiseSums& sums, const DepthwiseConv& job,
-                                                  const float* row, const float* const (&taps)[kCount],
-                                                  const Lanes& lanes) {
-  const int64_t pixel = job.dilation_w * job.input.stride_w, channels = job.rows.output.c;
+[[gnu::always_inline]] inline void add_input(DepthwiseSums& sums, const DepthwiseConv& job, const float* row,
+                                             const float* const (&taps)[kCount], const Lanes& lanes,
+                                             int64_t i) {
+  const int64_t pixel = job.dilation_w * job.input.stride_w, pitch = job.tap_pitch;
   if constexpr (K == 0) {  // any width, any stride
     for (int64_t kw = 0; kw < job.kernel_w; ++kw) {
       F32 w[kCount];
 #pragma GCC unroll 2
-      for (int r = 0; r < kCount; ++r) w[r] = lanes.parameters(taps[r] + kw * channels);
+      for (int r = 0; r < kCount; ++r) w[r] = lanes.parameters(taps[r] + kw * pitch);
 #pragma GCC unroll 8
       for (int p = 0; p < kDepthwisePixels; ++p) {
-        const int64_t i = p * job.column_stride + kw;
-        const F32 x = lanes.input(row + i * pixel, i);
+        const int64_t column = p * job.column_stride + kw;
+        const F32 x = lanes.input(row + column * pixel, column, i);
 #pragma GCC unroll 2
         for (int r = 0; r < kCount; ++r) sums[kFirst + r][p] = fma(w[r], x, sums[kFirst + r][p]);
       }
@@ -107,15 +111,15 @@ template <int K, int S, int kFirst, int kCount, class Lanes>
 #pragma GCC unroll 2
     for (int r = 0; r < kCount; ++r) {
 #pragma GCC unroll 8
-      for (int kw = 0; kw < K; ++kw) w[r][kw] = lanes.parameters(taps[r] + kw * channels);
+      for (int kw = 0; kw < K; ++kw) w[r][kw] = lanes.parameters(taps[r] + kw * pitch);
     }
-    // Window column i = q S + s, as two loops: GCC unrolls none of more than 16 rounds completely.
+    // Window column q S + s, as two loops: GCC unrolls none of more than 16 rounds completely.
 #pragma GCC unroll 16
     for (int q = 0; q < kDepthwisePixels + (K - 1) / S; ++q) {
 #pragma GCC unroll 2
       for (int s = 0; s < S; ++s) {
         if (q * S + s >= (kDepthwisePixels - 1) * S + K) continue;
-        const F32 x = lanes.input(row + (q * S + s) * pixel, q * S + s);
+        const F32 x = lanes.input(row + (q * S + s) * pixel, q * S + s, i);
 #pragma GCC unroll 8
         for (int t = 0; t < (K - s + S - 1) / S; ++t) {  // tap column t S + s of output q - t
           const int p = q - t;
@@ -128,10 +132,27 @@ template <int K, int S, int kFirst, int kCount, class Lanes>
   }
 }
 
-// A vector of channels from c on.
+// The same for all the inputs of a group.
+template <int K, int S, int kFirst, int kCount, class Lanes>
+[[gnu::always_inline]] inline void add_window_row(DepthwiseSums& sums, const DepthwiseConv& job,
+                                                  const float* row, const float* const (&taps)[kCount],
+                                                  const Lanes& lanes) {
+  const float* of_input[kCount];
+#pragma GCC unroll 2
+  for (int r = 0; r < kCount; ++r) of_input[r] = taps[r];
+  for (int64_t i = 0; i < lanes.group_in; ++i) {
+    add_input<K, S, kFirst, kCount>(sums, job, row, of_input, lanes, i);
+#pragma GCC unroll 2
+    for (int r = 0; r < kCount; ++r) of_input[r] += job.kernel_w * job.tap_pitch;
+  }
+}
+
+// A vector of output channels from c on, which sees the input channels from c_in on. taps: (kernel_h,
+// group_in, kernel_w) vectors, tap_pitch apart
 template <int K, int S, class Lanes>
 [[gnu::always_inline]] inline void depthwise_vector(const DepthwiseConv& job, const DepthwiseBlock& block,
-                                                    const Lanes& lanes, int64_t c) {
+                                                    const Lanes& lanes, int64_t c, int64_t c_in,
+                                                    const float* taps) {
   constexpr int kRows = kDepthwiseRows, kPixels = kDepthwisePixels;
   DepthwiseSums sums;
   const F32 bias = lanes.parameters(job.epilogue.bias + c);
@@ -141,10 +162,9 @@ template <int K, int S, class Lanes>
     for (int p = 0; p < kPixels; ++p) sums[r][p] = bias;
   }
   const int64_t window_step = job.dilation_h * job.input.stride_h;
-  const int64_t taps_step = job.kernel_w * job.rows.output.c;
-  const float* row = block.window + lanes.input_channel(c) + block.row_begin * window_step;
-  const float* taps =
-      job.packed + c + block.row_begin * taps_step;   // that meet the window row in output row 0
+  const int64_t taps_step = lanes.group_in * job.kernel_w * job.tap_pitch;
+  const float* row = block.window + c_in + block.row_begin * window_step;
+  taps += block.row_begin * taps_step;                // that meet the window row in output row 0
   const int64_t behind = job.row_stride * taps_step;  // output row 1 sees it by earlier ones
   for (int64_t i = block.row_begin; i < block.row_end; ++i, row += window_step, taps += taps_step) {
     if constexpr (kRows == 1) {
@@ -197,25 +217,37 @@ inline void prefetch_window(const DepthwiseConv& job, const DepthwiseBlock& bloc
       __builtin_prefetch(block.output[r] + c + (p + kDepthwisePixels) * block.output_step, 1, 3);
 }
 
-// Output channels [c, c_end).
+// Whether all of the block's window columns are inside and all of its outputs wanted.
+inline bool is_whole(const DepthwiseConv& job, const DepthwiseBlock& block) {
+  return block.pixels == kDepthwisePixels && block.column_begin == 0 &&
+         block.column_end == (kDepthwisePixels - 1) * job.column_stride + job.kernel_w;
+}
+
+// Exponential activations, while the outputs are in L1.
+inline void finish_block(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin,
+                         int64_t c_end) {
+  for (int r = 0; r < block.rows; ++r)
+    finish_exponential(job.epilogue.activation, block.output[r] + c_begin, block.output_step, block.pixels,
+                       c_end - c_begin);
+}
+
+// Output channels [c_begin, c_end).
 template <int K, int S>
 void depthwise_block(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin, int64_t c_end) {
-  const bool whole = block.pixels == kDepthwisePixels && block.column_begin == 0 &&
-                     block.column_end == (kDepthwisePixels - 1) * job.column_stride + job.kernel_w;
   int64_t c = c_begin;
-  if (job.multiplier == 1 && whole)
-    for (; c + F32::kLanes <= c_end; c += F32::kLanes) depthwise_vector<K, S>(job, block, WholeLanes{}, c);
+  if (job.multiplier == 1 && is_whole(job, block))
+    for (; c + F32::kLanes <= c_end; c += F32::kLanes)
+      depthwise_vector<K, S>(job, block, WholeLanes{}, c, c, job.packed + c);
   for (; c < c_end; c += F32::kLanes) {
     const int lanes = static_cast<int>(c_end - c < F32::kLanes ? c_end - c : F32::kLanes);
     const ClippedLanes clipped{lanes, block.pixels, block.column_begin, block.column_end};
     if (job.multiplier == 1)
-      depthwise_vector<K, S>(job, block, clipped, c);
+      depthwise_vector<K, S>(job, block, clipped, c, c, job.packed + c);
     else
-      depthwise_vector<K, S>(job, block, RepeatedLanes(clipped, job.multiplier, c), c);
+      depthwise_vector<K, S>(job, block, RepeatedLanes(clipped, job.multiplier, c), c, c / job.multiplier,
+                             job.packed + c);
   }
-  for (int r = 0; r < block.rows; ++r)  // while they are in L1
-    finish_exponential(job.epilogue.activation, block.output[r] + c_begin, block.output_step, block.pixels,
-                       c_end - c_begin);
+  finish_block(job, block, c_begin, c_end);
 }
 
 using DepthwiseKernel = void (*)(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin,
@@ -261,18 +293,18 @@ inline int count_outputs(int64_t first, int64_t step, int64_t extent, int most) 
   return static_cast<int>(count < most ? count : most);
 }
 
-// Weights of this many channels stay in L1 beside the inputs and outputs of a block: 12 KB.
+// Weights that stay in L1 beside the inputs and outputs of a block: 12 KB.
+constexpr int64_t kChunkFloats = (12 << 10) / sizeof(float);
 inline int64_t depthwise_chunk(const DepthwiseConv& job) {
-  const int64_t channels = (12 << 10) / static_cast<int64_t>(sizeof(float)) / (job.kernel_h * job.kernel_w);
+  const int64_t channels = kChunkFloats / (job.kernel_h * job.kernel_w);
   return channels < 64 ? 64 : channels / 16 * 16;
 }
 
-// Row blocks [block_begin, block_end) of the n * row_blocks of all images, output channels [c_begin, c_end).
-inline void depthwise_conv(const DepthwiseConv& job, int64_t block_begin, int64_t block_end, int64_t c_begin,
-                           int64_t c_end) {
-  const DepthwiseKernel kernel = pick_depthwise_kernel(job);
+// Row blocks [block_begin, block_end) of the n * row_blocks of all images, channels [c_begin, c_end) or
+// whatever else the kernel counts. A chunk's weights stay in L1 for a row of blocks.
+inline void run_row_blocks(const DepthwiseConv& job, DepthwiseKernel kernel, int64_t chunk,
+                           int64_t block_begin, int64_t block_end, int64_t c_begin, int64_t c_end) {
   const RowMap& map = job.rows;
-  const int64_t chunk = depthwise_chunk(job);
   DepthwiseBlock block;
   block.output_step = job.step_w * map.output.stride_w;
   block.residual_step = job.step_w * map.residual.stride_w;
@@ -297,6 +329,12 @@ inline void depthwise_conv(const DepthwiseConv& job, int64_t block_begin, int64_
       }
     }
   }
+}
+
+inline void depthwise_conv(const DepthwiseConv& job, int64_t block_begin, int64_t block_end, int64_t c_begin,
+                           int64_t c_end) {
+  run_row_blocks(job, pick_depthwise_kernel(job), depthwise_chunk(job), block_begin, block_end, c_begin,
+                 c_end);
 }
 
 }  // namespace pyvision::PYVISION_ISA_NS

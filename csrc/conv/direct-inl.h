@@ -44,10 +44,19 @@ inline void take_tile(const TileGemm& job, int rows, PixelCursor* cursor, Produc
   });
 }
 
+// Values of B from row k on.
+inline const float* panel_block(const TileGemm& job, int64_t panel, int64_t k) {
+  const int64_t column = panel * kPanelWidth;
+  const int64_t width = panel_is_narrow(job.out_channels - column) ? F32::kLanes : kPanelWidth;
+  return job.packed + column * job.k + k * width;
+}
+
 // K values of one tile from k_begin on against panels [panel_begin, panel_end). first: the output holds no
-// sums yet; last: none will follow.
+// sums yet; last: none will follow. next: the panel block after this one, pass: of
+// the `passes` tiles that read this one in turn.
 inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
-                          bool first, bool last, int64_t panel_begin, int64_t panel_end) {
+                          bool first, bool last, int64_t panel_begin, int64_t panel_end,
+                          const float* next = nullptr, int64_t pass = 0, int64_t passes = 1) {
   TileOutput out;
   out.activation = job.epilogue.activation;
   out.has_residual = job.rows.residual.data != nullptr;
@@ -63,7 +72,11 @@ inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTar
     if (out.has_residual)
       for (int r = 0; r < tile.count; ++r) out.residual[r] = tile.residual[r] + column;
     out.bias = job.epilogue.bias + column;
-    pick_microkernel(tile.count, narrow)(a, job.packed + column * job.k + k_begin * width, out);
+    const float* b = panel_block(job, panel, k_begin);
+    const PanelAhead ahead = next == nullptr
+                                 ? PanelAhead::same(b, width)
+                                 : PanelAhead::share(next, width, a.runs * a.run_length, pass, passes);
+    pick_microkernel(tile.count, narrow)(a, b, ahead, out);
   }
 }
 
@@ -137,11 +150,13 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
         if (!empty[t]) producer.fill(k, k_end, rows, scratch + t * kRowTile * kTileStride);
       }
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+        const float* next = panel + 1 < panel_end ? panel_block(job, panel + 1, k)
+                                                  : panel_block(job, panel_begin, k_end < job.k ? k_end : 0);
         for (int64_t t = 0; t < tiles; ++t) {
           if (empty[t] && k_end < job.k) continue;
           multiply_tile(job,
                         {scratch + t * kRowTile * kTileStride, kTileStride, empty[t] ? 0 : 1, 0, k_end - k},
-                        targets[t], k, first[t], k_end == job.k, panel, panel + 1);
+                        targets[t], k, first[t], k_end == job.k, panel, panel + 1, next, t, tiles);
         }
       }
       for (int64_t t = 0; t < tiles; ++t) first[t] = first[t] && empty[t];

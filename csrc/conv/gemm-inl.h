@@ -21,9 +21,25 @@ constexpr int kRowTile = 4,
 constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
 constexpr int kFloatsPerLine = 64 / sizeof(float);
-// B streams, and the hardware's prefetchers stop at each page: asked for a page ahead, it is there in time
-// from L3. There are load slots to spare.
-constexpr int64_t kPrefetchAhead = 4096 / sizeof(float);
+
+// What of B a product fetches for those to come: `width` floats at each step of K, `step` floats apart. There
+// are load slots to spare.
+struct PanelAhead {
+  const float* from;
+  int64_t step;
+
+  // For B read once from L2 or L3: itself, a page ahead, where the hardware's prefetchers stop.
+  static PanelAhead same(const float* b, int64_t width) {
+    constexpr int64_t kPage = 4096 / sizeof(float);
+    return {b + kPage, width};
+  }
+  // For a block that `passes` products read in turn: pass by pass another share of the block `next`, so that
+  // memory is as busy in the last pass as in the first. k: steps of a pass
+  static PanelAhead share(const float* next, int64_t width, int64_t k, int64_t pass, int64_t passes) {
+    const int64_t step = (width + passes - 1) / passes;
+    return {next + pass * k * step, step};
+  }
+};
 
 constexpr int64_t kKBlock = k_block_limit(kRowTile);
 inline int64_t k_block_size(int64_t k) { return pyvision::k_block_size(k, kRowTile); }
@@ -52,7 +68,8 @@ struct TileInput {
 };
 
 // b: (a.runs * a.run_length, NV * lanes)
-using Microkernel = void (*)(const TileInput& a, const float* b, const TileOutput& out);
+using Microkernel = void (*)(const TileInput& a, const float* b, const PanelAhead& ahead,
+                             const TileOutput& out);
 
 // Addresses of A's rows at a distance known at run time, in few registers: x86 adds a base and an index times
 // 1, 2, 4 or 8, so three multiples of the stride and two bases reach 14 rows. (One pointer per row would need
@@ -145,8 +162,16 @@ template <int MR, int NV>
 
 // kBStep: floats between rows of B, which follow each other in a packed panel.
 template <int MR, int NV, class Address = RowAddress, int64_t kBStep = NV * F32::kLanes>
-void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
+void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutput& out) {
   F32 acc[MR][NV];
+  // Where the sums go is fetched while they are computed: a map larger than L2 is written at the speed of
+  // memory, not at its latency.
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+    for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
+      __builtin_prefetch(out.row[r] + line, 1);
+  }
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
     const F32 start = out.first ? F32::load(out.bias + v * F32::kLanes) : F32::zero();
@@ -155,7 +180,7 @@ void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
   }
   // The residual joins the first block: it may be the output's memory, where later blocks find their sums.
   if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
-  const float* run_rows = a.rows;
+  const float *run_rows = a.rows, *fetched = ahead.from;
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
     for (int64_t i = 0; i < a.run_length; ++i) {
@@ -164,9 +189,9 @@ void microkernel(const TileInput& a, const float* b, const TileOutput& out) {
       for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
       multiply_rows(acc, rows, bv, std::make_integer_sequence<int, MR>{});
 #pragma GCC unroll 8
-      for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
-        __builtin_prefetch(b + kPrefetchAhead + line);
+      for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(fetched + line);
       rows.next();
+      fetched += ahead.step;
       b += kBStep;
     }
     run_rows += a.run_step;

@@ -84,6 +84,7 @@ struct WeightGrad {
 struct DepthwiseTaps {
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
   int64_t multiplier;
+  int64_t tap_pitch;    // of packed, from one tap of a row to the next
   const float* packed;  // (kernel_h, kernel_w, out_channels)
   Epilogue epilogue;
 };
@@ -96,6 +97,30 @@ struct DepthwiseConv : DepthwiseTaps {
   int64_t row_stride, column_stride;  // stride / gcd(stride, dilation)
   int64_t row_blocks;                 // per image: of depthwise_rows * step_h output rows each
   bool prefetch;                      // the input does not fit L2
+};
+
+// Vectors of output channels that each see one range of input channels: of several whole groups, or of one
+// group or a part of it.
+struct GroupVectors {
+  int64_t groups, group_in, group_out, lanes;
+  int64_t groups_per_vector, vectors_per_group;  // one of them is 1
+  int64_t count;
+
+  int64_t group(int64_t vector) const { return vector / vectors_per_group * groups_per_vector; }
+  int64_t first_in(int64_t vector) const { return group(vector) * group_in; }
+  int64_t first_out(int64_t vector) const {
+    return group(vector) * group_out + vector % vectors_per_group * lanes;
+  }
+  // Channels of [first_out(vector), first_out(vector + 1)).
+  int64_t out_lanes(int64_t vector) const {
+    return (vector + 1 == count ? groups * group_out : first_out(vector + 1)) - first_out(vector);
+  }
+};
+
+// A grouped convolution by the depthwise kernel's blocks; packed: (vectors, kernel_h, group_in, kernel_w,
+// lanes).
+struct GroupedConv : DepthwiseConv {
+  GroupVectors vectors;
 };
 
 // A depthwise convolution whose result is the A of a 1 x 1 convolution.

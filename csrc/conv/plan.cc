@@ -33,7 +33,7 @@ constexpr int64_t kChannelUnit = 64;
 constexpr int64_t kFewColumns = 128;
 
 // In the order of the enumeration.
-constexpr const char* kAlgorithmNames[] = {"auto",         "direct",       "depthwise",
+constexpr const char* kAlgorithmNames[] = {"auto",         "direct",       "depthwise",   "grouped",
                                            "winograd_2x2", "winograd_4x4", "winograd_6x6"};
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -59,8 +59,8 @@ const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm) {
 Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name) {
   const auto* found = std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), name);
   check(found != std::end(kAlgorithmNames), op,
-        "expected algorithm to be one of auto, direct, depthwise, winograd_2x2, winograd_4x4, winograd_6x6, "
-        "got '",
+        "expected algorithm to be one of auto, direct, depthwise, grouped, winograd_2x2, winograd_4x4, "
+        "winograd_6x6, got '",
         name, "'");
   return static_cast<Conv2dAlgorithm>(found - std::begin(kAlgorithmNames));
 }
@@ -143,6 +143,13 @@ bool winograd_applies(const Conv2dParams& p) {
          p.dilation_w == 1 && p.groups == 1;
 }
 
+// A group's tile GEMM multiplies whole vectors at least, and copies windows for no more than a panel. The
+// grouped kernel broadcasts each input for every vector anew, and with strides for fewer taps. Measured.
+bool grouped_pays(const Conv2dParams& p, const ConvMachine& machine) {
+  const int64_t most = p.stride_h == 1 && p.stride_w == 1 ? 2 : 1;
+  return p.groups > 1 && group_vectors(p, machine.lanes).vectors_per_group <= most;
+}
+
 }  // namespace
 
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h,
@@ -155,6 +162,7 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
         "expected one input channel a group for algorithm 'depthwise'");
   if (algorithm != Conv2dAlgorithm::kAuto) return algorithm;
   if (is_depthwise) return Conv2dAlgorithm::kDepthwise;
+  if (grouped_pays(p, machine)) return Conv2dAlgorithm::kGrouped;
   const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
   // With fewer channels a product's few multiply-adds do not pay for its calls.
   constexpr int64_t kFewestChannels = 8;
@@ -258,10 +266,10 @@ void pack_depthwise(const Conv2dParams& p, const ConvWeight& weight, float* pack
 }
 
 DepthwiseTaps make_taps(const Conv2dParams& p, const float* packed, const float* bias) {
-  return {p.kernel_h,   p.kernel_w,          p.stride_h,
-          p.stride_w,   p.pad_top,           p.pad_left,
-          p.dilation_h, p.dilation_w,        p.out_channels / p.in_channels,
-          packed,       {bias, p.activation}};
+  return {p.kernel_h,     p.kernel_w,   p.stride_h,
+          p.stride_w,     p.pad_top,    p.pad_left,
+          p.dilation_h,   p.dilation_w, p.out_channels / p.in_channels,
+          p.out_channels, packed,       {bias, p.activation}};
 }
 
 DepthwiseConv make_depthwise(const Conv2dParams& p, const Nhwc<const float>& input, const float* packed,
@@ -306,22 +314,70 @@ int64_t planes_per_task(const DepthwisePlanes& job, int64_t planes, int threads)
   return std::clamp<int64_t>(enough, 1, ceil_div(planes, threads));
 }
 
-DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads) {
-  const int64_t channels = job.rows.output.c;
-  const int64_t work = job.rows.output.pixels() * channels * job.kernel_h * job.kernel_w;
+GroupVectors group_vectors(const Conv2dParams& p, int64_t lanes) {
+  GroupVectors v{p.groups, p.in_channels / p.groups, p.out_channels / p.groups, lanes, 1, 1, 0};
+  v.groups_per_vector = std::clamp<int64_t>(lanes / std::max(v.group_in, v.group_out), 1, p.groups);
+  v.vectors_per_group = ceil_div(v.group_out, lanes);
+  v.count = ceil_div(p.groups, v.groups_per_vector) * v.vectors_per_group;
+  return v;
+}
+
+void pack_grouped(const Conv2dParams& p, const GroupVectors& vectors, const ConvWeight& weight,
+                  float* packed) {
+  for (int64_t v = 0; v < vectors.count; ++v)
+    for (int64_t kh = 0; kh < p.kernel_h; ++kh)
+      for (int64_t i = 0; i < vectors.group_in; ++i)
+        for (int64_t kw = 0; kw < p.kernel_w; ++kw) {
+          const float* tap = weight.data + i * weight.stride_i + kh * weight.stride_h + kw * weight.stride_w;
+          for (int64_t lane = 0; lane < vectors.lanes; ++lane) {
+            const int64_t o = vectors.first_out(v) + lane;
+            *packed++ =
+                lane < vectors.out_lanes(v)
+                    ? tap[o / vectors.group_out * weight.stride_g + o % vectors.group_out * weight.stride_o]
+                    : 0.0f;
+          }
+        }
+}
+
+GroupedConv make_grouped(const Conv2dParams& p, const GroupVectors& vectors, const Nhwc<const float>& input,
+                         const float* packed, const RowMap& rows, const float* bias, int64_t block_rows) {
+  GroupedConv job{make_depthwise(p, input, packed, rows, bias, block_rows), vectors};
+  job.tap_pitch = vectors.lanes;
+  return job;
+}
+
+namespace {
+
+// work: multiply-adds of all; channels are dealt in multiples of `unit`
+DepthwisePlan plan_row_blocks(const DepthwiseConv& job, int64_t work, int64_t channels, int64_t unit,
+                              int threads) {
   const int64_t balanced =
       threads == 1 ? 1 : std::clamp<int64_t>(work / kMinDepthwiseWork, 1, kDepthwiseTasks * threads);
   const int64_t wanted = std::max(balanced, work / kMaxTaskWork);
   const int64_t blocks = job.rows.output.n * job.row_blocks;
   DepthwisePlan plan;
+  plan.channels = channels;
   // Neighbouring tasks read the rows between them twice: as few as even out the threads.
   plan.blocks_per_task = ceil_div(blocks, std::min(blocks, wanted));
   plan.block_tasks = ceil_div(blocks, plan.blocks_per_task);
-  const int64_t channel_tasks =
-      std::min(ceil_div(wanted, plan.block_tasks), ceil_div(channels, kChannelUnit));
-  plan.channels_per_task = ceil_div(ceil_div(channels, channel_tasks), kChannelUnit) * kChannelUnit;
+  const int64_t channel_tasks = std::min(ceil_div(wanted, plan.block_tasks), ceil_div(channels, unit));
+  plan.channels_per_task = ceil_div(ceil_div(channels, channel_tasks), unit) * unit;
   plan.channel_tasks = ceil_div(channels, plan.channels_per_task);
   return plan;
+}
+
+}  // namespace
+
+DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads) {
+  const int64_t work = job.rows.output.pixels() * job.rows.output.c * job.kernel_h * job.kernel_w;
+  return plan_row_blocks(job, work, job.rows.output.c, kChannelUnit, threads);
+}
+
+DepthwisePlan plan_grouped(const GroupedConv& job, int threads) {
+  const GroupVectors& v = job.vectors;
+  const int64_t work =
+      job.rows.output.pixels() * v.count * v.lanes * v.group_in * job.kernel_h * job.kernel_w;
+  return plan_row_blocks(job, work, v.count, 1, threads);
 }
 
 }  // namespace pyvision

@@ -73,11 +73,20 @@ bool planes_pay(const DepthwisePlanes& job);
 int64_t depthwise_planes_floats(const DepthwisePlanes& job);
 int64_t planes_per_task(const DepthwisePlanes& job, int64_t planes, int threads);
 
-// A grid of block_tasks x channel_tasks tasks.
+GroupVectors group_vectors(const Conv2dParams& params, int64_t lanes);
+// packed: (vectors, kernel_h, group_in, kernel_w, lanes), zeros where a vector has less channels than lanes
+void pack_grouped(const Conv2dParams& params, const GroupVectors& vectors, const ConvWeight& weight,
+                  float* packed);
+GroupedConv make_grouped(const Conv2dParams& params, const GroupVectors& vectors,
+                         const Nhwc<const float>& input, const float* packed, const RowMap& rows,
+                         const float* bias, int64_t block_rows);
+
+// A grid of block_tasks x channel_tasks tasks; a grouped convolution counts its vectors as channels.
 struct DepthwisePlan {
-  int64_t blocks_per_task, channels_per_task;
+  int64_t blocks_per_task, channels_per_task, channels;
   int64_t block_tasks, channel_tasks;
 };
 DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads);
+DepthwisePlan plan_grouped(const GroupedConv& job, int threads);
 
 }  // namespace pyvision

@@ -37,8 +37,9 @@ inline void add_pixels(const WeightGrad& job, const float* windows, int64_t firs
       const int64_t o = o_begin + t * outputs / tiles;
       const int count = static_cast<int>(o_begin + (t + 1) * outputs / tiles - o);
       for (int r = 0; r < count; ++r) out.row[r] = job.grad_weight + (o + r) * job.conv.k + k;
+      const PanelAhead ahead{grad + o + count, job.grad_stride};  // what the next outputs read
       pick_outer_microkernel(count, panel_is_narrow(out.columns))({grad + o, job.grad_stride, 1, 0, pixels},
-                                                                  windows + (k - k_begin), out);
+                                                                  windows + (k - k_begin), ahead, out);
     }
   }
 }

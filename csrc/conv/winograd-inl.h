@@ -203,6 +203,7 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
   out.has_residual = false;
   out.last = false;
   for (int64_t point = first; point < last; ++point) {
+    const float* packed = job.packed + point * job.packed_per_point;
     for (int64_t k = 0; k < channels; k += k_block) {
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
       out.first = k == 0;
@@ -212,14 +213,18 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
         const bool narrow = panel_is_narrow(job.out_channels - column);
         const int64_t width = narrow ? F32::kLanes : kPanelWidth;
         out.columns = static_cast<int>(width);
-        const float* b = job.packed + point * job.packed_per_point + column * channels + k * width;
+        const float* b = packed + column * channels + k * width;
+        const float* next = column + width < job.out_channels ? b + width * channels
+                            : k_end < channels                ? packed + k_end * kPanelWidth
+                                                              : packed + job.packed_per_point;
         for (int64_t t = 0; t < row_tiles; ++t) {
           const int64_t begin = t * block.tile_count / row_tiles,
                         end = (t + 1) * block.tile_count / row_tiles;
           for (int64_t r = begin; r < end; ++r)
             out.row[r - begin] = block.m + point * block.m_per_point + r * padded + column;
           const TileInput a{v + begin * block.v_stride, block.v_stride, 1, 0, k_end - k};
-          pick_microkernel(static_cast<int>(end - begin), narrow)(a, b, out);
+          const PanelAhead ahead = PanelAhead::share(next, width, k_end - k, t, row_tiles);
+          pick_microkernel(static_cast<int>(end - begin), narrow)(a, b, ahead, out);
         }
       }
     }

@@ -21,6 +21,19 @@ Nhwc<T> channel_slice(Nhwc<T> map, int64_t first, int64_t count) {
   return map;
 }
 
+template <class Job, class Kernel>
+void run_row_blocks(const Job& job, const DepthwisePlan& plan, Kernel kernel) {
+  const int64_t blocks = job.input.n * job.row_blocks;
+  parallel_for(plan.block_tasks * plan.channel_tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t b = task / plan.channel_tasks * plan.blocks_per_task;    // [0, blocks)
+      const int64_t c = task % plan.channel_tasks * plan.channels_per_task;  // [0, channels)
+      kernel(job, b, std::min(b + plan.blocks_per_task, blocks), c,
+             std::min(c + plan.channels_per_task, plan.channels));
+    }
+  });
+}
+
 }  // namespace
 
 void check_conv2d_params(const char* op, const Conv2dParams& p) {
@@ -58,7 +71,7 @@ struct Conv2d::Impl {
   Conv2dParams params;
   const Conv2dKernels* kernels;
   Conv2dAlgorithm method;
-  AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, out_channels)
+  AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, out_channels); grouped: see GroupedConv
   AlignedBuffer bias;    // per group, zero-padded to whole panels
   int64_t group_in, group_out, k;
   int64_t packed_per_group, bias_per_group;  // in floats
@@ -67,6 +80,7 @@ struct Conv2d::Impl {
   void pack_panels(const ConvWeight& weight);
   void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
+  void run_grouped(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows) const;
 };
 
@@ -93,8 +107,8 @@ Conv2d::Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float
   s.pack_weights(weight);
 
   const int64_t width = s.kernels->panel_width;
-  s.bias_per_group =
-      s.method == Conv2dAlgorithm::kDepthwise ? s.group_out : (s.group_out + width - 1) / width * width;
+  const bool whole_panels = s.method != Conv2dAlgorithm::kDepthwise && s.method != Conv2dAlgorithm::kGrouped;
+  s.bias_per_group = whole_panels ? (s.group_out + width - 1) / width * width : s.group_out;
   s.bias = AlignedBuffer(static_cast<size_t>(params.groups * s.bias_per_group) * sizeof(float));
   std::memset(s.bias.as<void>(), 0, s.bias.bytes());
   if (bias == nullptr) return;
@@ -133,6 +147,11 @@ void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
     packed_per_group = taps;
     packed = AlignedBuffer(static_cast<size_t>(taps * params.out_channels) * sizeof(float));
     return pack_depthwise(params, weight, packed.as<float>());
+  }
+  if (method == Conv2dAlgorithm::kGrouped) {
+    const GroupVectors vectors = group_vectors(params, kernels->lanes);
+    packed = AlignedBuffer(static_cast<size_t>(vectors.count * k * vectors.lanes) * sizeof(float));
+    return pack_grouped(params, vectors, weight, packed.as<float>());
   }
   if (const int m = winograd_outputs(method); m > 0) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
@@ -192,16 +211,13 @@ void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows
 void Conv2d::Impl::run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const {
   const DepthwiseConv job =
       make_depthwise(params, input, packed.as<float>(), rows, bias.as<float>(), kernels->depthwise_rows);
-  const DepthwisePlan plan = plan_depthwise(job, num_threads());
-  const int64_t blocks = input.n * job.row_blocks;
-  parallel_for(plan.block_tasks * plan.channel_tasks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t b = task / plan.channel_tasks * plan.blocks_per_task;    // [0, blocks)
-      const int64_t c = task % plan.channel_tasks * plan.channels_per_task;  // [0, out_channels)
-      kernels->depthwise(job, b, std::min(b + plan.blocks_per_task, blocks), c,
-                         std::min(c + plan.channels_per_task, params.out_channels));
-    }
-  });
+  run_row_blocks(job, plan_depthwise(job, num_threads()), kernels->depthwise);
+}
+
+void Conv2d::Impl::run_grouped(const Nhwc<const float>& input, const RowMap& rows) const {
+  const GroupedConv job = make_grouped(params, group_vectors(params, kernels->lanes), input,
+                                       packed.as<float>(), rows, bias.as<float>(), kernels->depthwise_rows);
+  run_row_blocks(job, plan_grouped(job, num_threads()), kernels->grouped);
 }
 
 void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows) const {
@@ -292,6 +308,8 @@ void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residu
   switch (impl_->method) {
     case Conv2dAlgorithm::kDepthwise:
       return impl_->run_depthwise(input, rows);
+    case Conv2dAlgorithm::kGrouped:
+      return impl_->run_grouped(input, rows);
     case Conv2dAlgorithm::kDirect:
       return impl_->run_direct(input, rows);
     default:

@@ -39,10 +39,18 @@ struct Conv2dParams {
 void check_conv2d_params(const char* op, const Conv2dParams& params);
 void check_conv2d(const char* op, const Conv2dParams& params, int64_t h, int64_t w);
 
-// kWinogradMxM: F(M x M, 3x3), for 3x3 kernels with stride, dilation and groups 1. kDepthwise: one channel a
-// group.
-enum class Conv2dAlgorithm : uint8_t { kAuto, kDirect, kDepthwise, kWinograd2x2, kWinograd4x4, kWinograd6x6 };
-// "auto", "direct", "depthwise", "winograd_2x2" …; throws std::invalid_argument.
+// kWinogradMxM: F(M x M, 3x3), for 3x3 kernels with stride, dilation and groups 1. kDepthwise: one input
+// channel a group. kGrouped: any groups, meant for few channels in each.
+enum class Conv2dAlgorithm : uint8_t {
+  kAuto,
+  kDirect,
+  kDepthwise,
+  kGrouped,
+  kWinograd2x2,
+  kWinograd4x4,
+  kWinograd6x6
+};
+// "auto", "direct", "depthwise", "grouped", "winograd_2x2" …; throws std::invalid_argument.
 Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
 const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm);
 

@@ -2,6 +2,7 @@
 #include "conv/depthwise-inl.h"
 #include "conv/depthwise_planes-inl.h"
 #include "conv/direct-inl.h"
+#include "conv/grouped-inl.h"
 #include "conv/winograd-inl.h"
 #include "ops/conv2d/kernels.h"
 
@@ -14,10 +15,11 @@ inline int64_t packed_floats(int64_t out_channels, int64_t k) {
 }
 
 const Conv2dKernels conv2d = {
-    F32::kIsaName,  kRowTile,       kPanelWidth,       F32::kLanes,
-    kTileStride,    packed_floats,  pack_panels,       run_tiles<CopyProducer>,
-    kDepthwiseRows, depthwise_conv, depthwise_planes,  activate,
-    winograd_pack,  winograd_input, winograd_multiply, winograd_output,
+    F32::kIsaName,   kRowTile,       kPanelWidth,    F32::kLanes,
+    kTileStride,     packed_floats,  pack_panels,    run_tiles<CopyProducer>,
+    kDepthwiseRows,  depthwise_conv, grouped_conv,   depthwise_planes,
+    activate,        winograd_pack,  winograd_input, winograd_multiply,
+    winograd_output,
 };
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -25,7 +25,9 @@ struct Conv2dKernels {
   // Row blocks [block_begin, block_end) of all images', channels [c_begin, c_end) of the output.
   void (*depthwise)(const DepthwiseConv& job, int64_t block_begin, int64_t block_end, int64_t c_begin,
                     int64_t c_end);
-  // The same over NCHW: output planes [begin, end) of the n * out_channels.
+  // The same over vectors [begin, end) of grouped channels.
+  void (*grouped)(const GroupedConv& job, int64_t block_begin, int64_t block_end, int64_t begin, int64_t end);
+  // Depthwise over NCHW: output planes [begin, end) of the n * out_channels.
   void (*depthwise_planes)(const DepthwisePlanes& job, int64_t begin, int64_t end, float* memory);
   // y[i] = act(x[i]), i in [0, n); x and y may be the same.
   void (*activate)(const ActivationParams& activation, const float* x, float* y, int64_t n);
