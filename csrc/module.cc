@@ -50,7 +50,16 @@ PYBIND11_MODULE(_core, m) {
 
   m.def("isa", [] { return isa_name(active_isa()); });
   m.def("isa_reason", &active_isa_reason);
-  m.def("set_isa", [](const std::string& name) { set_isa(name, "set_isa"); });
+  m.def(
+      "set_isa", [](const std::string& name, bool extensions) { set_isa(name, "set_isa", extensions); },
+      py::arg("name"), py::arg("extensions") = true);
+  m.def("active_extensions", [] {
+    std::vector<std::string> names;
+    for (int i = 0; i < kIsaExtensionCount; ++i)
+      if (extension_active(static_cast<IsaExtension>(i)))
+        names.emplace_back(extension_name(static_cast<IsaExtension>(i)));
+    return names;
+  });
   m.def("supported_isas", [] {
     std::vector<std::string> names;
     for (int i = 0; i < kIsaCount; ++i)

@@ -47,6 +47,47 @@ def result_like(array: np.ndarray, *callers: Array) -> Array:
     return array
 
 
+def is_bf16(x: Array) -> bool:
+    """Whether ``x`` is a bfloat16 array of ml_dtypes or torch."""
+    return (isinstance(x, np.ndarray) or _is_torch(x)) and str(x.dtype) in ("bfloat16", "torch.bfloat16")
+
+
+def bf16_bits(x: Array, op: str, name: str) -> np.ndarray:
+    """View a bfloat16 ``x`` as uint16, which is how the kernels take it: NumPy itself has no bfloat16.
+
+    Raises:
+        TypeError: ``x`` is no bfloat16 array, lies on another device, or requires grad.
+    """
+    if not is_bf16(x):
+        as_numpy(x, op, name, ("bfloat16",))  # says what it is instead
+    if _is_torch(x):
+        torch = sys.modules["torch"]
+        tensor = _checked_tensor(x, op, name, ("bfloat16",))
+        signed: np.ndarray = tensor.view(torch.int16).numpy()
+        return signed.view(np.uint16)
+    bits: np.ndarray = np.require(x, requirements="A").view(np.uint16)
+    return bits
+
+
+def bf16_like(bits: np.ndarray, caller: Array) -> Array:
+    """The inverse of :func:`bf16_bits`, as the kind of ``caller``."""
+    if _is_torch(caller):
+        torch = sys.modules["torch"]
+        return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
+    return bits.view(caller.dtype)
+
+
+def as_f32(x: Array, op: str, name: str) -> np.ndarray:
+    """``x`` as float32; bfloat16 is widened.
+
+    Raises:
+        TypeError: ``x`` is of another dtype, not an array, lies on another device, or requires grad.
+    """
+    if is_bf16(x):
+        return (bf16_bits(x, op, name).astype(np.uint32) << 16).view(np.float32)
+    return as_numpy(x, op, name, ("float32", "bfloat16"))
+
+
 def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:
     """The 4-d ``x`` as a C-contiguous (N, H, W, C) array: a view if its memory is in that order already."""
     check_layout(layout, op)
@@ -92,7 +133,8 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
     if isinstance(x, np.ndarray):
         return x
     if _is_torch(x):
-        return _torch_to_numpy(x, op, name, dtypes)
+        array: np.ndarray = _checked_tensor(x, op, name, dtypes).numpy()
+        return array
     if isinstance(x, np.generic | type):  # they have an array's attributes
         raise TypeError(f"[{op}] expected {name} to be an array, got {_kind(x)}")
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
@@ -109,13 +151,14 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
     if hasattr(x, "__cuda_array_interface__"):
         raise TypeError(f"[{op}] expected {name} on the CPU, got a CUDA array: {_NO_CUDA}")
     if hasattr(x, "__array__"):
-        array = x.__array__()
-        if isinstance(array, np.ndarray):
-            return array
+        converted = x.__array__()
+        if isinstance(converted, np.ndarray):
+            return converted
     raise TypeError(f"[{op}] expected {name} to be an array, got {_kind(x)}")
 
 
-def _torch_to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray:
+def _checked_tensor(x: Array, op: str, name: str, dtypes: Sequence[str]) -> Array:
+    """The torch tensor without its graph."""
     torch = sys.modules["torch"]
     if x.layout != torch.strided:
         raise TypeError(f"[{op}] expected {name} to be dense, got a tensor of layout {x.layout}")
@@ -127,8 +170,7 @@ def _torch_to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.n
             "call it under torch.no_grad(), or pass its .detach()"
         )
     _check_dtype(str(x.dtype).removeprefix("torch."), op, name, dtypes)  # NumPy lacks some of torch's
-    array: np.ndarray = x.detach().resolve_neg().numpy()
-    return array
+    return x.detach().resolve_neg()
 
 
 def _is_torch(x: Array) -> bool:

@@ -14,7 +14,8 @@ __version__: str
 # CPU dispatch and threads
 def isa() -> str: ...
 def isa_reason() -> str: ...
-def set_isa(name: str) -> None: ...
+def set_isa(name: str, extensions: bool = True) -> None: ...
+def active_extensions() -> list[str]: ...
 def supported_isas() -> list[str]: ...
 def kernel_isas() -> dict[str, str]: ...
 def num_threads() -> int: ...
@@ -36,16 +37,40 @@ class Conv2d:
         algorithm: str = "auto",
         input_size: _Pair = ...,
         allow_winograd: bool = True,
+        precision: str = "f32",
         op: str = "conv2d",
     ) -> None: ...
-    def run(
+    def run(  # with precision "bf16" the maps may be bf16 too, seen as uint16
         self, input: np.ndarray, residual: np.ndarray | None = None, out: np.ndarray | None = None
-    ) -> _Floats: ...
+    ) -> np.ndarray: ...
     def run_nchw(self, input: np.ndarray) -> _Floats: ...
     @property
     def algorithm(self) -> str: ...
     @property
+    def kernel_isa(self) -> str: ...
+    @property
     def packed_bytes(self) -> int: ...
+
+class Conv2dInt8:
+    def __init__(
+        self,
+        weight: np.ndarray,  # int8
+        weight_scale: np.ndarray,
+        input_scale: float,
+        input_zero_point: int,
+        bias: np.ndarray | None = None,  # int32
+        stride: _Pair = ...,
+        padding: Sequence[int] = ...,
+        dilation: _Pair = ...,
+        groups: int = 1,
+        output_scale: float | None = None,
+        output_zero_point: int = 0,
+        activation: str = "none",
+        slope: float = ...,
+    ) -> None: ...
+    def run(self, input: np.ndarray) -> np.ndarray: ...  # uint8 to uint8, or to float32 without output_scale
+    @property
+    def kernel_isa(self) -> str: ...
 
 class SeparableConv2d:
     def __init__(
@@ -64,6 +89,29 @@ class SeparableConv2d:
         slope: float = ...,
     ) -> None: ...
     def run(self, input: np.ndarray) -> _Floats: ...
+    @property
+    def packed_bytes(self) -> int: ...
+
+class InvertedResidual:
+    def __init__(
+        self,
+        expand_weight: np.ndarray,
+        depthwise_weight: np.ndarray,
+        project_weight: np.ndarray,
+        expand_bias: np.ndarray | None,
+        depthwise_bias: np.ndarray | None,
+        project_bias: np.ndarray | None,
+        stride: _Pair,
+        padding: Sequence[int],
+        dilation: _Pair,
+        expand_activation: str = "none",
+        expand_slope: float = ...,
+        depthwise_activation: str = "none",
+        depthwise_slope: float = ...,
+        activation: str = "none",
+        slope: float = ...,
+    ) -> None: ...
+    def run(self, input: np.ndarray, residual: np.ndarray | None = None) -> _Floats: ...
     @property
     def packed_bytes(self) -> int: ...
 

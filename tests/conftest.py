@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -15,17 +16,41 @@ from pyvision import _core
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.fixture(params=["scalar", "avx2", "avx512"])
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Force one ISA for the test, and fail if any op's kernels silently fell back to another."""
-    name: str = request.param
+@contextmanager
+def _forced(name: str, extension: str | None = None) -> Iterator[None]:
+    """AVX-512 with ``extension`` or, where that is None, without any."""
     if name not in _core.supported_isas():
         pytest.skip(f"this CPU has no {name}")
     before = _core.isa()
-    _core.set_isa(name)
-    assert set(_core.kernel_isas().values()) == {name}
-    yield name
-    _core.set_isa(before)
+    _core.set_isa(name, extension is not None)
+    try:
+        if extension is not None and extension not in _core.active_extensions():
+            pytest.skip(f"this CPU has no {extension}")
+        yield
+    finally:
+        _core.set_isa(before)
+
+
+@pytest.fixture(params=["scalar", "avx2", "avx512"])
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Force one ISA for the test, and fail if any op's kernels silently fell back to another."""
+    with _forced(request.param):
+        assert set(_core.kernel_isas().values()) == {request.param}
+        yield request.param
+
+
+@pytest.fixture(params=["scalar", "avx2", "avx512", "avx512_bf16"])
+def bf16_isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Force the kernels of one ISA, or of AVX-512 with its extension; tests compare their ``kernel_isa``."""
+    with _forced(*request.param.split("_")):
+        yield request.param
+
+
+@pytest.fixture(params=["scalar", "avx2", "avx512", "avx512_vnni"])
+def vnni_isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same of the integer kernels."""
+    with _forced(*request.param.split("_")):
+        yield request.param
 
 
 @pytest.fixture(params=[1, 2])

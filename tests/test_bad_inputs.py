@@ -40,6 +40,8 @@ SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 
 _DEFORMABLE = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 2}
 
+_CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "separable_conv2d", "inverted_residual")
+
 GOOD: dict[str, Callable[[], Arguments]] = {
     "conv2d": lambda: {
         "input": random((2, 4, 7, 9)),
@@ -48,6 +50,17 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "padding": 1,
         "groups": 2,
         "residual": random((2, 6, 7, 9)),
+    },
+    "conv2d_int8": lambda: {
+        "input": _integers((2, 4, 7, 9), np.uint8),
+        "weight": _integers((6, 2, 3, 3), np.int8),
+        "weight_scale": np.full(6, 0.01, np.float32),
+        "input_scale": 0.1,
+        "input_zero_point": 100,
+        "bias": _integers((6,), np.int32),
+        "padding": 1,
+        "groups": 2,
+        "output_scale": 0.2,
     },
     "depthwise_conv2d": lambda: {
         "input": random((2, 5, 7, 9)),
@@ -60,6 +73,16 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "pointwise_weight": random((6, 5, 1, 1)),
         "depthwise_bias": random((5,)),
         "pointwise_bias": random((6,)),
+    },
+    "inverted_residual": lambda: {
+        "input": random((2, 4, 7, 9)),
+        "expand_weight": random((5, 4, 1, 1)),
+        "depthwise_weight": random((5, 1, 3, 3)),
+        "project_weight": random((6, 5, 1, 1)),
+        "expand_bias": random((5,)),
+        "depthwise_bias": random((5,)),
+        "project_bias": random((6,)),
+        "residual": random((2, 6, 5, 7)),
     },
     "conv_transpose2d": lambda: {
         "input": random((2, 4, 5, 6)),
@@ -163,6 +186,16 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     **{
         op: dict.fromkeys(names, ("float32",))
         for op, names in {
+            "inverted_residual": (
+                "input",
+                "expand_weight",
+                "depthwise_weight",
+                "project_weight",
+                "expand_bias",
+                "depthwise_bias",
+                "project_bias",
+                "residual",
+            ),
             "linear": ("input", "weight", "bias"),
             "max_pool2d": ("input",),
             "avg_pool2d": ("input",),
@@ -175,6 +208,12 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
             "split": ("input",),
             "softmax": ("input",),
         }.items()
+    },
+    "conv2d_int8": {
+        "input": ("uint8",),
+        "weight": ("int8",),
+        "weight_scale": ("float32",),
+        "bias": ("int32",),
     },
     # The first decides the dtype of the others, float32 here.
     **{
@@ -226,7 +265,9 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
 }
-OPTIONAL = {"bias", "residual", "mask", "depthwise_bias", "pointwise_bias"}
+OPTIONAL = {"bias", "residual", "mask"} | {
+    f"{stage}_bias" for stage in ("expand", "depthwise", "pointwise", "project")
+}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
 DTYPES = (
     "float16",
@@ -243,8 +284,14 @@ DTYPES = (
 )
 
 
+def _integers(shape: tuple[int, ...], dtype: type[np.integer]) -> np.ndarray:
+    """Of every size that int8 and uint8 have."""
+    bits = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return bits.view(np.int8).astype(dtype) if np.issubdtype(dtype, np.signedinteger) else bits
+
+
 def _image(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return _integers(shape, np.uint8)
 
 
 def _ones(shape: tuple[int, ...]) -> np.ndarray:
@@ -411,14 +458,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
-        for op in (
-            "conv2d",
-            "depthwise_conv2d",
-            "separable_conv2d",
-            "conv_transpose2d",
-            *_CONV_GRADIENTS,
-            *_POOLS,
-        )
+        for op in (*_CONVOLUTIONS, "conv2d_int8", "conv_transpose2d", *_CONV_GRADIENTS, *_POOLS)
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
@@ -444,6 +484,49 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "conv2d", "bias", {"bias": random((5,))}),
     (5, "conv2d", "residual", {"residual": random((2, 6, 7, 8))}),
     (5, "conv2d", "residual", {"residual": random((1, 6, 7, 9))}),
+    # quantised
+    *[
+        (row, "conv2d_int8", name, {name: value})
+        for name in ("input_scale", "output_scale")
+        for row, value in ((1, 0.0), (1, -0.1), (2, float("inf")), (2, 1e300), (3, float("nan")), (16, "1"))
+    ],
+    *[
+        (row, "conv2d_int8", "weight_scale", {"weight_scale": np.array([1, 1, 1, 1, 1, value], np.float32)})
+        for row, value in ((1, 0), (1, -1), (2, np.inf), (2, 1e-45), (3, np.nan))
+    ],
+    *[
+        (row, "conv2d_int8", name, {name: value})
+        for name in ("input_zero_point", "output_zero_point")
+        for row, value in ((1, -1), (1, 256), (11, _WIDE), (8, 2**64), (16, 1.5), (16, "1"), (16, True))
+    ],
+    (5, "conv2d_int8", "weight_scale", {"weight_scale": _ones((5,))}),
+    (5, "conv2d_int8", "bias", {"bias": np.zeros(5, np.int32)}),
+    (5, "conv2d_int8", "channels|input", {"input": np.zeros((2, 6, 7, 9), np.uint8)}),
+    (5, "conv2d_int8", "output_zero_point", {"output_scale": None, "output_zero_point": 3}),
+    (6, "conv2d_int8", "image", {"input": np.zeros((2, 4, 0, 9), np.uint8)}),
+    (
+        11,
+        "conv2d_int8",
+        "weight",
+        {
+            "input": np.zeros((1, 65537, 1, 1), np.uint8),
+            "weight": np.zeros((6, 65537, 1, 1), np.int8),
+            "groups": 1,
+        },
+    ),
+    *[
+        (7, "conv2d_int8", name, {name: value})
+        for name in ("stride", "dilation", "groups")
+        for value in (0, -1)
+    ],
+    (8, "conv2d_int8", "padding", {"padding": _WIDE}),
+    *[(9, "conv2d_int8", "weight", {"weight": np.ones(shape, np.int8)}) for shape in ((), (6,), (6, 2, 3))],
+    *[(9, "conv2d_int8", "input", {"input": np.ones(shape, np.uint8)}) for shape in ((), (6,), (6, 2, 3))],
+    *[(9, "conv2d_int8", "weight_scale", {"weight_scale": _ones(shape)}) for shape in ((), (6, 1))],
+    *[(9, "conv2d_int8", "bias", {"bias": np.ones(shape, np.int32)}) for shape in ((), (6, 1))],
+    (13, "conv2d_int8", "input|kernel", {"padding": 0, "input": np.zeros((2, 4, 2, 2), np.uint8)}),
+    *[(16, "conv2d_int8", "stride", {"stride": value}) for value in ((1, 2, 3), 1.5)],
+    *[(16, "conv2d_int8", "layout", {"layout": value}) for value in ("NCWH", None)],
     (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((5, 2, 3, 3))}),
     (5, "separable_conv2d", "depthwise_weight", {"depthwise_weight": random((6, 1, 3, 3))}),
     *[
@@ -453,6 +536,21 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "separable_conv2d", "depthwise_bias", {"depthwise_bias": random((6,))}),
     (5, "separable_conv2d", "pointwise_bias", {"pointwise_bias": random((5,))}),
     (6, "separable_conv2d", "input", {"input": np.zeros((1, 0, 7, 9), np.float32)}),
+    *[
+        (5, "inverted_residual", name, {name: random(shape)})
+        for name, shapes in {
+            "input": ((2, 3, 7, 9),),
+            "expand_weight": ((5, 4, 1, 3), (0, 4, 1, 1)),
+            "depthwise_weight": ((5, 2, 3, 3), (6, 1, 3, 3)),
+            "project_weight": ((6, 4, 1, 1), (6, 5, 3, 1), (0, 5, 1, 1)),
+            "expand_bias": ((4,),),
+            "depthwise_bias": ((6,),),
+            "project_bias": ((5,),),
+            "residual": ((2, 6, 7, 9), (1, 6, 5, 7)),
+        }.items()
+        for shape in shapes
+    ],
+    (6, "inverted_residual", "input|expand_weight", {"input": np.zeros((1, 0, 7, 9), np.float32)}),
     (5, "conv_transpose2d", "weight|input|channels", {"weight": random((3, 3, 3, 3))}),
     (5, "conv_transpose2d", "bias", {"bias": random((3,))}),
     (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
@@ -503,7 +601,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (7, op, name, {name: value})
         for op, name in [
-            *itertools.product(("conv2d", "depthwise_conv2d", "separable_conv2d"), ("stride", "dilation")),
+            *itertools.product(_CONVOLUTIONS, ("stride", "dilation")),
             *itertools.product(("conv_transpose2d",), ("stride", "dilation", "groups")),
             *itertools.product(_CONV_GRADIENTS, ("stride", "dilation")),
             ("conv2d", "groups"),
@@ -532,6 +630,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     ],
     *[(8, "conv_transpose2d_backward", "stride|grad_output|output", {"stride": n}) for n in (_HUGE, 2**40)],
     *[(8, "separable_conv2d", "padding|output", {"padding": n}) for n in (_WIDE, _HUGE)],
+    *[(8, "inverted_residual", "padding|output", {"padding": n, "residual": None}) for n in (_WIDE, _HUGE)],
     *[(8, "conv_transpose2d", "stride|output", {"stride": n}) for n in (_HUGE, 2**40)],
     *[(8, op, "padding|kernel_size", {"kernel_size": _HUGE, "padding": _HUGE // 2}) for op in _POOLS],
     (8, "max_pool2d", "dilation|kernel_size|window|input", {"dilation": _HUGE}),
@@ -539,9 +638,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (9, op, "input", {"input": _ones(shape)})
         for op in (
-            "conv2d",
-            "depthwise_conv2d",
-            "separable_conv2d",
+            *_CONVOLUTIONS,
             "conv_transpose2d",
             *_POOLS,
             "adaptive_avg_pool2d",
@@ -560,13 +657,25 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(9, "conv2d", "bias", {"bias": _ones(shape)}) for shape in ((), (6, 1))],
     *[(9, "conv2d", "residual", {"residual": _ones(shape)}) for shape in ((), (6,), (6, 7, 9))],
     *[
-        (9, "separable_conv2d", name, {name: _ones(shape)})
-        for name in ("depthwise_weight", "pointwise_weight")
+        (9, op, name, {name: _ones(shape)})
+        for op, name in (
+            ("separable_conv2d", "depthwise_weight"),
+            ("separable_conv2d", "pointwise_weight"),
+            ("inverted_residual", "expand_weight"),
+            ("inverted_residual", "depthwise_weight"),
+            ("inverted_residual", "project_weight"),
+        )
         for shape in ((), (5,), (5, 1, 3), (5, 1, 3, 3, 1))
     ],
     *[
-        (9, "separable_conv2d", name, {name: _ones(shape)})
-        for name in ("depthwise_bias", "pointwise_bias")
+        (9, op, name, {name: _ones(shape)})
+        for op, name in (
+            ("separable_conv2d", "depthwise_bias"),
+            ("separable_conv2d", "pointwise_bias"),
+            ("inverted_residual", "expand_bias"),
+            ("inverted_residual", "depthwise_bias"),
+            ("inverted_residual", "project_bias"),
+        )
         for shape in ((), (5, 1))
     ],
     *[(9, "linear", "input", {"input": _ones(())})],
@@ -596,14 +705,14 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (13, "conv2d", "weight|kernel|input", {"input": random((1, 4, 2, 2)), "padding": 0, "residual": None}),
     (13, "conv2d", "weight|kernel|input", {"dilation": 9, "residual": None}),
     (13, "separable_conv2d", "kernel|input", {"dilation": 9}),
+    (13, "inverted_residual", "kernel|input", {"dilation": 9}),
     *[(13, op, "kernel", {"kernel_size": 8}) for op in _POOLS],
     # 16: lists of the wrong length, and values of the wrong type
     *[
         (16, op, name, {name: value})
         for op, name in [
             *itertools.product(
-                ("conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d", *_CONV_GRADIENTS),
-                ("stride", "padding", "dilation"),
+                (*_CONVOLUTIONS, "conv_transpose2d", *_CONV_GRADIENTS), ("stride", "padding", "dilation")
             ),
             ("conv_transpose2d", "output_padding"),
             *itertools.product(_POOLS, ("kernel_size", "stride", "padding")),
@@ -764,7 +873,11 @@ NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
 def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
     optional = name in OPTIONAL and not op.startswith("deform_conv3")
-    if (kind == "None" and optional) or (kind in ("number", "NumPy scalar") and name == "b"):
+    number = (kind in ("number", "NumPy scalar") and name == "b") or (kind, name) == (
+        "number",
+        "weight_scale",
+    )
+    if (kind == "None" and optional) or number:
         pytest.skip(f"{name} may be a {kind}")
     refuse(op, name, {name: NOT_ARRAYS[kind](GOOD[op]()[name])}, TypeError)
 
@@ -908,6 +1021,12 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
     weights = {"depthwise_weight": random((n, 1, 3, 3)), "pointwise_weight": random((n, n, 1, 1))}
     biases = {"depthwise_bias": random((n,)), "pointwise_bias": random((n,))}
     yield "separable_conv2d", {"input": x, "padding": 1} | weights | biases | maps
+    weights = {
+        "project_weight": weights.pop("pointwise_weight"),
+        "expand_weight": random((n, n, 1, 1)),
+    } | weights
+    biases = {"project_bias": biases.pop("pointwise_bias"), "expand_bias": random((n,))} | biases
+    yield "inverted_residual", {"input": x, "residual": x, "padding": 1} | weights | biases | maps
     yield "conv_transpose2d", {"input": x, "weight": random((n, n, 2, 2)), "stride": 2} | maps
     yield "conv2d", {"input": random((1, n, 4, 3)), "weight": random((2, n, 3, 3)), "padding": 1}
     gradients = {"grad_output": random((1, 3, 4, n)), "input": x}

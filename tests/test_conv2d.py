@@ -16,6 +16,7 @@ from tests._guard import guarded
 from tests.helpers import EPS, assert_within, check_threads_agree, random
 from tests.reference import conv as reference
 from tests.reference.conv import ACTIVATIONS
+from tests.reference.rounding import round_to_bf16
 
 # Around the vectors (4, 8, 16) and panels (16, 32) of the ISAs.
 WINOGRAD = ("winograd_2x2", "winograd_4x4", "winograd_6x6")
@@ -44,6 +45,7 @@ class Case:
     activation: str = "none"
     slope: float = 0.01
     algorithm: str = "direct"
+    precision: str = "f32"
     seed: int = 0
 
     @property
@@ -84,13 +86,15 @@ class Case:
     def make(self, weight: np.ndarray, bias: np.ndarray | None) -> Any:
         return _core.Conv2d(
             weight, bias, self.stride, self.padding, self.dilation, self.groups,
-            self.activation, self.slope, self.algorithm, (self.height, self.width),
+            self.activation, self.slope, self.algorithm, (self.height, self.width), True, self.precision,
         )  # fmt: skip
 
     def expected(self, *operands: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The result in float64, and the tolerance of each element."""
         x, weight, bias, residual = operands
         assert x is not None and weight is not None
+        if self.precision == "bf16" and self.algorithm == "direct":  # products of 8-bit factors are exact
+            x, weight = round_to_bf16(x), round_to_bf16(weight)
         y, bound = reference.conv2d(
             x, weight, bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
             groups=self.groups, residual=residual,

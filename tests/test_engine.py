@@ -64,7 +64,12 @@ def assert_close(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
         np.testing.assert_allclose(a, b, rtol=RTOL, atol=RTOL * np.abs(b).max())
 
 
+def depthwise(channels: int, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, **options)
+
+
 relu, gate_shape = nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+WIDE = 2944  # channels that make a map of SHAPE's pixels larger than L2
 
 PASS_CASES = {
     "identities": (
@@ -225,6 +230,62 @@ PASS_CASES = {
         ["conv2d", "activation"],
         ["conv2d", "activation"],
     ),
+    "inverted residual": (
+        "fuse_inverted_residual",
+        Function(
+            lambda x, e, d, p: p(d(e(x))),
+            conv(WIDE, kernel=1),
+            depthwise(WIDE, stride=2),
+            nn.Conv2d(WIDE, 5, 1),
+        ),
+        ["conv2d", "conv2d", "conv2d"],
+        ["inverted_residual"],
+    ),
+    "an expanded map that fits L2 is stored": (
+        "fuse_inverted_residual",
+        Function(lambda x, e, d, p: p(d(e(x))), conv(24, kernel=1), depthwise(24), nn.Conv2d(24, 8, 1)),
+        ["conv2d", "conv2d", "conv2d"],
+        ["conv2d", "conv2d", "conv2d"],
+    ),
+    "an expanded map that others read is stored": (
+        "fuse_inverted_residual",
+        Function(
+            lambda x, e, d, p: let(e(x), lambda y: [p(d(y)), y]),
+            conv(WIDE, kernel=1),
+            depthwise(WIDE),
+            nn.Conv2d(WIDE, 8, 1),
+        ),
+        ["conv2d", "conv2d", "conv2d"],
+        ["conv2d", "conv2d", "conv2d"],
+    ),
+    "depthwise and pointwise": (
+        "fuse_separable",
+        Function(
+            lambda x, e, d, p: p(d(e(x))),
+            conv(WIDE, bias=False),
+            depthwise(WIDE, bias=False),
+            nn.Conv2d(WIDE, 5, 1),
+        ),
+        ["conv2d", "conv2d", "conv2d"],
+        ["conv2d", "separable_conv2d"],
+    ),
+    "a filtered map that fits L2 is stored": (
+        "fuse_separable",
+        Function(lambda x, d, p: p(d(x)), depthwise(8), conv(kernel=1)),
+        ["conv2d", "conv2d"],
+        ["conv2d", "conv2d"],
+    ),
+    "a grouped convolution is not depthwise": (
+        "fuse_separable",
+        Function(
+            lambda x, e, d, p: p(d(e(x))),
+            conv(WIDE, kernel=1),
+            nn.Conv2d(WIDE, WIDE, 3, padding=1, groups=WIDE // 2),
+            nn.Conv2d(WIDE, 5, 1),
+        ),
+        ["conv2d", "conv2d", "conv2d"],
+        ["conv2d", "conv2d", "conv2d"],
+    ),
 }
 
 
@@ -264,6 +325,31 @@ def test_block_of_a_residual_network_becomes_two_steps() -> None:
     graph.optimize()
     assert ops(graph) == ["conv2d+batch_norm+relu", "conv2d+batch_norm+add+relu"]
     assert_close(run(graph, x), expected)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_block_of_mobilenet_v2_becomes_one_step(isa: str, shared: bool) -> None:
+    """Norms, activations and the sum included; ``shared``: what is added is not the block's input."""
+    module = Function(
+        lambda x, e, be, d, bd, p, bp: (
+            bp(p(nn.ReLU6()(bd(d(nn.Hardswish(sixth=0.16)(be(e(x)))))))) + (relu(x) if shared else x)
+        ),
+        conv(WIDE, kernel=1, bias=False),
+        batch_norm(WIDE),
+        depthwise(WIDE, bias=False),
+        batch_norm(WIDE),
+        nn.Conv2d(WIDE, 8, 1, bias=False),
+        batch_norm(),
+    )
+    graph = trace(module, (SHAPE,)).graph
+    expected = run(graph, x := random((2, *SHAPE)))
+    graph.optimize()
+    assert ops(graph) == ["activation"] * shared + ["inverted_residual+batch_norm+add"]
+    assert_close(run(graph, x), expected)
+    (row,) = (row for row in _core.Executable(graph).summary_rows() if row["op"].startswith("inverted"))
+    h, w, c = SHAPE
+    assert row["gflop"] == pytest.approx(2e-9 * h * w * WIDE * (c + 9 + c))
+    assert row["parameters"] == WIDE * (c + 1 + 9 + 1 + c) + c
 
 
 # Memory

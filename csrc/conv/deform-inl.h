@@ -86,6 +86,8 @@ inline void sample_pixel(const DeformField<T>& field, const DeformPixel<T>& pixe
 class BilinearProducer {
  public:
   using Job = DeformConv;
+  using Product = F32Product;
+  using Cursor = PixelCursor;
   static constexpr bool kMayReadInPlace = false;
 
   explicit BilinearProducer(const DeformConv& job) : job_(job) {}

@@ -7,23 +7,34 @@
 namespace pyvision::PYVISION_ISA_NS {
 
 // Where the sums of a tile's rows go.
+template <class E>
 struct TileTarget {
-  float* output[kRowTile];
-  const float* residual[kRowTile];
+  typename E::Out* output[kRowTile];
+  const typename E::Out* residual[kRowTile];
   int count;
+  typename E::Sum* sums;  // (count, sums_stride), columns from sums_begin on; unused if kSumsInOutput
+  int64_t sums_stride, sums_begin;
 
   // Rows [r, r + pixels) are neighbours along one output row from `cursor` on.
-  void set_rows(const RowMap& map, int r, int pixels, const PixelCursor& cursor) {
+  void set_rows(const RowMapOf<typename E::Out>& map, int r, int pixels, const PixelCursor& cursor) {
     set_rows(r, pixels, map.output.at(cursor.n, cursor.oh, cursor.ow), map.output.stride_w, output);
     if (map.residual.data != nullptr)
       set_rows(r, pixels, map.residual.at(cursor.n, cursor.oh, cursor.ow), map.residual.stride_w, residual);
   }
   // All `rows` rows, pixels [row, row + rows) of maps whose pixels all lie at one distance.
-  void set_uniform(const RowMap& map, int rows, int64_t row) {
+  void set_uniform(const RowMapOf<typename E::Out>& map, int rows, int64_t row) {
     count = rows;
     set_rows(0, rows, map.output.data + row * map.output.stride_w, map.output.stride_w, output);
     if (map.residual.data != nullptr)
       set_rows(0, rows, map.residual.data + row * map.residual.stride_w, map.residual.stride_w, residual);
+  }
+
+  // `pixels` more, `step` apart along one output row.
+  void add_rows(const RowMap& map, int pixels, int64_t n, int64_t oh, int64_t ow, int64_t step) {
+    set_rows(count, pixels, map.output.at(n, oh, ow), step * map.output.stride_w, output);
+    if (map.residual.data != nullptr)
+      set_rows(count, pixels, map.residual.at(n, oh, ow), step * map.residual.stride_w, residual);
+    count += pixels;
   }
 
  private:
@@ -34,9 +45,9 @@ struct TileTarget {
 };
 
 // The next `rows` output pixels from the cursor on become a tile, one stretch of an output row at a time.
-template <class Producer>
-inline void take_tile(const TileGemm& job, int rows, PixelCursor* cursor, Producer* producer,
-                      TileTarget* target) {
+template <class Producer, class E>
+inline void take_tile(const TileGemmOf<E>& job, int rows, PixelCursor* cursor, Producer* producer,
+                      TileTarget<E>* target) {
   target->count = rows;
   for_each_stretch(job.rows, rows, cursor, [&](int r, int count, const PixelCursor& first) {
     producer->set_rows(r, count, first);
@@ -44,21 +55,25 @@ inline void take_tile(const TileGemm& job, int rows, PixelCursor* cursor, Produc
   });
 }
 
-// Values of B from row k on.
-inline const float* panel_block(const TileGemm& job, int64_t panel, int64_t k) {
+// The words of B from value k of a row on.
+template <class Product, class E>
+inline const float* panel_block(const TileGemmOf<E>& job, int64_t panel, int64_t k) {
+  constexpr int64_t kDepth = Product::kDepth;
   const int64_t column = panel * kPanelWidth;
   const int64_t width = panel_is_narrow(job.out_channels - column) ? F32::kLanes : kPanelWidth;
-  return job.packed + column * job.k + k * width;
+  return job.packed + column * ((job.k + kDepth - 1) / kDepth) + k / kDepth * width;
 }
 
-// K values of one tile from k_begin on against panels [panel_begin, panel_end). first: the output holds no
-// sums yet; last: none will follow. next: the panel block after this one, pass: of
-// the `passes` tiles that read this one in turn.
-inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTarget& tile, int64_t k_begin,
-                          bool first, bool last, int64_t panel_begin, int64_t panel_end,
+// K values of one tile from k_begin on against panels [panel_begin, panel_end). first: there are no sums yet;
+// last: none will follow. next: the panel block after this one, pass: of the `passes` tiles that read this
+// one in turn.
+template <class Product, class E>
+inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const TileTarget<E>& tile,
+                          int64_t k_begin, bool first, bool last, int64_t panel_begin, int64_t panel_end,
                           const float* next = nullptr, int64_t pass = 0, int64_t passes = 1) {
-  TileOutput out;
-  out.activation = job.epilogue.activation;
+  if (tile.count == 0) return;
+  TileOutputOf<E> out;
+  out.sums_stride = tile.sums_stride;
   out.has_residual = job.rows.residual.data != nullptr;
   out.first = first;
   out.last = last;
@@ -71,27 +86,39 @@ inline void multiply_tile(const TileGemm& job, const TileInput& a, const TileTar
     for (int r = 0; r < tile.count; ++r) out.row[r] = tile.output[r] + column;
     if (out.has_residual)
       for (int r = 0; r < tile.count; ++r) out.residual[r] = tile.residual[r] + column;
-    out.bias = job.epilogue.bias + column;
-    const float* b = panel_block(job, panel, k_begin);
+    static_cast<E&>(out) = job.epilogue.at(column);
+    if constexpr (!kSumsInOutput<E>) out.sums = tile.sums + (column - tile.sums_begin);
+    const float* b = panel_block<Product>(job, panel, k_begin);
     const PanelAhead ahead = next == nullptr
                                  ? PanelAhead::same(b, width)
                                  : PanelAhead::share(next, width, a.runs * a.run_length, pass, passes);
-    pick_microkernel(tile.count, narrow)(a, b, ahead, out);
+    pick_microkernel<Product, E>(tile.count, narrow)(a, b, ahead, out);
   }
 }
 
+// A tile of k values a row; an empty one stands for zeros.
+template <class Product>
+inline TileInput produced_tile(const float* tile, int64_t k, bool empty) {
+  return {tile, kTileStride, empty ? 0 : 1, 0, (k + Product::kDepth - 1) / Product::kDepth};
+}
+
 // Tiles outermost, each through all of K and all panels: C stays hot. For a B that stays in L2.
-// scratch: (row_tile, kTileStride) floats
+// scratch: (row_tile, kTileStride) words, and after them the sums unless they are in the output
 template <class Producer>
 inline void tiles_outermost(const typename Producer::Job& job, int64_t first_tile, int64_t last_tile,
                             int64_t panel_begin, int64_t panel_end, float* scratch) {
-  const int64_t block = k_block_size(job.k);
+  using Product = typename Producer::Product;
+  using E = typename Producer::Job::Epilogue;
+  const int64_t block = k_block_size(job.k, Product::kDepth);
   bool uniform = false;
   if constexpr (Producer::kMayReadInPlace) uniform = Producer::is_uniform(job);
   Producer producer(job);
-  TileTarget target;
+  TileTarget<E> target;
+  target.sums = reinterpret_cast<typename E::Sum*>(scratch + kRowTile * kTileStride);
+  target.sums_stride = (panel_end - panel_begin) * kPanelWidth;
+  target.sums_begin = panel_begin * kPanelWidth;
   int64_t row = tile_begin(job, first_tile);
-  PixelCursor cursor(job.rows, row);
+  typename Producer::Cursor cursor(job.rows, row);
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t row_end = tile_begin(job, t + 1);
     const int rows = static_cast<int>(row_end - row);
@@ -104,7 +131,7 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
       in_place = uniform || producer.windows_in_place(rows);
       if (in_place) {
         const TileInput a = uniform ? producer.uniform_rows(row) : producer.window_rows();
-        multiply_tile(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end);
+        multiply_tile<Product>(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end);
       }
     }
     if (!in_place) {
@@ -115,8 +142,8 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
         const bool last = k_end == job.k, empty = producer.sees_nothing(k, k_end, rows);
         if (!empty) producer.fill(k, k_end, rows, scratch);
         if (!empty || last) {
-          multiply_tile(job, {scratch, kTileStride, empty ? 0 : 1, 0, k_end - k}, target, k, first, last,
-                        panel_begin, panel_end);
+          multiply_tile<Product>(job, produced_tile<Product>(scratch, k_end - k, empty), target, k, first,
+                                 last, panel_begin, panel_end);
           first = false;
         }
         k += block;
@@ -129,20 +156,29 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
 constexpr int64_t kTileGroup = tile_group(kRowTile);
 // Groups of tiles through one K block, panels outermost: a panel comes from L3 once and from L1 or L2 for the
 // rest of the group, whose tiles wait in L2. For a B that is larger than L2. scratch: (kTileGroup, row_tile,
-// kTileStride) floats
+// kTileStride) words, and after them the sums unless they are in the output
 template <class Producer>
 inline void panels_outermost(const typename Producer::Job& job, int64_t first_tile, int64_t last_tile,
                              int64_t panel_begin, int64_t panel_end, float* scratch) {
-  const int64_t block = k_block_size(job.k);
+  using Product = typename Producer::Product;
+  using E = typename Producer::Job::Epilogue;
+  const int64_t block = k_block_size(job.k, Product::kDepth);
   Producer producer(job);
-  TileTarget targets[kTileGroup];
+  TileTarget<E> targets[kTileGroup];
+  const int64_t sums_stride = (panel_end - panel_begin) * kPanelWidth;
+  for (int64_t t = 0; t < kTileGroup; ++t) {
+    targets[t].sums = reinterpret_cast<typename E::Sum*>(scratch + kTileGroup * kRowTile * kTileStride) +
+                      t * kRowTile * sums_stride;
+    targets[t].sums_stride = sums_stride;
+    targets[t].sums_begin = panel_begin * kPanelWidth;
+  }
   for (int64_t group = first_tile; group < last_tile; group += kTileGroup) {
     const int64_t tiles = group + kTileGroup < last_tile ? kTileGroup : last_tile - group;
     bool empty[kTileGroup], first[kTileGroup];
     for (int64_t t = 0; t < tiles; ++t) first[t] = true;
     for (int64_t k = 0; k < job.k; k += block) {
       const int64_t k_end = k + block < job.k ? k + block : job.k;
-      PixelCursor cursor(job.rows, tile_begin(job, group));
+      typename Producer::Cursor cursor(job.rows, tile_begin(job, group));
       for (int64_t t = 0; t < tiles; ++t) {
         const int rows = static_cast<int>(tile_begin(job, group + t + 1) - tile_begin(job, group + t));
         take_tile(job, rows, &cursor, &producer, &targets[t]);
@@ -150,13 +186,15 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
         if (!empty[t]) producer.fill(k, k_end, rows, scratch + t * kRowTile * kTileStride);
       }
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        const float* next = panel + 1 < panel_end ? panel_block(job, panel + 1, k)
-                                                  : panel_block(job, panel_begin, k_end < job.k ? k_end : 0);
+        const float* next = panel + 1 < panel_end
+                                ? panel_block<Product>(job, panel + 1, k)
+                                : panel_block<Product>(job, panel_begin, k_end < job.k ? k_end : 0);
         for (int64_t t = 0; t < tiles; ++t) {
           if (empty[t] && k_end < job.k) continue;
-          multiply_tile(job,
-                        {scratch + t * kRowTile * kTileStride, kTileStride, empty[t] ? 0 : 1, 0, k_end - k},
-                        targets[t], k, first[t], k_end == job.k, panel, panel + 1, next, t, tiles);
+          const TileInput a =
+              produced_tile<Product>(scratch + t * kRowTile * kTileStride, k_end - k, empty[t]);
+          multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1, next, t,
+                                 tiles);
         }
       }
       for (int64_t t = 0; t < tiles; ++t) first[t] = first[t] && empty[t];

@@ -2,10 +2,12 @@
 // The microkernel: MR rows of A times one panel of B, accumulated in registers, finished by the epilogue.
 #pragma once
 
+#include <type_traits>
 #include <utility>
-#include "conv/gemm.h"
 
+#include "conv/gemm.h"
 #include "simd/activation-inl.h"
+#include "simd/storage-inl.h"
 
 namespace pyvision::PYVISION_ISA_NS {
 
@@ -42,25 +44,42 @@ struct PanelAhead {
 };
 
 constexpr int64_t kKBlock = k_block_limit(kRowTile);
-inline int64_t k_block_size(int64_t k) { return pyvision::k_block_size(k, kRowTile); }
+inline int64_t k_block_size(int64_t k, int64_t depth = 1) {
+  return pyvision::k_block_size(k, kRowTile, depth);
+}
 
 // Distance between rows of an A tile: an odd number of cache lines, so that the rows spread over all L1 sets.
 constexpr int64_t kTileStride = ((kKBlock / 16 + 1) | 1) * 16;
 
-// Where the rows of a tile go, and what happens to the sums on the way.
-struct TileOutput {
-  float* row[kRowTile];             // (columns,) each, at the panel's first column
-  const float* residual[kRowTile];  // likewise; unused unless has_residual
-  const float* bias;                // (panel_width,)
-  ActivationParams activation;
+// How words of A and B are multiplied. kDepth values of `Value` make a word; dot(a, b, sums) adds to each
+// lane the products of the values of its two words.
+struct F32Product {
+  using Value = float;
+  using Sum = F32;
+  static constexpr int kDepth = 1;
+  static F32 dot(F32 a, F32 b, F32 sum) { return fma(a, b, sum); }
+};
+
+// Sums wait between K blocks where the output will be, or apart from it where that is narrower.
+template <class E>
+constexpr bool kSumsInOutput = std::is_same_v<typename E::Sum, typename E::Out>;
+
+// Where the rows of a tile go, and what happens to the sums on the way. `bias` and what else the epilogue has
+// for each column begin at the panel's first one.
+template <class E>
+struct TileOutputOf : E {
+  typename E::Out* row[kRowTile];             // (columns,) each, at the panel's first column
+  const typename E::Out* residual[kRowTile];  // likewise; unused unless has_residual
+  typename E::Sum* sums;                      // (rows, whole panels); unused if kSumsInOutput
+  int64_t sums_stride;
   int columns;  // valid columns of the panel
   bool has_residual;
   bool first, last;  // of the K blocks: start from zero, apply the epilogue
 };
+using TileOutput = TileOutputOf<Epilogue>;
 
-// The rows of A: K values each, in `runs` stretches of run_length floats that lie run_step apart (one stretch
-// in a produced tile; one per kernel row where windows are read in the image itself). Rows are `stride`
-// floats apart.
+// The rows of A, in words: in `runs` stretches of run_length that lie run_step apart (one stretch in a
+// produced tile; one per kernel row where windows are read in the image itself). Rows are `stride` apart.
 struct TileInput {
   const float* rows;
   int64_t stride;
@@ -68,8 +87,9 @@ struct TileInput {
 };
 
 // b: (a.runs * a.run_length, NV * lanes)
-using Microkernel = void (*)(const TileInput& a, const float* b, const PanelAhead& ahead,
-                             const TileOutput& out);
+template <class E>
+using MicrokernelOf = void (*)(const TileInput& a, const float* b, const PanelAhead& ahead,
+                               const TileOutputOf<E>& out);
 
 // Addresses of A's rows at a distance known at run time, in few registers: x86 adds a base and an index times
 // 1, 2, 4 or 8, so three multiples of the stride and two bases reach 14 rows. (One pointer per row would need
@@ -113,25 +133,25 @@ struct ColumnAddress {
   [[gnu::always_inline]] void next() { a += stride; }
 };
 
-template <int MR, int NV, class Address, int... R>
-[[gnu::always_inline]] inline void multiply_rows(F32 (&acc)[MR][NV], const Address& rows, const F32 (&b)[NV],
+template <class Product, int MR, int NV, class Sum, class Address, int... R>
+[[gnu::always_inline]] inline void multiply_rows(Sum (&acc)[MR][NV], const Address& rows, const F32 (&b)[NV],
                                                  std::integer_sequence<int, R...>) {
-  const auto one = [&](F32(&sums)[NV], float a) __attribute__((always_inline)) {
+  const auto one = [&](Sum(&sums)[NV], float a) __attribute__((always_inline)) {
     const F32 av = F32::set(a);
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) sums[v] = fma(av, b[v], sums[v]);
+    for (int v = 0; v < NV; ++v) sums[v] = Product::dot(av, b[v], sums[v]);
   };
   (one(acc[R], rows.template row<R>()), ...);
 }
 
 // The helpers of the microkernel must be inlined: an accumulator whose address is taken lives in memory.
-template <int MR, int NV>
-[[gnu::always_inline]] inline void store_tile(const F32 (&acc)[MR][NV], float* const* rows, int columns) {
+template <int MR, int NV, class Out>
+[[gnu::always_inline]] inline void store_tile(const F32 (&acc)[MR][NV], Out* const* rows, int columns) {
   if (columns == NV * F32::kLanes) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) acc[r][v].store(rows[r] + v * F32::kLanes);
+      for (int v = 0; v < NV; ++v) store_as(acc[r][v], rows[r] + v * F32::kLanes);
     }
     return;
   }
@@ -141,29 +161,101 @@ template <int MR, int NV>
     if (lanes <= 0) return;
     const int n = lanes < F32::kLanes ? lanes : F32::kLanes;
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) acc[r][v].store_n(rows[r] + v * F32::kLanes, n);
+    for (int r = 0; r < MR; ++r) store_as_n(acc[r][v], rows[r] + v * F32::kLanes, n);
   }
 }
 
-template <int MR, int NV>
-[[gnu::always_inline]] inline void add_rows(F32 (&acc)[MR][NV], const float* const* rows, int columns) {
+template <int MR, int NV, class Out>
+[[gnu::always_inline]] inline void add_rows(F32 (&acc)[MR][NV], const Out* const* rows, int columns) {
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
     const int lanes = columns - v * F32::kLanes;
     if (lanes >= F32::kLanes) {
 #pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + F32::load(rows[r] + v * F32::kLanes);
+      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + load_f32(rows[r] + v * F32::kLanes);
     } else if (lanes > 0) {
 #pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + F32::load_n(rows[r] + v * F32::kLanes, lanes);
+      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + load_f32_n(rows[r] + v * F32::kLanes, lanes);
     }
   }
 }
 
+// What earlier K blocks, or the residual, have to add. The residual joins the first block: it may be the
+// output's memory, where later blocks find their sums.
+template <int MR, int NV, class Sum, class E>
+[[gnu::always_inline]] inline void add_start(Sum (&acc)[MR][NV], const TileOutputOf<E>& out) {
+  if constexpr (kSumsInOutput<E>) {
+    if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
+  } else if (!out.first) {
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v)
+        acc[r][v] = acc[r][v] + Sum::load(out.sums + r * out.sums_stride + v * Sum::kLanes);
+    }
+  } else if constexpr (std::is_same_v<Sum, F32>) {
+    if (out.has_residual) add_rows(acc, out.residual, out.columns);
+  }
+}
+
+template <int MR, int NV, class Sum, class E>
+[[gnu::always_inline]] inline void store_sums(const Sum (&acc)[MR][NV], const TileOutputOf<E>& out) {
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v].store(out.sums + r * out.sums_stride + v * Sum::kLanes);
+  }
+}
+
+// The epilogue on f32 sums, bias and residual included.
+template <int MR, int NV>
+[[gnu::always_inline]] inline void activate_tile(F32 (&acc)[MR][NV], const ActivationParams& activation) {
+  with_cheap_activation(activation, [&](auto f) {
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = f(acc[r][v]);
+    }
+  });
+}
+
+// An exponential needs registers of its own. Where the rows are floats a second pass over them follows, while
+// they are in L1; elsewhere the tile takes a detour through the stack before it is rounded.
+template <int MR, int NV>
+[[gnu::noinline]] void activate_on_stack(float (&memory)[MR * NV * F32::kLanes], const ActivationParams& p) {
+  activate(p, memory, memory, MR * NV * F32::kLanes);
+}
+template <int MR, int NV>
+[[gnu::always_inline]] inline void finish_before_rounding(F32 (&acc)[MR][NV],
+                                                          const ActivationParams& activation) {
+  activate_tile(acc, activation);
+  if (is_cheap(activation.kind)) return;
+  float memory[MR * NV * F32::kLanes];
+  for (int i = 0; i < MR * NV; ++i) acc[i / NV][i % NV].store(memory + i * F32::kLanes);
+  activate_on_stack<MR, NV>(memory, activation);
+  for (int i = 0; i < MR * NV; ++i) acc[i / NV][i % NV] = F32::load(memory + i * F32::kLanes);
+}
+
+template <int MR, int NV, class Out>
+[[gnu::always_inline]] inline void finish_tile(F32 (&acc)[MR][NV], const TileOutputOf<EpilogueTo<Out>>& out) {
+  if constexpr (std::is_same_v<Out, float>) {
+    if (out.last) activate_tile(acc, out.activation);
+    store_tile(acc, out.row, out.columns);
+    if (out.last && !is_cheap(out.activation.kind))
+      for (int r = 0; r < MR; ++r) activate(out.activation, out.row[r], out.row[r], out.columns);
+  } else {
+    if (!out.last) return store_sums(acc, out);
+    finish_before_rounding(acc, out.activation);
+    store_tile(acc, out.row, out.columns);
+  }
+}
+
 // kBStep: floats between rows of B, which follow each other in a packed panel.
-template <int MR, int NV, class Address = RowAddress, int64_t kBStep = NV * F32::kLanes>
-void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutput& out) {
-  F32 acc[MR][NV];
+template <int MR, int NV, class Product = F32Product, class E = Epilogue, class Address = RowAddress,
+          int64_t kBStep = NV * F32::kLanes>
+void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutputOf<E>& out) {
+  using Sum = typename Product::Sum;
+  Sum acc[MR][NV];
   // Where the sums go is fetched while they are computed: a map larger than L2 is written at the speed of
   // memory, not at its latency.
 #pragma GCC unroll 16
@@ -174,12 +266,11 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   }
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
-    const F32 start = out.first ? F32::load(out.bias + v * F32::kLanes) : F32::zero();
+    const Sum start = out.first ? Sum::load(out.bias + v * Sum::kLanes) : Sum::zero();
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) acc[r][v] = start;
   }
-  // The residual joins the first block: it may be the output's memory, where later blocks find their sums.
-  if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
+  add_start(acc, out);
   const float *run_rows = a.rows, *fetched = ahead.from;
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
@@ -187,7 +278,7 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
       F32 bv[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
-      multiply_rows(acc, rows, bv, std::make_integer_sequence<int, MR>{});
+      multiply_rows<Product>(acc, rows, bv, std::make_integer_sequence<int, MR>{});
 #pragma GCC unroll 8
       for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(fetched + line);
       rows.next();
@@ -196,53 +287,60 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
     }
     run_rows += a.run_step;
   }
-  if (out.last) {
-    with_cheap_activation(out.activation, [&](auto f) {
-#pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) acc[r][v] = f(acc[r][v]);
-      }
-    });
-  }
-  store_tile(acc, out.row, out.columns);
-  // An exponential needs registers of its own: a second pass over the tile while it is in L1.
-  if (out.last && !is_cheap(out.activation.kind))
-    for (int r = 0; r < MR; ++r) activate(out.activation, out.row[r], out.row[r], out.columns);
+  finish_tile(acc, out);
 }
 
 // Kernels for every number of rows, so that rows can be dealt evenly to tiles: 49 rows are 13 + 12 + 12 + 12,
 // not 14 + 14 + 14 + 7.
-template <int NV, int... Rows>
-inline Microkernel pick_microkernel(int rows, std::integer_sequence<int, Rows...>) {
-  static constexpr Microkernel kTable[] = {microkernel<Rows + 1, NV>...};
+template <int NV, class Product, class E, int... Rows>
+inline MicrokernelOf<E> pick_microkernel(int rows, std::integer_sequence<int, Rows...>) {
+  static constexpr MicrokernelOf<E> kTable[] = {microkernel<Rows + 1, NV, Product, E>...};
   return kTable[rows - 1];
 }
-inline Microkernel pick_microkernel(int rows, bool narrow) {
+template <class Product = F32Product, class E = Epilogue>
+inline MicrokernelOf<E> pick_microkernel(int rows, bool narrow) {
   constexpr auto kRows = std::make_integer_sequence<int, kRowTile>{};
-  return narrow ? pick_microkernel<1>(rows, kRows) : pick_microkernel<kPanelVectors>(rows, kRows);
+  return narrow ? pick_microkernel<1, Product, E>(rows, kRows)
+                : pick_microkernel<kPanelVectors, Product, E>(rows, kRows);
 }
 
 // The last panel holds one vector instead of kPanelVectors when that is enough.
 inline bool panel_is_narrow(int64_t columns) { return columns <= F32::kLanes && kPanelVectors > 1; }
 
 // weight: (out_channels, k) with strides, element (o, tap, i) at o * stride_o + tap * stride_tap + i *
-// stride_i. packed: (panels, taps * channels, panel_width), taps outer, channels inner.
-inline void pack_panels(const float* weight, int64_t out_channels, int64_t taps, int64_t channels,
-                        int64_t stride_o, int64_t stride_tap, int64_t stride_i, float* packed) {
+// stride_i. packed: (panels, taps * channels, panel_width), taps outer, channels inner. `convert` makes a
+// value of B from a weight.
+template <class Product, class Weight, class Convert>
+inline void pack_panels(const Weight* weight, int64_t out_channels, int64_t taps, int64_t channels,
+                        int64_t stride_o, int64_t stride_tap, int64_t stride_i, float* packed,
+                        Convert convert) {
+  constexpr int64_t kDepth = Product::kDepth;
+  using Value = typename Product::Value;
+  auto* to = reinterpret_cast<Value*>(packed);
+  const int64_t padded = (taps * channels + kDepth - 1) / kDepth * kDepth;
   for (int64_t o0 = 0; o0 < out_channels; o0 += kPanelWidth) {
     const int64_t columns = out_channels - o0 < kPanelWidth ? out_channels - o0 : kPanelWidth;
     const int64_t width = panel_is_narrow(columns) ? F32::kLanes : kPanelWidth;
-    for (int64_t tap = 0; tap < taps; ++tap)
-      for (int64_t i = 0; i < channels; ++i, packed += width) {
-        const float* from = weight + o0 * stride_o + tap * stride_tap + i * stride_i;
+    for (int64_t k = 0; k < padded; ++k) {
+      Value* const row = to + k / kDepth * kDepth * width + k % kDepth;
+      const int64_t tap = k / channels, i = k % channels;
+      const Weight* const from = weight + o0 * stride_o + tap * stride_tap + i * stride_i;
+      if constexpr (std::is_same_v<Product, F32Product>) {
         if (stride_o == 1 && columns == width) {  // an adjoint's weights, channels last
-          for (int64_t o = 0; o < width; o += F32::kLanes) F32::load(from + o).store(packed + o);
-        } else {
-          for (int64_t o = 0; o < width; ++o) packed[o] = o < columns ? from[o * stride_o] : 0.0f;
+          for (int64_t o = 0; o < width; o += F32::kLanes) F32::load(from + o).store(row + o);
+          continue;
         }
       }
+      for (int64_t o = 0; o < width; ++o)
+        row[o * kDepth] = o < columns && tap < taps ? convert(from[o * stride_o]) : Value{};
+    }
+    to += padded * width;
   }
+}
+inline void pack_floats(const float* weight, int64_t out_channels, int64_t taps, int64_t channels,
+                        int64_t stride_o, int64_t stride_tap, int64_t stride_i, float* packed) {
+  pack_panels<F32Product>(weight, out_channels, taps, channels, stride_o, stride_tap, stride_i, packed,
+                          [](float x) { return x; });
 }
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -6,6 +6,10 @@
 // A row r is one output pixel; the producer writes its K values (taps row-major, channels innermost) into an
 // A tile. B is packed once: panels of `panel_width` columns, each panel K rows of consecutive columns,
 // zero-padded.
+//
+// Both consist of 32-bit words. A word holds one float, or `depth` neighbouring K values of a narrower type
+// that one instruction multiplies and adds: two bf16 or int16, four int8. Whole words: K is padded with
+// zeros.
 #pragma once
 
 #include <cstdint>
@@ -20,50 +24,77 @@ namespace pyvision {
 // are two whole blocks of 288.
 constexpr int64_t k_block_limit(int64_t row_tile) { return 4032 / row_tile / 8 * 8; }
 
-// How K splits into equal blocks of at most the limit. Fixed by K and the ISA's row tile: the order of
-// additions, and so every bit of the result, is the same for any tiling and thread count.
-inline int64_t k_block_size(int64_t k, int64_t row_tile) {
-  const int64_t limit = k_block_limit(row_tile), blocks = (k + limit - 1) / limit;
+// How K splits into equal blocks of at most the limit, which is in words of `depth` values. Fixed by K and
+// the ISA's row tile: the order of additions, and so every bit of the result, is the same for any tiling and
+// thread count.
+inline int64_t k_block_size(int64_t k, int64_t row_tile, int64_t depth = 1) {
+  const int64_t limit = k_block_limit(row_tile) * depth, blocks = (k + limit - 1) / limit;
   return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 7) / 8 * 8;
 }
+
+// What a kernel table says of its tiles.
+struct TileShape {
+  int64_t row_tile, panel_width;
+  int64_t stride;  // words per row of an A tile
+  int64_t depth;   // values per word
+};
 
 // Rows of A that wait in L2 while one panel of B serves them all: 224 x 1.2 KB. Sixteen AVX-512 tiles.
 constexpr int64_t kGroupRows = 224;
 constexpr int64_t tile_group(int64_t row_tile) { return kGroupRows / row_tile; }
 
-struct Epilogue {
+// What becomes of f32 sums: act(sum + bias + residual), rounded to Out.
+template <class Out_>
+struct EpilogueTo {
+  using Out = Out_;
+  using Sum = float;
+
   const float* bias;  // (out_channels,) padded with zeros to whole panels
   ActivationParams activation;
+
+  [[gnu::always_inline]] EpilogueTo at(int64_t column) const { return {bias + column, activation}; }
 };
+using Epilogue = EpilogueTo<float>;
 
 // Where row r of C lives: output pixel (n, oh, ow), in the output and, if there is one, in the residual.
-struct RowMap {
+struct OutputExtents {
   int64_t out_h, out_w;
-  Nhwc<float> output;          // data already at the first channel of this group
-  Nhwc<const float> residual;  // data null when there is none
 };
+template <class Out>
+struct RowMapOf : OutputExtents {
+  Nhwc<Out> output;          // data already at the first channel of this group
+  Nhwc<const Out> residual;  // data null when there is none
+};
+using RowMap = RowMapOf<float>;
 
 // What the tile loops know of one group of a convolution, whatever produces its A tiles.
-struct TileGemm {
-  const float* packed;  // (panels, k, panel_width); the last panel may be narrower
+template <class E>
+struct TileGemmOf {
+  using Epilogue = E;
+
+  const float* packed;  // (panels, ceil(k / depth), panel_width) words; the last panel may be narrower
   int64_t k;            // kernel_h * kernel_w * channels
   int64_t out_channels;
-  RowMap rows;
-  Epilogue epilogue;
+  RowMapOf<typename E::Out> rows;
+  E epilogue;
   int64_t row_count;              // n * out_h * out_w
   int64_t row_tiles;              // rows are dealt to this many tiles as evenly as can be
   int64_t rows_base, rows_extra;  // row_count / row_tiles, row_count % row_tiles
   bool panels_in_l2;              // all of B stays in L2: finish a tile before the next, so that C is hot
 };
+using TileGemm = TileGemmOf<Epilogue>;
 
 // One group of a direct convolution.
-struct DirectConv : TileGemm {
-  Nhwc<const float> input;  // data already at the first channel of this group, c = channels per group
+template <class In, class E>
+struct DirectConvOf : TileGemmOf<E> {
+  Nhwc<const In> input;  // data already at the first channel of this group, c = channels per group
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
 };
+using DirectConv = DirectConvOf<float, Epilogue>;
 
 // Rows of tile t: [tile_begin(t), tile_begin(t + 1)), at most the kernel's row_tile.
-inline int64_t tile_begin(const TileGemm& job, int64_t tile) {
+template <class E>
+inline int64_t tile_begin(const TileGemmOf<E>& job, int64_t tile) {
   return tile * job.rows_base + (tile < job.rows_extra ? tile : job.rows_extra);
 }
 
@@ -126,6 +157,9 @@ struct GroupedConv : DepthwiseConv {
 // A depthwise convolution whose result is the A of a 1 x 1 convolution.
 struct SeparableConv : TileGemm {
   DepthwiseConv depthwise;  // of its rows only the extents and the output's channels are used
+  // A tile is a block of the depthwise kernel: `row_parts` x `column_parts` of them for each phase of the
+  // lattices of step_h and step_w, phases innermost. row_count and its kin count kRowTile rows for each.
+  int64_t row_parts, column_parts, row_phases, column_phases;
 };
 
 struct DepthwisePlanes : DepthwiseTaps {

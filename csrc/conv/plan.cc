@@ -140,7 +140,7 @@ double winograd_cost(int m, const Conv2dParams& p, int64_t out_h, int64_t out_w,
 
 bool winograd_applies(const Conv2dParams& p) {
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
-         p.dilation_w == 1 && p.groups == 1;
+         p.dilation_w == 1 && p.groups == 1 && p.precision == Precision::kF32;
 }
 
 // A group's tile GEMM multiplies whole vectors at least, and copies windows for no more than a panel. The
@@ -156,7 +156,7 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
                                         int64_t w, const ConvMachine& machine) {
   const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels;
   check(winograd_outputs(algorithm) == 0 || winograd_applies(p), "conv2d",
-        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 for algorithm '",
+        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 and precision f32 for algorithm '",
         conv2d_algorithm_name(algorithm), "'");
   check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
         "expected one input channel a group for algorithm 'depthwise'");
@@ -378,6 +378,45 @@ DepthwisePlan plan_grouped(const GroupedConv& job, int threads) {
   const int64_t work =
       job.rows.output.pixels() * v.count * v.lanes * v.group_in * job.kernel_h * job.kernel_w;
   return plan_row_blocks(job, work, v.count, 1, threads);
+}
+
+StripPlan plan_strips(const Conv2dParams& p, const Nhwc<const float>& input, const Nhwc<float>& output,
+                      int threads) {
+  const int64_t span_h = p.dilation_h * (p.kernel_h - 1) + 1, span_w = p.dilation_w * (p.kernel_w - 1) + 1;
+  // Floats of the expanded map, seen by that many outputs.
+  const auto seen = [&](int64_t rows, int64_t columns) {
+    return std::min((rows - 1) * p.stride_h + span_h, input.h) *
+           std::min((columns - 1) * p.stride_w + span_w, input.w) * p.in_channels;
+  };
+  StripPlan plan;
+  // Whole rows, unless two of them are more than a thread may hold: parts compute the columns between them
+  // twice.
+  plan.columns = output.w;
+  plan.rows = std::min<int64_t>(output.h, 2);
+  while (plan.columns > 1 && seen(plan.rows, plan.columns) > kMostBlockFloats)
+    plan.columns = ceil_div(plan.columns, 2);
+  plan.column_parts = ceil_div(output.w, plan.columns);
+  while (plan.rows < output.h && seen(plan.rows + 2, plan.columns) <= kL2Floats) plan.rows += 2;
+
+  // Neighbouring tasks compute the rows between them twice.
+  const int64_t work = input.pixels() * input.c * p.in_channels +
+                       output.pixels() * p.out_channels * (p.kernel_h * p.kernel_w + output.c);
+  const int64_t per_image =
+      ceil_div(std::max<int64_t>(threads, work / kMaxTaskWork), output.n * plan.column_parts);
+  plan.rows_per_task = ceil_div(output.h, std::clamp<int64_t>(per_image, 1, output.h));
+  plan.row_tasks = ceil_div(output.h, plan.rows_per_task);
+  plan.rows = std::min(plan.rows, plan.rows_per_task);
+  plan.floats = seen(plan.rows, plan.columns);
+  return plan;
+}
+
+// A map that stays in L2 costs little to store and read again; strips add calls, and copies of rows.
+bool strips_pay(int64_t expanded_floats) { return expanded_floats > 2 * kL2Floats; }
+
+// Measured: the more columns, the more a tile's blocks of two image rows cost over rows in a line.
+bool separable_pays(int64_t middle_floats, int64_t out_channels) {
+  constexpr int64_t kMostColumns = 64;
+  return middle_floats > kL2Floats && out_channels <= kMostColumns;
 }
 
 }  // namespace pyvision

@@ -89,4 +89,20 @@ struct DepthwisePlan {
 DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads);
 DepthwisePlan plan_grouped(const GroupedConv& job, int threads);
 
+// The strips in which an inverted residual block makes its expanded map. `rows` of `columns` output pixels
+// see at most `floats` values of it. A task goes down `rows_per_task` rows of one image, strip by strip;
+// there are row_tasks x column_parts of them per image.
+struct StripPlan {
+  int64_t rows, columns, floats;
+  int64_t rows_per_task, row_tasks, column_parts;
+};
+StripPlan plan_strips(const Conv2dParams& depthwise, const Nhwc<const float>& input,
+                      const Nhwc<float>& output, int threads);
+
+// Whether strips beat the block's parts, given the floats of its expanded map.
+bool strips_pay(int64_t expanded_floats);
+// Whether a depthwise convolution into A tiles beats one into a map of that many floats. The results are the
+// same to the bit.
+bool separable_pays(int64_t middle_floats, int64_t out_channels);
+
 }  // namespace pyvision

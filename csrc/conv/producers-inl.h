@@ -25,6 +25,23 @@ inline void zero_floats(float* to, int64_t n) {
   if (i < n) F32::zero().store_n(to + i, static_cast<int>(n - i));
 }
 
+// The same of n bytes.
+inline void copy_bytes(const void* from, void* to, int64_t n, const void* limit) {
+  constexpr int64_t kBytes = F32::kLanes * sizeof(float);
+  const auto* source = static_cast<const char*>(from);
+  auto* target = static_cast<char*>(to);
+  const auto move = [&](int64_t i) {
+    F32::load(reinterpret_cast<const float*>(source + i)).store(reinterpret_cast<float*>(target + i));
+  };
+  int64_t i = 0;
+  for (; i + kBytes <= n; i += kBytes) move(i);
+  if (i == n) return;
+  if (source + i + kBytes <= limit)
+    move(i);
+  else
+    __builtin_memcpy(target + i, source + i, static_cast<size_t>(n - i));
+}
+
 inline int64_t clamp_index(int64_t x, int64_t low, int64_t high) {
   return x < low ? low : (x > high ? high : x);
 }
@@ -33,10 +50,10 @@ inline int64_t clamp_index(int64_t x, int64_t low, int64_t high) {
 struct PixelCursor {
   int64_t n, oh, ow;
 
-  PixelCursor(const RowMap& map, int64_t row)
+  PixelCursor(const OutputExtents& map, int64_t row)
       : n(row / map.out_w / map.out_h), oh(row / map.out_w % map.out_h), ow(row % map.out_w) {}
   // By at most the rest of the output row.
-  void advance(const RowMap& map, int64_t pixels) {
+  void advance(const OutputExtents& map, int64_t pixels) {
     ow += pixels;
     if (ow < map.out_w) return;
     ow = 0;
@@ -47,7 +64,7 @@ struct PixelCursor {
 // Calls f(r, count, cursor) for the stretches of one output row that the next `rows` pixels consist of: r and
 // count number the pixels of a stretch, the cursor stands at its first.
 template <class F>
-inline void for_each_stretch(const RowMap& map, int rows, PixelCursor* cursor, F f) {
+inline void for_each_stretch(const OutputExtents& map, int rows, PixelCursor* cursor, F f) {
   for (int r = 0; r < rows;) {
     const int64_t left = map.out_w - cursor->ow;
     const int count = static_cast<int>(left < rows - r ? left : rows - r);
@@ -57,16 +74,34 @@ inline void for_each_stretch(const RowMap& map, int rows, PixelCursor* cursor, F
   }
 }
 
+// How values of the input become values of the A tile: as they are.
+struct CopyFloats {
+  using Job = DirectConv;
+  using Product = F32Product;
+  using Source = float;
+  static constexpr bool kVerbatim = true;  // so that the GEMM may read the input itself
+
+  explicit CopyFloats(const Job&) {}
+  static void copy(const float* from, float* to, int64_t n, const float* limit) {
+    copy_floats(from, to, n, limit);
+  }
+  static constexpr bool pads_with_zeros() { return true; }
+  static void pad(float* to, int64_t n) { zero_floats(to, n); }
+};
+
 // Copies windows of the input, channel runs at a time. NHWC makes the taps of one kernel row neighbours in
 // memory, so where pixels are dense and undilated a whole kernel row is one run: nine floats for a 3-channel
 // image, no padding of channels to a vector.
-class CopyProducer {
+template <class Copy>
+class WindowProducer {
  public:
-  using Job = DirectConv;
-  static constexpr bool kMayReadInPlace = true;
+  using Job = typename Copy::Job;
+  using Cursor = PixelCursor;
+  using Product = typename Copy::Product;
+  static constexpr bool kMayReadInPlace = Copy::kVerbatim;
 
-  explicit CopyProducer(const DirectConv& job) : job_(job) {
-    const Nhwc<const float>& in = job.input;
+  explicit WindowProducer(const Job& job) : job_(job), copy_(job) {
+    const Nhwc<const Source>& in = job.input;
     const bool merged = job.dilation_w == 1 && in.stride_w == in.c;
     run_taps_ = merged ? job.kernel_w : 1;
     runs_per_kernel_row_ = merged ? 1 : job.kernel_w;
@@ -76,14 +111,15 @@ class CopyProducer {
     last_h_ = in.h - job.dilation_h * (job.kernel_h - 1);
     last_w_ = in.w - job.dilation_w * (job.kernel_w - 1);
     limit_ = in.data + (in.n - 1) * in.stride_n + (in.h - 1) * in.stride_h + (in.w - 1) * in.stride_w + in.c;
+    whole_words_ = in_words(job);
   }
 
   // Tile rows [r, r + count) are this output pixel and its right neighbours.
   void set_rows(int r, int count, const PixelCursor& pixel) {
-    const Nhwc<const float>& in = job_.input;
+    const Nhwc<const Source>& in = job_.input;
     const int64_t ih = pixel.oh * job_.stride_h - job_.pad_top;
     int64_t iw = pixel.ow * job_.stride_w - job_.pad_left;
-    const float* origin = in.data + pixel.n * in.stride_n + ih * in.stride_h + iw * in.stride_w;
+    const Source* origin = in.data + pixel.n * in.stride_n + ih * in.stride_h + iw * in.stride_w;
     const bool rows_inside = ih >= 0 && ih < last_h_;
     for (int i = r; i < r + count; ++i) {
       windows_[i] = {origin, ih, iw, rows_inside && iw >= 0 && iw < last_w_};
@@ -94,17 +130,18 @@ class CopyProducer {
 
   // Whether consecutive output pixels see consecutive input pixels, one each, so that all rows of all tiles
   // lie in the input at one distance. Not where many rows would fall into the same L1 sets.
-  static bool is_uniform(const DirectConv& job) {
-    const Nhwc<const float>& in = job.input;
+  static bool is_uniform(const Job& job) {
+    const Nhwc<const Source>& in = job.input;
     return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
            job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
            in.uniform() && job.rows.output.uniform() &&
-           (job.rows.residual.data == nullptr || job.rows.residual.uniform()) && in.c <= kKBlock &&
-           in.stride_w % 512 != 0;
+           (job.rows.residual.data == nullptr || job.rows.residual.uniform()) && in.c <= kKBlock * kDepth &&
+           in_words(job) && in.stride_w % (512 * kDepth) != 0;
   }
   // Rows [row, row + kRowTile) of such a convolution.
   TileInput uniform_rows(int64_t row) const {
-    return {job_.input.data + row * job_.input.stride_w, job_.input.stride_w, 1, 0, job_.k};
+    return {words(job_.input.data + row * job_.input.stride_w), job_.input.stride_w / kDepth, 1, 0,
+            job_.k / kDepth};
   }
 
   // Whether the tile's windows lie inside the image, side by side in one image row, each kernel row of theirs
@@ -112,17 +149,19 @@ class CopyProducer {
   bool windows_in_place(int count) const {
     const int64_t step = job_.stride_w * job_.input.stride_w;
     const Window &first = windows_[0], &last = windows_[count - 1];
-    return runs_per_kernel_row_ == 1 && step % 512 != 0 && first.inside && last.inside &&
-           first.ih == last.ih && last.iw - first.iw == (count - 1) * job_.stride_w &&
+    return runs_per_kernel_row_ == 1 && whole_words_ && step % (512 * kDepth) != 0 && first.inside &&
+           last.inside && first.ih == last.ih && last.iw - first.iw == (count - 1) * job_.stride_w &&
            last.origin - first.origin == (count - 1) * step;
   }
   TileInput window_rows() const {
-    return {windows_[0].origin, job_.stride_w * job_.input.stride_w, job_.kernel_h, step_h_, run_length_};
+    return {words(windows_[0].origin), job_.stride_w * job_.input.stride_w / kDepth, job_.kernel_h,
+            step_h_ / kDepth, run_length_ / kDepth};
   }
 
   // Whether columns [k_begin, k_end) of all the rows lie outside the image: their products are zeros. So are
   // most taps of a kernel dilated to the size of the map.
   bool sees_nothing(int64_t k_begin, int64_t k_end, int count) const {
+    if (!copy_.pads_with_zeros()) return false;
     const int64_t channels = job_.input.c;
     for (int64_t tap = k_begin / channels; tap * channels < k_end; ++tap) {
       const int64_t h = tap / job_.kernel_w * job_.dilation_h, w = tap % job_.kernel_w * job_.dilation_w;
@@ -134,38 +173,54 @@ class CopyProducer {
     return k_begin < k_end;
   }
 
-  // tile: (count, kTileStride), columns [k_begin, k_end) of the rows' K values
+  // tile: (count, kTileStride) words, columns [k_begin, k_end) of the rows' K values
   void fill(int64_t k_begin, int64_t k_end, int count, float* tile) const {
-    if (k_end - k_begin == job_.k && fits_whole_vectors(count)) return fill_whole_vectors(count, tile);
+    if constexpr (std::is_same_v<Copy, CopyFloats>)
+      if (k_end - k_begin == job_.k && fits_whole_vectors(count)) return fill_whole_vectors(count, tile);
     const int64_t first_run = k_begin == 0 ? 0 : k_begin / run_length_;
     const int64_t kh_begin = first_run == 0 ? 0 : first_run / runs_per_kernel_row_;
     const int64_t kw_begin = first_run - kh_begin * runs_per_kernel_row_;
     const int64_t skip = k_begin - first_run * run_length_;  // of the first run: an earlier K block had it
     for (int r = 0; r < count; ++r) {
       const Window& window = windows_[r];
-      float* to = tile + r * kTileStride;
-      float* const end = to + (k_end - k_begin);
+      Value* to = reinterpret_cast<Value*>(tile + r * kTileStride);
+      Value* const end = to + (k_end - k_begin);
       int64_t kh = kh_begin, kw = kw_begin;
       for (int64_t offset = skip; to < end; offset = 0) {
         const int64_t n = run_length_ - offset < end - to ? run_length_ - offset : end - to;
-        const float* from = window.origin + kh * step_h_ + kw * step_w_ + offset;
+        const Source* from = window.origin + kh * step_h_ + kw * step_w_ + offset;
         if (window.inside)
-          copy_floats(from, to, n, limit_);
+          copy_.copy(from, to, n, limit_);
         else
           copy_clipped(window.ih + kh * job_.dilation_h, window.iw + kw * job_.dilation_w, from, offset, n,
                        to);
         to += n;
         if (++kw == runs_per_kernel_row_) kw = 0, ++kh;
       }
+      if (const int64_t rest = (k_end - k_begin) % kDepth; rest != 0)  // to a whole word
+        for (int64_t i = rest; i < kDepth; ++i) *to++ = Value{};
     }
   }
 
  private:
-  struct Window {         // of one output pixel
-    const float* origin;  // where tap (0, 0) is, or would be
-    int64_t ih, iw;       // its coordinates; may be outside
-    bool inside;          // all taps are inside
+  using Source = typename Copy::Source;
+  using Value = typename Product::Value;
+  static constexpr int64_t kDepth = Product::kDepth;
+
+  struct Window {          // of one output pixel
+    const Source* origin;  // where tap (0, 0) is, or would be
+    int64_t ih, iw;        // its coordinates; may be outside
+    bool inside;           // all taps are inside
   };
+
+  // Whether all pixels begin at a word of the input and consist of words.
+  static bool in_words(const Job& job) {
+    if constexpr (kDepth == 1) return true;
+    const Nhwc<const Source>& in = job.input;
+    return in.c % kDepth == 0 && in.stride_w % kDepth == 0 && in.stride_h % kDepth == 0 &&
+           in.stride_n % kDepth == 0 && reinterpret_cast<uintptr_t>(in.data) % sizeof(float) == 0;
+  }
+  static const float* words(const Source* p) { return reinterpret_cast<const float*>(p); }
 
   // Few channels make short runs: a tight loop over whole vectors, where none of them reads past the input's
   // end.
@@ -188,23 +243,26 @@ class CopyProducer {
     }
   }
 
-  // Floats [offset, offset + n) of the run that starts at pixel (ih, iw); taps outside the image are zero.
-  void copy_clipped(int64_t ih, int64_t iw, const float* from, int64_t offset, int64_t n, float* to) const {
-    if (ih < 0 || ih >= job_.input.h) return zero_floats(to, n);
+  // Values [offset, offset + n) of the run that starts at pixel (ih, iw); taps outside the image are zero.
+  void copy_clipped(int64_t ih, int64_t iw, const Source* from, int64_t offset, int64_t n, Value* to) const {
+    if (ih < 0 || ih >= job_.input.h) return copy_.pad(to, n);
     const int64_t end = offset + n;
     const int64_t valid_begin = clamp_index(clamp_index(-iw, 0, run_taps_) * job_.input.c, offset, end);
     const int64_t valid_end =
         clamp_index(clamp_index(job_.input.w - iw, 0, run_taps_) * job_.input.c, valid_begin, end);
-    zero_floats(to, valid_begin - offset);
-    copy_floats(from + (valid_begin - offset), to + (valid_begin - offset), valid_end - valid_begin, limit_);
-    zero_floats(to + (valid_end - offset), end - valid_end);
+    copy_.pad(to, valid_begin - offset);
+    copy_.copy(from + (valid_begin - offset), to + (valid_begin - offset), valid_end - valid_begin, limit_);
+    copy_.pad(to + (valid_end - offset), end - valid_end);
   }
 
-  const DirectConv& job_;
+  const Job& job_;
+  const Copy copy_;
   int64_t run_taps_, runs_per_kernel_row_, run_length_, step_h_, step_w_;
   int64_t last_h_, last_w_;  // windows that start at or beyond these reach outside
-  const float* limit_;       // end of the input's memory
+  const Source* limit_;      // end of the input's memory
+  bool whole_words_;
   Window windows_[kRowTile];
 };
+using CopyProducer = WindowProducer<CopyFloats>;
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -11,11 +11,12 @@ namespace pyvision::PYVISION_ISA_NS {
 constexpr int64_t kPixelTiles = kPixelBlock / kRowTile;
 
 template <int NV, int... Rows>
-inline Microkernel pick_outer_microkernel(int rows, std::integer_sequence<int, Rows...>) {
-  static constexpr Microkernel kTable[] = {microkernel<Rows + 1, NV, ColumnAddress, kTileStride>...};
+inline MicrokernelOf<Epilogue> pick_outer_microkernel(int rows, std::integer_sequence<int, Rows...>) {
+  static constexpr MicrokernelOf<Epilogue> kTable[] = {
+      microkernel<Rows + 1, NV, F32Product, Epilogue, ColumnAddress, kTileStride>...};
   return kTable[rows - 1];
 }
-inline Microkernel pick_outer_microkernel(int rows, bool narrow) {
+inline MicrokernelOf<Epilogue> pick_outer_microkernel(int rows, bool narrow) {
   constexpr auto kRows = std::make_integer_sequence<int, kRowTile>{};
   return narrow ? pick_outer_microkernel<1>(rows, kRows) : pick_outer_microkernel<kPanelVectors>(rows, kRows);
 }

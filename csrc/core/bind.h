@@ -16,16 +16,26 @@ namespace pyvision {
 
 namespace py = pybind11;
 
+// What NumPy, which has no bf16, holds T's bits as.
+template <class T>
+struct NumpyType {
+  using type = T;
+};
+template <>
+struct NumpyType<Bf16> {
+  using type = uint16_t;
+};
+
 // A native-endian, aligned array of T as a view. T decides writability: `const float` takes read-only arrays.
 // The Python layer hands over arrays of the right kind; these checks keep a direct call of `_core` safe as
 // well.
 template <class T>
 Tensor view(const py::array& array, const char* op, const char* name) {
   using Value = std::remove_const_t<T>;
-  if (!py::isinstance<py::array_t<Value>>(array))  // outside: str(dtype) takes microseconds
-    check_type(false, op, "expected ", name, " of dtype ",
-               py::str(py::dtype::of<Value>()).cast<std::string>(), ", got ",
-               py::str(array.dtype()).cast<std::string>());
+  using Held = typename NumpyType<Value>::type;
+  if (!py::isinstance<py::array_t<Held>>(array))  // outside: str(dtype) takes microseconds
+    check_type(false, op, "expected ", name, " of dtype ", py::str(py::dtype::of<Held>()).cast<std::string>(),
+               ", got ", py::str(array.dtype()).cast<std::string>());
   check(array.ndim() <= kMaxRank, op, "expected ", name, " of at most ", kMaxRank, " dimensions, got ",
         array.ndim());
   check(std::is_const_v<T> || array.writeable(), op, "expected ", name,
@@ -75,9 +85,9 @@ Nhwc<T> nhwc_view(const py::array& array, const char* op, const char* name) {
 // A fresh C-contiguous array, uninitialised. Throws when the shape overflows; NumPy throws when memory is
 // short.
 template <class T>
-py::array_t<T> empty(const char* op, const std::vector<int64_t>& shape) {
+py::array_t<typename NumpyType<T>::type> empty(const char* op, const std::vector<int64_t>& shape) {
   checked_numel(op, shape.data(), static_cast<int>(shape.size()), sizeof(T));
-  return py::array_t<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  return py::array_t<typename NumpyType<T>::type>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }
 
 // `out` where the caller gave one of the right shape, else a fresh array.

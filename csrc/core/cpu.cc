@@ -9,6 +9,7 @@ namespace pyvision {
 namespace {
 
 std::atomic<Isa> g_active{Isa::kScalar};
+std::atomic<bool> g_extensions{true};
 std::string g_reason;  // written under the GIL only
 
 std::string supported_names() {
@@ -41,15 +42,38 @@ bool isa_supported(Isa isa) {
 #endif
 }
 
+const char* extension_name(IsaExtension extension) {
+  static constexpr const char* kNames[kIsaExtensionCount] = {"bf16", "vnni"};
+  return kNames[static_cast<int>(extension)];
+}
+
+bool extension_supported(IsaExtension extension) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!isa_supported(Isa::kAvx512)) return false;
+  if (extension == IsaExtension::kBf16) return __builtin_cpu_supports("avx512bf16");
+  return __builtin_cpu_supports("avx512vnni");
+#else
+  static_cast<void>(extension);
+  return false;
+#endif
+}
+
+bool extension_active(IsaExtension extension) {
+  return active_isa() == Isa::kAvx512 && g_extensions.load(std::memory_order_relaxed) &&
+         extension_supported(extension);
+}
+
 Isa active_isa() { return g_active.load(std::memory_order_relaxed); }
 
 std::string active_isa_reason() { return g_reason; }
 
-void set_isa(const std::string& name, const std::string& reason) {
+void set_isa(const std::string& name, const std::string& reason, bool extensions) {
   for (int i = 0; i < kIsaCount; ++i) {
     const Isa isa = static_cast<Isa>(i);
     if (name != isa_name(isa) || !isa_supported(isa)) continue;
     g_active.store(isa, std::memory_order_relaxed);
+    g_extensions.store(extensions, std::memory_order_relaxed);
     g_reason = reason;
     return;
   }

@@ -8,6 +8,10 @@
 
 #include "core/cpu.h"
 
+//
+// A table that has a further version for an extension of AVX-512, in a file and namespace of its own
+// (avx512_bf16), says PYVISION_EXTENDED_KERNELS(Bf16Kernels, conv2d_bf16, bf16, kBf16) instead.
+
 // The one list of ISAs with kernels, in the order of enum Isa.
 #if defined(__x86_64__)
 #define PYVISION_FOR_EACH_ISA(X, ...) X(scalar, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avx512, __VA_ARGS__)
@@ -29,3 +33,17 @@
   }                                                                                                       \
   /* used: module.cc calls it without this header */                                                      \
   [[gnu::used]] inline const char* name##_kernel_isa() { return name##_kernels().isa; }
+
+#if defined(__x86_64__)
+#define PYVISION_EXTENDED_KERNELS(Type, name, extension, bit)                                             \
+  PYVISION_FOR_EACH_ISA(PYVISION_DECLARE_KERNEL, Type, name)                                              \
+  PYVISION_DECLARE_KERNEL(avx512_##extension, Type, name)                                                 \
+  inline const Type& name##_kernels() {                                                                   \
+    static constexpr const Type* kTable[] = {PYVISION_FOR_EACH_ISA(PYVISION_KERNEL_ADDRESS, Type, name)}; \
+    if (extension_active(IsaExtension::bit)) return avx512_##extension::name;                             \
+    return *kTable[static_cast<int>(active_isa())];                                                       \
+  }                                                                                                       \
+  [[gnu::used]] inline const char* name##_kernel_isa() { return name##_kernels().isa; }
+#else
+#define PYVISION_EXTENDED_KERNELS(Type, name, extension, bit) PYVISION_KERNELS(Type, name)
+#endif

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 
+#include "core/bf16.h"
+
 namespace pyvision {
 
-enum class DType : uint8_t { kF32, kF64, kU8, kI32, kI64, kBool };
+enum class DType : uint8_t { kF32, kF64, kBf16, kU8, kI8, kI32, kI64, kBool };
 
 template <class T>
 struct dtype_of;
@@ -17,6 +19,14 @@ struct dtype_of<float> {
 template <>
 struct dtype_of<double> {
   static constexpr DType value = DType::kF64;
+};
+template <>
+struct dtype_of<Bf16> {
+  static constexpr DType value = DType::kBf16;
+};
+template <>
+struct dtype_of<int8_t> {
+  static constexpr DType value = DType::kI8;
 };
 template <>
 struct dtype_of<uint8_t> {

@@ -54,11 +54,11 @@ const Constant& Node::constant(const std::string& key, size_t rank) const {
   return *found->second;
 }
 
-ActivationParams Node::activation() const {
+ActivationParams Node::activation(const std::string& prefix) const {
   ActivationParams params;
-  if (has("activation")) params.kind = parse_activation(op.c_str(), text("activation"));
-  if (has("slope")) params.slope = static_cast<float>(real("slope"));
-  if (has("sixth")) params.sixth = static_cast<float>(real("sixth"));
+  if (has(prefix + "activation")) params.kind = parse_activation(op.c_str(), text(prefix + "activation"));
+  if (has(prefix + "slope")) params.slope = static_cast<float>(real(prefix + "slope"));
+  if (has(prefix + "sixth")) params.sixth = static_cast<float>(real(prefix + "sixth"));
   return params;
 }
 

@@ -56,8 +56,9 @@ struct Node {
   const std::vector<int64_t>& integers(const std::string& key) const;
   const std::vector<int64_t>& integers(const std::string& key, size_t count) const;
   const Constant& constant(const std::string& key, size_t rank) const;
-  // The fused activation, kNone where there is none.
-  ActivationParams activation() const;
+  // The fused activation, kNone where there is none; of a part of the node where its attributes have a
+  // prefix.
+  ActivationParams activation(const std::string& prefix = "") const;
 };
 
 class Graph {

@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "conv/plan.h"
 #include "core/check.h"
 #include "engine/op.h"
 
@@ -289,6 +290,67 @@ void fuse_activation(Graph& graph) {
   }
 }
 
+bool is_depthwise(const Graph& graph, const Node& node) {
+  if (node.op != "conv2d" || has_residual(node)) return false;
+  return node.integer("groups") == graph.shape(node.inputs[0]).c;
+}
+
+// A dense 1 x 1 convolution in float32, as the fused kernels are; one residual may follow it.
+bool is_mixing(const Node& node) {
+  return is_pointwise(node) && node.integer("groups") == 1 &&
+         (!node.has("precision") || node.text("precision") == "f32");
+}
+
+// What `part` computes becomes the first thing that `node` does: its attributes and constants get the prefix.
+void absorb(const Node& part, const std::string& prefix, Node* node) {
+  for (const auto& [key, value] : part.attributes) node->attributes[prefix + key] = value;
+  for (const auto& [key, constant] : part.constants) node->constants[prefix + key] = constant;
+  node->inputs[0] = part.inputs[0];
+}
+
+// 1 x 1, depthwise, 1 x 1: the maps between them are large, and then not stored whole.
+void fuse_inverted_residual(Graph& graph) {
+  auto& nodes = graph.mutable_nodes();
+  for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
+    if (!is_mixing(nodes[i])) continue;
+    const int depthwise = private_producer(graph, nodes[i].inputs[0],
+                                           [&](const Node& node) { return is_depthwise(graph, node); });
+    if (depthwise < 0) continue;
+    const int expand = private_producer(graph, nodes[depthwise].inputs[0], [&](const Node& node) {
+      return is_mixing(node) && !has_residual(node);
+    });
+    const MapShape expanded = graph.shape(nodes[depthwise].inputs[0]);
+    if (expand < 0 || !strips_pay(expanded.numel())) continue;
+    Node block = nodes[i];
+    block.op = "inverted_residual";
+    absorb(nodes[depthwise], "depthwise_", &block);
+    absorb(nodes[expand], "expand_", &block);
+    nodes[i] = std::move(block);
+    graph.erase_node(depthwise);
+    graph.erase_node(expand);
+    i -= 2;
+  }
+}
+
+// Depthwise, 1 x 1: the map between them is not stored.
+void fuse_separable(Graph& graph) {
+  auto& nodes = graph.mutable_nodes();
+  for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
+    if (!is_mixing(nodes[i])) continue;
+    const int depthwise = private_producer(graph, nodes[i].inputs[0],
+                                           [&](const Node& node) { return is_depthwise(graph, node); });
+    if (depthwise < 0) continue;
+    const MapShape middle = graph.shape(nodes[i].inputs[0]), output = graph.shape(nodes[i].outputs[0]);
+    if (!separable_pays(middle.numel(), output.c)) continue;
+    Node pair = nodes[i];
+    pair.op = "separable_conv2d";
+    absorb(nodes[depthwise], "depthwise_", &pair);
+    nodes[i] = std::move(pair);
+    graph.erase_node(depthwise);
+    --i;
+  }
+}
+
 // What no output depends on need not be computed. Readers come after what they read, so one backward sweep
 // finds all of it.
 void remove_dead_nodes(Graph& graph) {
@@ -306,6 +368,7 @@ const std::vector<Pass>& passes() {
       {"remove_identities", remove_identities},
       {"remove_dead_nodes", remove_dead_nodes},  // before the others count who reads a value
       {"fold_zero_pad", fold_zero_pad},
+      {"remove_padding_left_over", remove_dead_nodes},  // likewise
       {"fold_batch_norm", fold_batch_norm},
       {"convolve_before_enlarging", convolve_before_enlarging},
       {"average_before_adding", average_before_adding},
@@ -313,8 +376,9 @@ const std::vector<Pass>& passes() {
       {"fuse_residual", fuse_residual},
       {"fuse_interpolate_add", fuse_interpolate_add},
       {"fuse_gate_add", fuse_gate_add},
-      {"fuse_activation", fuse_activation},  // last of the fusions: the activation follows the sum
-      {"remove_padding_left_over", remove_dead_nodes},
+      {"fuse_activation", fuse_activation},  // after fuse_residual: the activation follows the sum
+      {"fuse_inverted_residual", fuse_inverted_residual},  // of whole convolutions
+      {"fuse_separable", fuse_separable},                  // of what that left
   };
   return kPasses;
 }

@@ -26,12 +26,51 @@ struct Vec<int32_t> {
   static constexpr int kLanes = 8;
   __m256i v;
   static Vec set(int32_t x) { return {_mm256_set1_epi32(x)}; }
+  static Vec zero() { return {_mm256_setzero_si256()}; }
   static Vec load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static Vec load_u8_n(const uint8_t* p, int n) {
+    uint64_t word = 0;
+    __builtin_memcpy(&word, p, static_cast<size_t>(n < kLanes ? n : kLanes));
+    return {_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(word)))};
+  }
+  static Vec load_u16(const uint16_t* p) {
+    return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static Vec load_u16_n(const uint16_t* p, int n) {
+    if (n >= kLanes) return load_u16(p);
+    alignas(16) uint16_t lanes[kLanes] = {};
+    for (int i = 0; i < n; ++i) lanes[i] = p[i];
+    return load_u16(lanes);
+  }
   void store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  // Lanes in [0, 2^16) and [0, 2^8).
+  void store_u16(uint16_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_u16()); }
+  void store_u16_n(uint16_t* p, int n) const {
+    alignas(16) uint16_t lanes[kLanes];
+    store_u16(lanes);
+    for (int i = 0; i < n && i < kLanes; ++i) p[i] = lanes[i];
+  }
+  void store_u8(uint8_t* p) const {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(to_u16(), to_u16()));
+  }
+  void store_u8_n(uint8_t* p, int n) const {
+    uint8_t lanes[kLanes];
+    store_u8(lanes);
+    for (int i = 0; i < n && i < kLanes; ++i) p[i] = lanes[i];
+  }
+
+ private:
+  __m128i to_u16() const {
+    return _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  }
 };
 using I32 = Vec<int32_t>;
 inline I32 operator+(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
 inline I32 operator-(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+inline I32 operator&(I32 a, I32 b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline I32 operator|(I32 a, I32 b) { return {_mm256_or_si256(a.v, b.v)}; }
+// Lanes are pairs of int16, low and high half: the sum of their two products.
+inline I32 multiply_pairs(I32 a, I32 b) { return {_mm256_madd_epi16(a.v, b.v)}; }
 
 template <>
 struct Vec<float> {
@@ -76,6 +115,10 @@ inline I32 bits_as_i32(F32 a) { return {_mm256_castps_si256(a.v)}; }
 template <int kBits>
 inline I32 shift_left(I32 a) {
   return {_mm256_slli_epi32(a.v, kBits)};
+}
+template <int kBits>
+inline I32 shift_right(I32 a) {  // zeros come in
+  return {_mm256_srli_epi32(a.v, kBits)};
 }
 inline Mask operator<(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask operator<=(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }

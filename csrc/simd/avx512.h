@@ -11,9 +11,14 @@
 
 #include <cstdint>
 
+// A file for an extension of AVX-512 names a namespace of its own before it includes this one.
+#ifndef PYVISION_ISA_NS
 #define PYVISION_ISA_NS avx512
+#endif
+#define PYVISION_TEXT_OF(name) #name
+#define PYVISION_NAME(name) PYVISION_TEXT_OF(name)
 
-namespace pyvision::avx512 {
+namespace pyvision::PYVISION_ISA_NS {
 
 template <class T>
 struct Vec;
@@ -29,17 +34,36 @@ struct Vec<int32_t> {
   static constexpr int kLanes = 16;
   __m512i v;
   static Vec set(int32_t x) { return {_mm512_set1_epi32(x)}; }
+  static Vec zero() { return {_mm512_setzero_si512()}; }
   static Vec load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+  static Vec load_u8_n(const uint8_t* p, int n) {
+    return {_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lane_mask(n), p))};
+  }
+  static Vec load_u16(const uint16_t* p) { return load_u16_n(p, kLanes); }
+  static Vec load_u16_n(const uint16_t* p, int n) {
+    return {_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lane_mask(n), p))};
+  }
   void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
+  // Lanes in [0, 2^16) and [0, 2^8).
+  void store_u16(uint16_t* p) const { store_u16_n(p, kLanes); }
+  void store_u16_n(uint16_t* p, int n) const {
+    _mm256_mask_storeu_epi16(p, lane_mask(n), _mm512_cvtepi32_epi16(v));
+  }
+  void store_u8(uint8_t* p) const { store_u8_n(p, kLanes); }
+  void store_u8_n(uint8_t* p, int n) const { _mm_mask_storeu_epi8(p, lane_mask(n), _mm512_cvtepi32_epi8(v)); }
 };
 using I32 = Vec<int32_t>;
 inline I32 operator+(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline I32 operator&(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline I32 operator|(I32 a, I32 b) { return {_mm512_or_si512(a.v, b.v)}; }
+// Lanes are pairs of int16, low and high half: the sum of their two products.
+inline I32 multiply_pairs(I32 a, I32 b) { return {_mm512_madd_epi16(a.v, b.v)}; }
 
 template <>
 struct Vec<float> {
   static constexpr int kLanes = 16;
-  static constexpr const char* kIsaName = "avx512";
+  static constexpr const char* kIsaName = PYVISION_NAME(PYVISION_ISA_NS);
   __m512 v;
   static Vec zero() { return {_mm512_setzero_ps()}; }
   static Vec set(float x) { return {_mm512_set1_ps(x)}; }
@@ -74,6 +98,10 @@ inline I32 bits_as_i32(F32 a) { return {_mm512_castps_si512(a.v)}; }
 template <int kBits>
 inline I32 shift_left(I32 a) {
   return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kBits>
+inline I32 shift_right(I32 a) {  // zeros come in
+  return {_mm512_srli_epi32(a.v, kBits)};
 }
 inline Mask operator<(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask operator<=(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
@@ -115,4 +143,4 @@ inline void transpose(F32 (&rows)[16]) {
   }
 }
 
-}  // namespace pyvision::avx512
+}  // namespace pyvision::PYVISION_ISA_NS

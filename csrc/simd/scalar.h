@@ -21,12 +21,31 @@ struct Vec<int32_t> {
   static constexpr int kLanes = 1;
   int32_t v;
   static Vec set(int32_t x) { return {x}; }
+  static Vec zero() { return {0}; }
   static Vec load(const int32_t* p) { return {*p}; }
+  static Vec load_u8_n(const uint8_t* p, int n) { return {n > 0 ? *p : 0}; }
+  static Vec load_u16(const uint16_t* p) { return {*p}; }
+  static Vec load_u16_n(const uint16_t* p, int n) { return {n > 0 ? *p : 0}; }
   void store(int32_t* p) const { *p = v; }
+  void store_u16(uint16_t* p) const { *p = static_cast<uint16_t>(v); }
+  void store_u16_n(uint16_t* p, int n) const {
+    if (n > 0) store_u16(p);
+  }
+  void store_u8(uint8_t* p) const { *p = static_cast<uint8_t>(v); }
+  void store_u8_n(uint8_t* p, int n) const {
+    if (n > 0) store_u8(p);
+  }
 };
 using I32 = Vec<int32_t>;
-inline I32 operator+(I32 a, I32 b) { return {a.v + b.v}; }
-inline I32 operator-(I32 a, I32 b) { return {a.v - b.v}; }
+// Sums wrap, as those of the vector instructions do.
+inline I32 operator+(I32 a, I32 b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) + static_cast<uint32_t>(b.v))};
+}
+inline I32 operator-(I32 a, I32 b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) - static_cast<uint32_t>(b.v))};
+}
+inline I32 operator&(I32 a, I32 b) { return {a.v & b.v}; }
+inline I32 operator|(I32 a, I32 b) { return {a.v | b.v}; }
 
 template <>
 struct Vec<float> {
@@ -74,6 +93,15 @@ inline I32 bits_as_i32(F32 a) {
 template <int kBits>
 inline I32 shift_left(I32 a) {
   return {static_cast<int32_t>(static_cast<uint32_t>(a.v) << kBits)};
+}
+template <int kBits>
+inline I32 shift_right(I32 a) {  // zeros come in
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) >> kBits)};
+}
+// Lanes are pairs of int16, low and high half: the sum of their two products.
+inline I32 multiply_pairs(I32 a, I32 b) {
+  const auto low = [](I32 x) { return static_cast<int32_t>(static_cast<int16_t>(x.v & 0xffff)); };
+  return {low(a) * low(b) + (a.v >> 16) * (b.v >> 16)};
 }
 inline Mask operator<(F32 a, F32 b) { return {a.v < b.v}; }
 inline Mask operator<=(F32 a, F32 b) { return {a.v <= b.v}; }

@@ -17,13 +17,18 @@ from pyvision import _core
 _WINOGRAD = ("winograd_2x2", "winograd_4x4", "winograd_6x6")
 
 
-def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool) -> None:
+def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool, precision: str) -> None:
     """Say in the graph's convolutions what they may use, or, with ``autotune``, what was measured best."""
+    if precision not in ("f32", "bf16"):
+        raise ValueError(f"[Module] expected precision to be 'f32' or 'bf16', got {precision!r}")
+    autotune = autotune and precision == "f32"  # elsewhere there is no choice
     cache = _Cache() if autotune else None
     for index, node in enumerate(graph.nodes()):
         if node["op"] != "conv2d":
             continue
-        if not allow_winograd:
+        if precision != "f32":
+            graph.set_attribute(index, "precision", precision)
+        elif not allow_winograd:
             graph.set_attribute(index, "allow_winograd", 0)
         elif cache is not None and _has_choice(node):
             graph.set_attribute(index, "algorithm", cache.best(graph.shape(node["inputs"][0]), node))

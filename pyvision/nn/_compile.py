@@ -107,7 +107,12 @@ class Runtime:
             if found is None or found.versions != versions:
                 graph, structure, output_ranks = trace(module, shapes, ranks)
                 graph.optimize()
-                set_algorithms(graph, allow_winograd=module.allow_winograd, autotune=module.autotune)
+                set_algorithms(
+                    graph,
+                    allow_winograd=module.allow_winograd,
+                    autotune=module.autotune,
+                    precision=module.precision,
+                )
                 found = Compiled(_core.Executable(graph), structure, output_ranks, versions)
                 self._compiled[key] = found
         return found

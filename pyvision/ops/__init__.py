@@ -12,7 +12,14 @@ from pyvision.ops.boxes import (
     nms,
     remove_small_boxes,
 )
-from pyvision.ops.conv import conv2d, conv_transpose2d, depthwise_conv2d, linear, separable_conv2d
+from pyvision.ops.conv import (
+    conv2d,
+    conv_transpose2d,
+    depthwise_conv2d,
+    inverted_residual,
+    linear,
+    separable_conv2d,
+)
 from pyvision.ops.conv_backward import (
     conv2d_backward,
     conv_transpose2d_backward,
@@ -46,6 +53,7 @@ from pyvision.ops.elementwise import (
 )
 from pyvision.ops.image import ImageTransform, prepare_image
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
 from pyvision.ops.softmax import softmax
 
@@ -62,6 +70,7 @@ __all__ = [
     "concat",
     "conv2d",
     "conv2d_backward",
+    "conv2d_int8",
     "conv_transpose2d",
     "conv_transpose2d_backward",
     "deform_conv2d",
@@ -76,6 +85,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "interpolate",
+    "inverted_residual",
     "leaky_relu",
     "linear",
     "max_pool2d",

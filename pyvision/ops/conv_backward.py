@@ -11,7 +11,15 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision.ops._args import IntPair, flag, integer, pair
-from pyvision.ops.conv import FLOATS, Layout, channel_count, channels_last, convolve, separable_weights, sides
+from pyvision.ops.conv import (
+    FLOATS,
+    Layout,
+    channel_count,
+    channels_last,
+    convolve,
+    padding_sides,
+    separable_weights,
+)
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 """Of the input, the weight and the bias; None where ``output_mask`` asks for none."""
@@ -186,7 +194,7 @@ def _conv2d_gradients(
 ) -> Gradients:
     g, x, w = _maps(op, grad_output, input, weight, layout)
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    four_sides = sides(op, padding, w.transpose(0, 3, 1, 2), strides, dilations)
+    four_sides = padding_sides(op, padding, w.transpose(0, 3, 1, 2), strides, dilations)
     gradients = _core.conv2d_backward(
         g, x, w, strides, four_sides, dilations, groups, _mask(op, output_mask), allow_winograd, op
     )

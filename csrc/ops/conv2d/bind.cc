@@ -39,48 +39,59 @@ NamedConv2d make_conv2d(const py::array& weight, const std::optional<py::array>&
                         std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                         std::array<int64_t, 2> dilation, int64_t groups, const std::string& activation,
                         float slope, const std::string& algorithm, std::array<int64_t, 2> input_size,
-                        bool allow_winograd, const std::string& op_name) {
+                        bool allow_winograd, const std::string& precision, const std::string& op_name) {
   const char* op = op_name.c_str();
   const Tensor w = dense_view<const float>(weight, op, "weight", 4);
   Conv2dParams p = make_params(op, w.shape[1] * groups, w.shape[0], {w.shape[2], w.shape[3]}, stride, padding,
                                dilation, groups);
   p.activation = {parse_activation(op, activation), slope};
   p.allow_winograd = allow_winograd;
+  p.precision = parse_precision(op, precision);
   const float* b = bias_view<float>(bias, p.out_channels, op);
   const Conv2dAlgorithm chosen = parse_conv2d_algorithm(op, algorithm);
   py::gil_scoped_release release;
   return {Conv2d(p, w.as<const float>(), b, chosen, input_size[0], input_size[1]), op_name};
 }
 
-py::array run_conv2d(const NamedConv2d& named, const py::array& input,
-                     const std::optional<py::array>& residual, const std::optional<py::array>& out) {
+// T: what all the maps are stored as.
+template <class T>
+py::array run_conv2d_on(const NamedConv2d& named, const py::array& input,
+                        const std::optional<py::array>& residual, const std::optional<py::array>& out) {
   const char* op = named.op.c_str();
   const Conv2d& conv = named.conv;
   const Conv2dParams& p = conv.params();
-  const Nhwc<const float> x = dense_nhwc<const float>(input, op, "input");
+  const Nhwc<const T> x = dense_nhwc<const T>(input, op, "input");
   check(x.c == p.in_channels, op, "expected input with ", p.in_channels, " channels, got ", x.c);
   check_conv2d(op, p, x.h, x.w);
   const std::vector<int64_t> shape = {x.n, p.out_h(x.h), p.out_w(x.w), p.out_channels};
-  const auto check_shape = [&](const Nhwc<const float>& y, const char* name) {
+  const auto check_shape = [&](const Nhwc<const T>& y, const char* name) {
     check(y.n == shape[0] && y.h == shape[1] && y.w == shape[2] && y.c == shape[3], op, "expected ", name,
           " of shape (N, H, W, C) = ", shape_text(shape.data(), 4), ", got (", y.n, ", ", y.h, ", ", y.w,
           ", ", y.c, ")");
   };
-  Nhwc<const float> r;
-  if (residual) check_shape(r = dense_nhwc<const float>(*residual, op, "residual"), "residual");
+  Nhwc<const T> r;
+  if (residual) check_shape(r = dense_nhwc<const T>(*residual, op, "residual"), "residual");
   if (out) {
-    check_shape(dense_nhwc<const float>(*out, op, "out"), "out");
+    check_shape(dense_nhwc<const T>(*out, op, "out"), "out");
     check(!overlap(*out, input), op, "expected out apart from the input, got overlapping memory");
     check(!residual || out->data() == residual->data() || !overlap(*out, *residual), op,
           "expected residual to be out or apart from it, got overlapping memory");
   }
-  py::array output = out ? *out : empty<float>(op, shape);
-  const Nhwc<float> y = dense_nhwc<float>(output, op, "out");
+  py::array output = out ? *out : empty<T>(op, shape);
+  const Nhwc<T> y = dense_nhwc<T>(output, op, "out");
   {
     py::gil_scoped_release release;
     conv.run(x, residual ? &r : nullptr, y);
   }
   return output;
+}
+
+py::array run_conv2d(const NamedConv2d& named, const py::array& input,
+                     const std::optional<py::array>& residual, const std::optional<py::array>& out) {
+  const bool is_bf16 = py::isinstance<py::array_t<NumpyType<Bf16>::type>>(input);
+  if (is_bf16 && named.conv.params().precision == Precision::kBf16)
+    return run_conv2d_on<Bf16>(named, input, residual, out);
+  return run_conv2d_on<float>(named, input, residual, out);
 }
 
 py::array run_conv2d_nchw(const NamedConv2d& named, const py::array& input) {
@@ -131,12 +142,13 @@ void bind_conv2d(py::module_& m) {
            py::arg("dilation") = std::array<int64_t, 2>{1, 1}, py::arg("groups") = 1,
            py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("algorithm") = "auto",
            py::arg("input_size") = std::array<int64_t, 2>{0, 0}, py::arg("allow_winograd") = true,
-           py::arg("op") = "conv2d")
+           py::arg("precision") = "f32", py::arg("op") = "conv2d")
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
       .def("run_nchw", &run_conv2d_nchw, py::arg("input"))
       .def_property_readonly("algorithm",
                              [](const NamedConv2d& c) { return conv2d_algorithm_name(c.conv.algorithm()); })
+      .def_property_readonly("kernel_isa", [](const NamedConv2d& c) { return c.conv.kernel_isa(); })
       .def_property_readonly("packed_bytes", [](const NamedConv2d& c) { return c.conv.packed_bytes(); });
   m.def("conv2d_f64", &run_conv2d_f64, py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("op"));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "conv/direct_tasks.h"
 #include "conv/plan.h"
 #include "core/arena.h"
 #include "core/check.h"
@@ -12,14 +13,14 @@
 #include "ops/layout/layout.h"
 
 namespace pyvision {
-namespace {
 
-template <class T>
-Nhwc<T> channel_slice(Nhwc<T> map, int64_t first, int64_t count) {
-  map.data += first;
-  map.c = count;
-  return map;
+Precision parse_precision(const char* op, const std::string& name) {
+  if (name == "f32") return Precision::kF32;
+  check(name == "bf16", op, "expected precision to be 'f32' or 'bf16', got '", name, "'");
+  return Precision::kBf16;
 }
+
+namespace {
 
 template <class Job, class Kernel>
 void run_row_blocks(const Job& job, const DepthwisePlan& plan, Kernel kernel) {
@@ -70,6 +71,7 @@ void check_conv2d(const char* op, const Conv2dParams& p, int64_t h, int64_t w) {
 struct Conv2d::Impl {
   Conv2dParams params;
   const Conv2dKernels* kernels;
+  const Bf16Kernels* bf16;  // null when products are f32
   Conv2dAlgorithm method;
   AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, out_channels); grouped: see GroupedConv
   AlignedBuffer bias;    // per group, zero-padded to whole panels
@@ -78,7 +80,16 @@ struct Conv2d::Impl {
 
   void pack_weights(const ConvWeight& weight);
   void pack_panels(const ConvWeight& weight);
-  void run_direct(const Nhwc<const float>& input, const RowMap& rows) const;
+  TileShape tile() const {
+    return bf16 != nullptr
+               ? bf16->tile
+               : TileShape{kernels->row_tile, kernels->panel_width, kernels->tile_stride, /*depth=*/1};
+  }
+  template <class T>
+  using DirectKernel = void (*)(const DirectConvOf<T, EpilogueTo<T>>& job, int64_t first_tile,
+                                int64_t last_tile, int64_t panel_begin, int64_t panel_end, float* scratch);
+  template <class T>
+  void run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows, DirectKernel<T> kernel) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_grouped(const Nhwc<const float>& input, const RowMap& rows) const;
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows) const;
@@ -101,6 +112,8 @@ Conv2d::Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float
   s.params = params;
   s.kernels = &conv2d_kernels();
   s.method = choose_conv2d_algorithm(params, algorithm, h, w, conv_machine(*s.kernels));
+  const bool rounds = params.precision == Precision::kBf16 && s.method == Conv2dAlgorithm::kDirect;
+  s.bf16 = rounds ? &conv2d_bf16_kernels() : nullptr;
   s.group_in = params.in_channels / params.groups;
   s.group_out = params.out_channels / params.groups;
   s.k = params.kernel_h * params.kernel_w * s.group_in;
@@ -121,22 +134,31 @@ Conv2d::~Conv2d() = default;
 
 const Conv2dParams& Conv2d::params() const { return impl_->params; }
 Conv2dAlgorithm Conv2d::algorithm() const { return impl_->method; }
+const char* Conv2d::kernel_isa() const {
+  return impl_->bf16 != nullptr ? impl_->bf16->isa : impl_->kernels->isa;
+}
 int64_t Conv2d::packed_bytes() const { return static_cast<int64_t>(impl_->packed.bytes()); }
 
 // Panel by panel, in parallel: layers with more weights than pixels spend as long here as in the GEMM.
 void Conv2d::Impl::pack_panels(const ConvWeight& weight) {
-  const int64_t width = kernels->panel_width, panels = (group_out + width - 1) / width;
-  const int64_t kernel_row = params.kernel_w * group_in;
+  const TileShape shape = tile();
+  const auto pack = bf16 != nullptr ? bf16->pack : kernels->pack;
+  const int64_t width = shape.panel_width, panels = (group_out + width - 1) / width;
+  const int64_t words = (k + shape.depth - 1) / shape.depth;
+  // Taps at one distance are packed at once; phases of a transposed convolution, f32 all, by kernel rows.
+  const bool even = weight.stride_h == params.kernel_w * weight.stride_w;
+  const int64_t runs = even ? 1 : params.kernel_h, taps = params.kernel_h * params.kernel_w;
+  const int64_t run_taps = even ? taps : params.kernel_w;
   parallel_for(params.groups * panels, 1 + (1 << 14) / (1 + width * k), [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t g = task / panels, o = task % panels * width;  // [0, groups), [0, group_out)
       const int64_t columns = std::min(width, group_out - o);
-      const int64_t row = kernels->packed_floats(columns, 1);
+      const int64_t run_words = kernels->packed_floats(columns, run_taps * group_in);
       const float* from = weight.data + g * weight.stride_g + o * weight.stride_o;
-      float* to = packed.as<float>() + g * packed_per_group + o * k;
-      for (int64_t kh = 0; kh < params.kernel_h; ++kh)
-        kernels->pack(from + kh * weight.stride_h, columns, params.kernel_w, group_in, weight.stride_o,
-                      weight.stride_w, weight.stride_i, to + kh * kernel_row * row);
+      float* to = packed.as<float>() + g * packed_per_group + o * words;
+      for (int64_t run = 0; run < runs; ++run)
+        pack(from + run * weight.stride_h, columns, run_taps, group_in, weight.stride_o, weight.stride_w,
+             weight.stride_i, to + run * run_words);
     }
   });
 }
@@ -168,43 +190,27 @@ void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
     kernels->winograd_pack(m, dense.as<float>(), group_out, group_in, packed.as<float>(), packed_per_group);
     return;
   }
-  packed_per_group = kernels->packed_floats(group_out, k);
+  const int64_t depth = tile().depth;
+  packed_per_group = kernels->packed_floats(group_out, (k + depth - 1) / depth);
   packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
   pack_panels(weight);
 }
 
-void Conv2d::Impl::run_direct(const Nhwc<const float>& input, const RowMap& rows) const {
-  const ConvMachine machine = conv_machine(*kernels);
-  const int64_t row_count = rows.output.pixels();
-  const DirectPlan plan = plan_direct(row_count, group_out, k, params.groups, machine);
-  const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
-  parallel_for(params.groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
-    Scratch<float> tiles(kGroupRows * kernels->tile_stride);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t g = task / tasks_per_group;                    // [0, groups)
-      const int64_t t = task % tasks_per_group % plan.tile_tasks;  // [0, tile_tasks)
-      const int64_t p = task % tasks_per_group / plan.tile_tasks;  // [0, panel_tasks)
-      DirectConv job;
-      job.input = channel_slice(input, g * group_in, group_in);
-      job.kernel_h = params.kernel_h, job.kernel_w = params.kernel_w;
-      job.stride_h = params.stride_h, job.stride_w = params.stride_w;
-      job.pad_top = params.pad_top, job.pad_left = params.pad_left;
-      job.dilation_h = params.dilation_h, job.dilation_w = params.dilation_w;
-      job.packed = packed.as<float>() + g * packed_per_group;
-      job.k = k;
-      job.out_channels = group_out;
-      job.rows = rows;
-      job.rows.output = channel_slice(rows.output, g * group_out, group_out);
-      if (rows.residual.data != nullptr)
-        job.rows.residual = channel_slice(rows.residual, g * group_out, group_out);
-      job.epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
-      job.row_count = row_count;
-      job.row_tiles = plan.row_tiles;
-      job.rows_base = row_count / plan.row_tiles, job.rows_extra = row_count % plan.row_tiles;
-      job.panels_in_l2 = plan.panels_in_l2;
-      kernels->direct(job, t * plan.tiles_per_task, std::min((t + 1) * plan.tiles_per_task, plan.row_tiles),
-                      p * plan.panels_per_task, std::min((p + 1) * plan.panels_per_task, plan.panels), tiles);
-    }
+template <class T>
+void Conv2d::Impl::run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows,
+                              DirectKernel<T> kernel) const {
+  DirectConvOf<T, EpilogueTo<T>> all;
+  all.input = input;
+  all.kernel_h = params.kernel_h, all.kernel_w = params.kernel_w;
+  all.stride_h = params.stride_h, all.stride_w = params.stride_w;
+  all.pad_top = params.pad_top, all.pad_left = params.pad_left;
+  all.dilation_h = params.dilation_h, all.dilation_w = params.dilation_w;
+  all.k = k;
+  all.out_channels = group_out;
+  all.rows = rows;
+  run_direct_tasks(all, params.groups, tile(), kernel, [&](int64_t g, DirectConvOf<T, EpilogueTo<T>>* job) {
+    job->packed = packed.as<float>() + g * packed_per_group;
+    job->epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
   });
 }
 
@@ -304,17 +310,43 @@ void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                  const Nhwc<float>& output) const {
   if (output.pixels() == 0 || output.c == 0) return;
-  RowMap rows{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
+  const RowMap rows{{output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const float>{}};
   switch (impl_->method) {
     case Conv2dAlgorithm::kDepthwise:
       return impl_->run_depthwise(input, rows);
     case Conv2dAlgorithm::kGrouped:
       return impl_->run_grouped(input, rows);
     case Conv2dAlgorithm::kDirect:
-      return impl_->run_direct(input, rows);
+      return impl_->run_direct<float>(
+          input, rows, impl_->bf16 != nullptr ? impl_->bf16->direct_f32 : impl_->kernels->direct);
     default:
       return impl_->run_winograd(input, rows);
   }
+}
+
+void Conv2d::run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual,
+                 const Nhwc<Bf16>& output) const {
+  if (output.pixels() == 0 || output.c == 0) return;
+  if (impl_->bf16 != nullptr) {
+    const RowMapOf<Bf16> rows{
+        {output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const Bf16>{}};
+    return impl_->run_direct<Bf16>(input, rows, impl_->bf16->direct_bf16);
+  }
+  // Depthwise: through f32 maps.
+  const Bf16Kernels& convert = conv2d_bf16_kernels();
+  const auto widen = [&](const Nhwc<const Bf16>& map, AlignedBuffer* memory) {
+    *memory = AlignedBuffer(static_cast<size_t>(map.pixels() * map.c) * sizeof(float));
+    convert.to_f32(map.data, memory->as<float>(), map.pixels() * map.c);
+    return dense_nhwc<const float>(memory->as<float>(), map.n, map.h, map.w, map.c);
+  };
+  AlignedBuffer wide_input, wide_residual;
+  const AlignedBuffer wide_output(static_cast<size_t>(output.pixels() * output.c) * sizeof(float));
+  const Nhwc<const float> x = widen(input, &wide_input);
+  Nhwc<const float> r;
+  if (residual != nullptr) r = widen(*residual, &wide_residual);
+  run(x, residual != nullptr ? &r : nullptr,
+      dense_nhwc<float>(wide_output.as<float>(), output.n, output.h, output.w, output.c));
+  convert.to_bf16(wide_output.as<float>(), output.data, output.pixels() * output.c);
 }
 
 }  // namespace pyvision

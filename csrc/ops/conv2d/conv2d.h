@@ -4,6 +4,10 @@
 //   x is 0 outside the image; with groups, output channel o sees the input channels of its own group only.
 //   Output size: (extent + pads - dilation * (kernel - 1) - 1) / stride + 1, rounded down, as in torch.
 //
+// With precision bf16 the products are of w and x rounded to bf16 (to nearest even), exact, and summed in
+// f32; bias, residual and activation stay f32. A depthwise convolution, whose time is its maps' way through
+// memory, multiplies in f32 all the same.
+//
 // Everything here is NHWC: channels contiguous, pixels any constant distance apart.
 #pragma once
 
@@ -12,9 +16,14 @@
 #include <string>
 
 #include "core/activation.h"
+#include "core/bf16.h"
 #include "core/tensor.h"
 
 namespace pyvision {
+
+enum class Precision : uint8_t { kF32, kBf16 };
+// "f32" or "bf16"; throws std::invalid_argument for others.
+Precision parse_precision(const char* op, const std::string& name);
 
 struct Conv2dParams {
   int64_t in_channels = 0, out_channels = 0;
@@ -24,6 +33,7 @@ struct Conv2dParams {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t groups = 1;
   ActivationParams activation;
+  Precision precision = Precision::kF32;
   bool allow_winograd = true;  // to kAuto; its sums are less exact than those of the other algorithms
 
   int64_t out_h(int64_t h) const {
@@ -83,6 +93,8 @@ class Conv2d {
   const Conv2dParams& params() const;
   // What kAuto chose.
   Conv2dAlgorithm algorithm() const;
+  // The ISA, and its extension if any, of the kernel that multiplies.
+  const char* kernel_isa() const;
   // Bytes of packed weights.
   int64_t packed_bytes() const;
 
@@ -90,6 +102,8 @@ class Conv2d {
   // out_channels). The residual may be the output's own memory; the input may not.
   void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
            const Nhwc<float>& output) const;
+  // The same with maps stored as bf16, of a convolution of that precision. Maps are dense.
+  void run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual, const Nhwc<Bf16>& output) const;
 
   // input: (n, in_channels, h, w), output: (n, out_channels, out_h, out_w), both dense.
   void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const;

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's conv2d: inputs {x} or {x, residual}, constants "weight" and, where there is one, "bias".
-// Attributes "algorithm" ("auto") and "allow_winograd" (1) may be left out.
+// Attributes "algorithm" ("auto"), "precision" ("f32") and "allow_winograd" (1) may be left out.
+#include "ops/conv2d/engine.h"
+
 #include "core/check.h"
-#include "engine/op.h"
-#include "ops/conv2d/conv2d.h"
 
 namespace pyvision::engine {
-namespace {
 
-Conv2dParams parse(const Node& node, const MapShape& input) {
-  const auto& weight = node.constant("weight", 4).shape;  // (out, in / groups, kh, kw)
-  const auto& stride = node.integers("stride", 2);
-  const auto& padding = node.integers("padding", 4);  // top, left, bottom, right
-  const auto& dilation = node.integers("dilation", 2);
+Conv2dParams conv2d_params(const Node& node, const MapShape& input, const std::string& prefix) {
+  const auto& weight = node.constant(prefix + "weight", 4).shape;  // (out, in / groups, kh, kw)
+  const auto& stride = node.integers(prefix + "stride", 2);
+  const auto& padding = node.integers(prefix + "padding", 4);  // top, left, bottom, right
+  const auto& dilation = node.integers(prefix + "dilation", 2);
   Conv2dParams params;
   params.in_channels = input.c;
   params.out_channels = weight[0];
@@ -26,53 +25,79 @@ Conv2dParams parse(const Node& node, const MapShape& input) {
   params.pad_right = padding[3];
   params.dilation_h = dilation[0];
   params.dilation_w = dilation[1];
-  params.groups = node.integer("groups");
-  params.activation = node.activation();
-  params.allow_winograd = !node.has("allow_winograd") || node.integer("allow_winograd") != 0;
+  params.groups = node.integer(prefix + "groups");
+  params.activation = node.activation(prefix);
+  params.allow_winograd =
+      !node.has(prefix + "allow_winograd") || node.integer(prefix + "allow_winograd") != 0;
+  if (node.has(prefix + "precision"))
+    params.precision = parse_precision("conv2d", node.text(prefix + "precision"));
   return params;
 }
 
-std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
-  check(inputs.size() == 1 || inputs.size() == 2, "conv2d", "expected 1 or 2 inputs, got ", inputs.size());
-  const Conv2dParams params = parse(node, inputs[0]);
-  check_conv2d("conv2d", params, inputs[0].h, inputs[0].w);
-  const auto& weight = node.constant("weight", 4).shape;
-  check(weight[1] * params.groups == inputs[0].c, "conv2d", "expected ", weight[1] * params.groups,
-        " input channels, as the weight has, got ", inputs[0].c);
-  if (node.constants.count("bias"))
-    check(node.constant("bias", 1).shape[0] == weight[0], "conv2d", "expected a bias of ", weight[0],
-          " values, got ", node.constant("bias", 1).shape[0]);
-  const MapShape output = {params.out_h(inputs[0].h), params.out_w(inputs[0].w), params.out_channels};
+const float* conv2d_weight(const Node& node, const std::string& prefix) {
+  return node.constant(prefix + "weight", 4).data.data();
+}
+
+const float* conv2d_bias(const Node& node, const std::string& prefix) {
+  return node.constants.count(prefix + "bias") ? node.constant(prefix + "bias", 1).data.data() : nullptr;
+}
+
+MapShape conv2d_shape(const Node& node, const MapShape& input, const std::string& prefix) {
+  const char* const op = node.op.c_str();
+  const Conv2dParams params = conv2d_params(node, input, prefix);
+  check_conv2d(op, params, input.h, input.w);
+  const auto& weight = node.constant(prefix + "weight", 4).shape;
+  check(weight[1] * params.groups == input.c, op, "expected ", weight[1] * params.groups,
+        " input channels, as ", prefix, "weight has, got ", input.c);
+  if (node.constants.count(prefix + "bias"))
+    check(node.constant(prefix + "bias", 1).shape[0] == weight[0], op, "expected a ", prefix, "bias of ",
+          weight[0], " values, got ", node.constant(prefix + "bias", 1).shape[0]);
+  return {params.out_h(input.h), params.out_w(input.w), params.out_channels};
+}
+
+void check_residual(const Node& node, const std::vector<MapShape>& inputs, const MapShape& output) {
+  check(inputs.size() == 1 || inputs.size() == 2, node.op.c_str(), "expected 1 or 2 inputs, got ",
+        inputs.size());
   if (inputs.size() == 2)
-    check(inputs[1] == output, "conv2d", "expected a residual of shape ", shape_text(output), ", got ",
+    check(inputs[1] == output, node.op.c_str(), "expected a residual of shape ", shape_text(output), ", got ",
           shape_text(inputs[1]));
+}
+
+std::vector<Alias> residual_aliases(const Node& node, const std::vector<MapShape>&,
+                                    const std::vector<MapShape>&) {
+  if (node.inputs.size() < 2) return {};
+  return {{Alias::kInPlace, /*input=*/1, /*output=*/0}};
+}
+
+int64_t conv2d_flops(const Conv2dParams& params, const MapShape& output) {
+  return 2 * output.numel() * (params.in_channels / params.groups) * params.kernel_h * params.kernel_w;
+}
+
+namespace {
+
+std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
+  const MapShape output = conv2d_shape(node, inputs.at(0));
+  check_residual(node, inputs, output);
   return {output};
 }
 
 Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::vector<MapShape>& outputs) {
-  const Conv2dParams params = parse(node, inputs[0]);
-  const float* bias = node.constants.count("bias") ? node.constant("bias", 1).data.data() : nullptr;
+  const Conv2dParams params = conv2d_params(node, inputs[0]);
   const auto algorithm = node.has("algorithm") ? parse_conv2d_algorithm("conv2d", node.text("algorithm"))
                                                : Conv2dAlgorithm::kAuto;
-  const auto conv = std::make_shared<const Conv2d>(params, node.constant("weight", 4).data.data(), bias,
-                                                   algorithm, inputs[0].h, inputs[0].w);
+  const auto conv = std::make_shared<const Conv2d>(params, conv2d_weight(node), conv2d_bias(node), algorithm,
+                                                   inputs[0].h, inputs[0].w);
   Step step;
   step.run = [conv](const StepMaps& maps) {
     conv->run(maps.inputs[0], maps.inputs.size() == 2 ? &maps.inputs[1] : nullptr, maps.outputs[0]);
   };
   step.algorithm = conv2d_algorithm_name(conv->algorithm());
   step.packed_bytes = conv->packed_bytes();
-  step.flops =
-      2 * outputs[0].numel() * (params.in_channels / params.groups) * params.kernel_h * params.kernel_w;
+  step.flops = conv2d_flops(params, outputs[0]);
   return step;
 }
 
-std::vector<Alias> aliases(const Node& node, const std::vector<MapShape>&, const std::vector<MapShape>&) {
-  if (node.inputs.size() < 2) return {};
-  return {{Alias::kInPlace, /*input=*/1, /*output=*/0}};  // the residual is read where the sum is written
-}
-
-const RegisterOp kRegistered({"conv2d", infer_shapes, prepare, aliases, /*fuses_activation=*/true});
+const RegisterOp kRegistered({"conv2d", infer_shapes, prepare, residual_aliases, /*fuses_activation=*/true});
 
 }  // namespace
 }  // namespace pyvision::engine

@@ -4,6 +4,7 @@
 #include "conv/direct-inl.h"
 #include "conv/grouped-inl.h"
 #include "conv/winograd-inl.h"
+#include "ops/conv2d/bf16-inl.h"
 #include "ops/conv2d/kernels.h"
 
 namespace pyvision::PYVISION_ISA_NS {
@@ -16,7 +17,7 @@ inline int64_t packed_floats(int64_t out_channels, int64_t k) {
 
 const Conv2dKernels conv2d = {
     F32::kIsaName,   kRowTile,       kPanelWidth,    F32::kLanes,
-    kTileStride,     packed_floats,  pack_panels,    run_tiles<CopyProducer>,
+    kTileStride,     packed_floats,  pack_floats,    run_tiles<CopyProducer>,
     kDepthwiseRows,  depthwise_conv, grouped_conv,   depthwise_planes,
     activate,        winograd_pack,  winograd_input, winograd_multiply,
     winograd_output,

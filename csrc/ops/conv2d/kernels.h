@@ -4,6 +4,7 @@
 
 #include "conv/gemm.h"
 #include "conv/winograd.h"
+#include "core/bf16.h"
 #include "core/dispatch.h"
 
 namespace pyvision {
@@ -40,5 +41,21 @@ struct Conv2dKernels {
 };
 
 PYVISION_KERNELS(Conv2dKernels, conv2d)
+
+// Products of values rounded to bf16; maps stored as float, or as bf16.
+struct Bf16Kernels {
+  const char* isa;
+  TileShape tile;
+  void (*pack)(const float* weight, int64_t out_channels, int64_t taps, int64_t channels, int64_t stride_o,
+               int64_t stride_tap, int64_t stride_i, float* packed);
+  void (*direct_f32)(const DirectConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
+                     int64_t panel_end, float* scratch);
+  void (*direct_bf16)(const DirectConvOf<Bf16, EpilogueTo<Bf16>>& job, int64_t first_tile, int64_t last_tile,
+                      int64_t panel_begin, int64_t panel_end, float* scratch);
+  void (*to_f32)(const Bf16* x, float* y, int64_t n);
+  void (*to_bf16)(const float* x, Bf16* y, int64_t n);
+};
+
+PYVISION_EXTENDED_KERNELS(Bf16Kernels, conv2d_bf16, bf16, kBf16)
 
 }  // namespace pyvision

@@ -104,7 +104,7 @@ class Products<float> {
     job.packed = b;
     job.k = k;
     job.out_channels = columns;
-    job.rows = {1, rows, {out, 1, 1, rows, columns, 0, 0, out_stride}, {}};
+    job.rows = {{1, rows}, {out, 1, 1, rows, columns, 0, 0, out_stride}, {}};
     if (addend != nullptr) job.rows.residual = {addend, 1, 1, rows, columns, 0, 0, out_stride};
     job.epilogue = {zero_bias_.as<float>(), {}};
     job.row_count = rows;

@@ -70,7 +70,7 @@ void deform_conv2d(const Conv2dParams& params, const DeformField<float>& field, 
       job.packed = packed.as<float>() + g * packed_per_group;
       job.k = k;
       job.out_channels = group_out;
-      job.rows = {output.h, output.w, channel_slice(output, g * group_out, group_out), {}};
+      job.rows = {{output.h, output.w}, channel_slice(output, g * group_out, group_out), {}};
       job.epilogue = {padded_bias.as<float>() + g * bias_per_group, params.activation};
       job.row_count = rows;
       job.row_tiles = plan.row_tiles;

@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/separable_conv2d/separable_conv2d.h"
-
-#include <array>
-#include <optional>
-
-#include "core/bind.h"
+#include "ops/separable_conv2d/bind.h"
 
 namespace pyvision {
-namespace {
 
-constexpr const char* kOp = "separable_conv2d";
-using Pair = std::array<int64_t, 2>;
-
-const float* parse_bias(const std::optional<py::array>& bias, const char* name, int64_t channels) {
-  if (!bias) return nullptr;
-  const Tensor b = dense_view<const float>(*bias, kOp, name, 1);
-  check(b.shape[0] == channels, kOp, "expected ", name, " of shape (", channels, ",), got ", shape_text(b));
-  return b.as<const float>();
-}
-
-SeparableConv2d make_separable_conv2d(const py::array& depthwise_weight, const py::array& pointwise_weight,
-                                      const std::optional<py::array>& depthwise_bias,
-                                      const std::optional<py::array>& pointwise_bias, Pair stride,
-                                      std::array<int64_t, 4> padding, Pair dilation, int64_t in_channels,
-                                      const std::string& depthwise_activation, float depthwise_slope,
-                                      const std::string& activation, float slope) {
-  const Tensor d = dense_view<const float>(depthwise_weight, kOp, "depthwise_weight", 4);
-  const Tensor w = dense_view<const float>(pointwise_weight, kOp, "pointwise_weight", 4);
-  check(d.shape[1] == 1, kOp, "expected depthwise_weight of shape (channels, 1, kernel_h, kernel_w), got ",
+SeparableConv2d parse_separable_conv2d(const char* op, const py::array& depthwise_weight,
+                                       const py::array& pointwise_weight, const char* pointwise_name,
+                                       const std::optional<py::array>& depthwise_bias,
+                                       const std::optional<py::array>& pointwise_bias,
+                                       const char* pointwise_bias_name, std::array<int64_t, 2> stride,
+                                       std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation,
+                                       int64_t in_channels, const ActivationParams& depthwise_activation,
+                                       const ActivationParams& activation) {
+  const Tensor d = dense_view<const float>(depthwise_weight, op, "depthwise_weight", 4);
+  const Tensor w = dense_view<const float>(pointwise_weight, op, pointwise_name, 4);
+  check(d.shape[1] == 1, op, "expected depthwise_weight of shape (channels, 1, kernel_h, kernel_w), got ",
         shape_text(d));
   Conv2dParams p;
   p.in_channels = p.groups = in_channels;
@@ -36,19 +22,34 @@ SeparableConv2d make_separable_conv2d(const py::array& depthwise_weight, const p
   p.stride_h = stride[0], p.stride_w = stride[1];
   p.pad_top = padding[0], p.pad_left = padding[1], p.pad_bottom = padding[2], p.pad_right = padding[3];
   p.dilation_h = dilation[0], p.dilation_w = dilation[1];
-  p.activation = {parse_activation(kOp, depthwise_activation), depthwise_slope};
-  check(in_channels > 0, kOp, "expected input with at least one channel, got ", in_channels);
-  check(p.out_channels > 0 && p.out_channels % in_channels == 0, kOp,
-        "expected depthwise_weight with a multiple of the ", in_channels, " channels of input, got ",
-        shape_text(d));
-  check_conv2d_params(kOp, p);
-  check(w.shape[0] > 0 && w.shape[1] == p.out_channels && w.shape[2] == 1 && w.shape[3] == 1, kOp,
-        "expected pointwise_weight of shape (out_channels, ", p.out_channels, ", 1, 1), got ", shape_text(w));
-  const float* const d_bias = parse_bias(depthwise_bias, "depthwise_bias", p.out_channels);
-  const float* const w_bias = parse_bias(pointwise_bias, "pointwise_bias", w.shape[0]);
-  const ActivationParams act = {parse_activation(kOp, activation), slope};
+  p.activation = depthwise_activation;
+  check(p.out_channels > 0 && p.out_channels % in_channels == 0, op,
+        "expected depthwise_weight with a multiple of ", in_channels, " channels, got ", shape_text(d));
+  check_conv2d_params(op, p);
+  check(w.shape[0] > 0 && w.shape[1] == p.out_channels && w.shape[2] == 1 && w.shape[3] == 1, op, "expected ",
+        pointwise_name, " of shape (out_channels, ", p.out_channels, ", 1, 1), got ", shape_text(w));
+  const float* const d_bias = parse_bias(op, depthwise_bias, "depthwise_bias", p.out_channels);
+  const float* const w_bias = parse_bias(op, pointwise_bias, pointwise_bias_name, w.shape[0]);
   py::gil_scoped_release release;
-  return SeparableConv2d(p, w.shape[0], act, d.as<const float>(), w.as<const float>(), d_bias, w_bias);
+  return SeparableConv2d(p, w.shape[0], activation, d.as<const float>(), w.as<const float>(), d_bias, w_bias);
+}
+
+namespace {
+
+constexpr const char* kOp = "separable_conv2d";
+
+SeparableConv2d make_separable_conv2d(const py::array& depthwise_weight, const py::array& pointwise_weight,
+                                      const std::optional<py::array>& depthwise_bias,
+                                      const std::optional<py::array>& pointwise_bias,
+                                      std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
+                                      std::array<int64_t, 2> dilation, int64_t in_channels,
+                                      const std::string& depthwise_activation, float depthwise_slope,
+                                      const std::string& activation, float slope) {
+  check(in_channels > 0, kOp, "expected input with at least one channel, got ", in_channels);
+  return parse_separable_conv2d(kOp, depthwise_weight, pointwise_weight, "pointwise_weight", depthwise_bias,
+                                pointwise_bias, "pointwise_bias", stride, padding, dilation, in_channels,
+                                {parse_activation(kOp, depthwise_activation), depthwise_slope},
+                                {parse_activation(kOp, activation), slope});
 }
 
 py::array run_separable_conv2d(const SeparableConv2d& conv, const py::array& input) {

@@ -5,6 +5,7 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-const SeparableConv2dKernels separable_conv2d = {F32::kIsaName, run_tiles<DepthwiseProducer>};
+const SeparableConv2dKernels separable_conv2d = {F32::kIsaName, kDepthwiseRows, kSeparablePixels,
+                                                 run_tiles<DepthwiseProducer>};
 
 }  // namespace pyvision::PYVISION_ISA_NS

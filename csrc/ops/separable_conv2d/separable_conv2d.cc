@@ -10,13 +10,18 @@
 #include "ops/conv2d/kernels.h"
 
 namespace pyvision {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
 
 struct SeparableConv2d::Impl {
   Conv2dParams depthwise;
   int64_t out_channels;
   ActivationParams activation;
   const Conv2dKernels* kernels;
-  void (*run_tiles)(const SeparableConv&, int64_t, int64_t, int64_t, int64_t, float*);
+  const SeparableConv2dKernels* tiles;
   AlignedBuffer taps, taps_bias;  // (taps, channels), (channels,)
   AlignedBuffer panels, bias;     // of the pointwise convolution, zero-padded to whole panels
 };
@@ -29,7 +34,7 @@ SeparableConv2d::SeparableConv2d(const Conv2dParams& depthwise, int64_t out_chan
   Impl& s = *impl_;
   s.depthwise = depthwise, s.out_channels = out_channels, s.activation = activation;
   s.kernels = &conv2d_kernels();
-  s.run_tiles = separable_conv2d_kernels().direct;
+  s.tiles = &separable_conv2d_kernels();
   const int64_t channels = depthwise.out_channels, taps = depthwise.kernel_h * depthwise.kernel_w;
   const auto padded_copy = [](const float* from, int64_t count, int64_t padded) {
     AlignedBuffer copy(static_cast<size_t>(padded) * sizeof(float));
@@ -58,34 +63,46 @@ int64_t SeparableConv2d::packed_bytes() const {
 
 void SeparableConv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                           const Nhwc<float>& output) const {
+  run_part(input, impl_->depthwise.pad_top, impl_->depthwise.pad_left, residual, output);
+}
+
+void SeparableConv2d::run_part(const Nhwc<const float>& input, int64_t pad_top, int64_t pad_left,
+                               const Nhwc<const float>* residual, const Nhwc<float>& output) const {
   const Impl& s = *impl_;
-  const int64_t rows = output.pixels(), channels = s.depthwise.out_channels;
-  if (rows == 0) return;
-  const ConvMachine machine = conv_machine(*s.kernels);
-  const DirectPlan plan = plan_rows_first(rows, s.out_channels, channels, 1, machine);
-  const RowMap map{output.h, output.w, output, residual != nullptr ? *residual : Nhwc<const float>{}};
+  if (output.pixels() == 0) return;
+  const int64_t channels = s.depthwise.out_channels;
   SeparableConv job;
   job.packed = s.panels.as<float>();
   job.k = channels;
   job.out_channels = s.out_channels;
-  job.rows = map;
+  job.rows = {{output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const float>{}};
   job.epilogue = {s.bias.as<float>(), s.activation};
-  job.row_count = rows;
-  job.row_tiles = plan.row_tiles;
-  job.rows_base = rows / plan.row_tiles, job.rows_extra = rows % plan.row_tiles;
-  job.panels_in_l2 = plan.panels_in_l2;
-  RowMap inner{output.h, output.w, {}, {}};  // the depthwise result has no place of its own
+  RowMap inner{{output.h, output.w}, {}, {}};  // the depthwise result has no place of its own
   inner.output.c = channels;
   job.depthwise = make_depthwise(s.depthwise, input, s.taps.as<float>(), inner, s.taps_bias.as<float>(),
-                                 s.kernels->depthwise_rows);
+                                 s.tiles->tile_rows);
+  job.depthwise.pad_top = pad_top, job.depthwise.pad_left = pad_left;
   job.depthwise.prefetch = false;
+  const auto parts = [](int64_t extent, int64_t step, int64_t block) {
+    return ceil_div(ceil_div(extent, step), block);
+  };
+  job.row_phases = std::min(job.depthwise.step_h, output.h);
+  job.row_parts = parts(output.h, job.depthwise.step_h, s.tiles->tile_rows);
+  job.column_phases = std::min(job.depthwise.step_w, output.w);
+  job.column_parts = parts(output.w, job.depthwise.step_w, s.tiles->tile_pixels);
+  job.row_tiles = output.n * job.row_phases * job.row_parts * job.column_phases * job.column_parts;
+  job.rows_base = s.kernels->row_tile, job.rows_extra = 0;
+  job.row_count = job.row_tiles * job.rows_base;
+  const ConvMachine machine = conv_machine(*s.kernels);
+  const DirectPlan plan = plan_rows_first(job.row_count, s.out_channels, channels, 1, machine);
+  job.panels_in_l2 = plan.panels_in_l2;
   parallel_for(plan.tile_tasks * plan.panel_tasks, 1, [&](int64_t begin, int64_t end) {
     const Scratch<float> tiles(kGroupRows * s.kernels->tile_stride);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t t = task % plan.tile_tasks;  // [0, tile_tasks)
       const int64_t p = task / plan.tile_tasks;  // [0, panel_tasks)
-      s.run_tiles(job, t * plan.tiles_per_task, std::min((t + 1) * plan.tiles_per_task, plan.row_tiles),
-                  p * plan.panels_per_task, std::min((p + 1) * plan.panels_per_task, plan.panels), tiles);
+      s.tiles->direct(job, t * plan.tiles_per_task, std::min((t + 1) * plan.tiles_per_task, plan.row_tiles),
+                      p * plan.panels_per_task, std::min((p + 1) * plan.panels_per_task, plan.panels), tiles);
     }
   });
 }

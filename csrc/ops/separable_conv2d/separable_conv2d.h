@@ -19,6 +19,7 @@ struct SeparableConv;
 
 struct SeparableConv2dKernels {
   const char* isa;
+  int64_t tile_rows, tile_pixels;  // of a tile: a block of neighbouring outputs
   // DepthwiseProducer -> tile GEMM -> epilogue; arguments as Conv2dKernels::direct.
   void (*direct)(const SeparableConv& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                  int64_t panel_end, float* scratch);
@@ -46,6 +47,10 @@ class SeparableConv2d {
   // As Conv2d::run.
   void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
            const Nhwc<float>& output) const;
+  // A part of the output, from the part of the input that it sees and the padding that this part has: output
+  // (0, 0)'s tap (0, 0) is input (-pad_top, -pad_left).
+  void run_part(const Nhwc<const float>& input, int64_t pad_top, int64_t pad_left,
+                const Nhwc<const float>* residual, const Nhwc<float>& output) const;
 
  private:
   struct Impl;

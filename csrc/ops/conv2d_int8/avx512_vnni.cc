@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+#define PYVISION_ISA_NS avx512_vnni
+#include "simd/avx512.h"
+//
+#include "ops/conv2d_int8/kernel-inl.h"
