@@ -167,6 +167,17 @@ def test_depthwise(isa: str, channels: int, kernel: int) -> None:
             check(case)
 
 
+@pytest.mark.parametrize("group", [(1, 2), (2, 3), (4, 4), (3, 1), (5, 2), (3, 8)], ids=str)
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+def test_groups_that_share_a_vector(isa: str, group: tuple[int, int], stride: tuple[int, int]) -> None:
+    """Rows longer than the kernel's stretch of 32 pixels; the last vector is short."""
+    case = Case(
+        height=4, width=70, in_channels=11 * group[0], out_channels=11 * group[1], groups=11, stride=stride,
+        padding=(1, 1),
+    )  # fmt: skip
+    check(case)
+
+
 @pytest.mark.parametrize("multiplier", [1, 2])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_depthwise_conv2d_backward(isa: str, multiplier: int, layout: str) -> None:
@@ -237,6 +248,7 @@ def test_winograd_gradient_of_the_input(isa: str) -> None:
         Case(height=40, width=41, in_channels=3, out_channels=32, kernel=(7, 7), stride=(2, 2)),
         Case(height=30, width=30, in_channels=48, out_channels=96, groups=3, stride=(2, 2)),
         Case(batch=2, height=60, width=60, in_channels=65, out_channels=65, groups=65, kernel=(5, 5)),
+        Case(height=40, width=40, in_channels=68, out_channels=68, groups=17),
         Case(batch=3, height=9, width=9, in_channels=7, out_channels=5, dtype="float64"),
     ],
     ids=lambda c: f"{c.in_channels}-{c.out_channels}-{c.groups}-{c.dtype}",

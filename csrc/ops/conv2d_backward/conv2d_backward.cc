@@ -54,12 +54,8 @@ void convolve_flipped(const Conv2dParams& p, const float* weight, const Nhwc<con
 
 void depthwise_grad_weight(const Conv2dParams& p, const Nhwc<const float>& input,
                            const Nhwc<const float>& grad_output, float* grad_weight) {
-  DepthwiseConv job{};
-  job.input = input;
-  job.kernel_h = p.kernel_h, job.kernel_w = p.kernel_w;
-  job.stride_h = p.stride_h, job.stride_w = p.stride_w;
-  job.pad_top = p.pad_top, job.pad_left = p.pad_left;
-  job.dilation_h = p.dilation_h, job.dilation_w = p.dilation_w;
+  const RowMap rows{{grad_output.h, grad_output.w}, {}, {}};
+  const DepthwiseConv job = make_depthwise(p, input, nullptr, rows, nullptr, 1);
   const int64_t channels = p.in_channels, taps = p.kernel_h * p.kernel_w;
   const Scratch<float> by_tap(taps * channels);  // (taps, channels)
   const auto& kernels = conv2d_backward_kernels();
@@ -69,6 +65,25 @@ void depthwise_grad_weight(const Conv2dParams& p, const Nhwc<const float>& input
                 });
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t tap = 0; tap < taps; ++tap) grad_weight[c * taps + tap] = by_tap[tap * channels + c];
+}
+
+void grouped_grad_weight(const Conv2dParams& p, const GroupVectors& vectors, const Nhwc<const float>& input,
+                         const Nhwc<const float>& grad_output, float* grad_weight) {
+  const RowMap rows{{grad_output.h, grad_output.w}, {}, {}};
+  const GroupedConv job = make_grouped(p, vectors, input, nullptr, rows, nullptr, 1);
+  const int64_t filter = p.kernel_h * p.kernel_w * vectors.group_in,
+                count = vectors.count * filter * vectors.lanes;
+  const Scratch<float> sums(count);  // (vectors, taps, group_in, lanes)
+  const auto& kernels = conv2d_backward_kernels();
+  sum_in_chunks(grad_output.n * grad_output.h, grad_output.w * p.out_channels * filter, count, sums,
+                [&](int64_t begin, int64_t end, float* partial) {
+                  kernels.grouped_weight_grad(job, grad_output, begin, end, partial);
+                });
+  for (int64_t v = 0; v < vectors.count; ++v)
+    for (int64_t k = 0; k < filter; ++k)
+      for (int64_t lane = 0; lane < vectors.out_lanes(v); ++lane)
+        grad_weight[(vectors.first_out(v) + lane) * filter + k] =
+            sums[(v * filter + k) * vectors.lanes + lane];
 }
 
 }  // namespace
@@ -102,8 +117,11 @@ void conv2d_grad_weight(const Conv2dParams& p, const Nhwc<const float>& input,
   if (p.groups > 1 && group_in == 1 && group_out == 1)
     return depthwise_grad_weight(p, input, grad_output, grad_weight);
 
-  const Conv2dBackwardKernels& kernels = conv2d_backward_kernels();
   const Conv2dKernels& gemm = conv2d_kernels();
+  const GroupVectors vectors = group_vectors(p, gemm.lanes);
+  if (vectors.groups_per_vector > 1) return grouped_grad_weight(p, vectors, input, grad_output, grad_weight);
+
+  const Conv2dBackwardKernels& kernels = conv2d_backward_kernels();
   const WeightGradPlan plan =
       plan_weight_grad(grad_output.pixels(), group_out, k, p.groups, conv_machine(gemm));
   const int64_t tasks_per_group = plan.k_tasks * plan.out_tasks;

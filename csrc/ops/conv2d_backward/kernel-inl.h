@@ -25,10 +25,7 @@ inline void column_sums(const float* x, int64_t stride, int64_t rows, int64_t ch
 }
 
 const Conv2dBackwardKernels conv2d_backward = {
-    F32::kIsaName,
-    weight_grad,
-    depthwise_weight_grad,
-    column_sums,
+    F32::kIsaName, weight_grad, depthwise_weight_grad, grouped_weight_grad, column_sums,
 };
 
 }  // namespace pyvision::PYVISION_ISA_NS
