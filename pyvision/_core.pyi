@@ -38,6 +38,7 @@ class Conv2d:
         input_size: _Pair = ...,
         allow_winograd: bool = True,
         precision: str = "f32",
+        op: str = "conv2d",
     ) -> None: ...
     def run(  # with precision "bf16" the maps may be bf16 too, seen as uint16
         self, input: np.ndarray, residual: np.ndarray | None = None, out: np.ndarray | None = None
@@ -130,6 +131,55 @@ class ConvTranspose2d:
     def run(self, input: np.ndarray) -> _Floats: ...
     @property
     def packed_bytes(self) -> int: ...
+
+# Weights are channels last, (C_out, kernel_h, kernel_w, C_in / groups), in what follows.
+def conv2d_f64(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: _Pair,
+    padding: Sequence[int],
+    dilation: _Pair,
+    groups: int,
+    op: str,
+) -> NDArray[np.float64]: ...
+def conv_transpose2d_f64(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: _Pair,
+    padding: _Pair,
+    output_padding: _Pair,
+    groups: int,
+    dilation: _Pair,
+) -> NDArray[np.float64]: ...
+
+# Of the input, the weight and the bias, as the mask asks for; float32 or float64.
+_Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+
+def conv2d_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    weight: np.ndarray,
+    stride: _Pair,
+    padding: Sequence[int],
+    dilation: _Pair,
+    groups: int,
+    output_mask: Sequence[bool],
+    allow_winograd: bool = True,
+    op: str = "conv2d_backward",
+) -> _Gradients: ...
+def conv_transpose2d_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    weight: np.ndarray,
+    stride: _Pair,
+    padding: _Pair,
+    output_padding: _Pair,
+    groups: int,
+    dilation: _Pair,
+    output_mask: Sequence[bool],
+) -> _Gradients: ...
 
 # Deformable ops: float32 or float64. Input and result are NHWC, offset and mask (N, C, H, W) of any strides.
 def deform_conv2d(

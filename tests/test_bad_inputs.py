@@ -92,6 +92,34 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "stride": 2,
         "groups": 2,
     },
+    "conv2d_backward": lambda: {
+        "grad_output": random((2, 6, 7, 9)),
+        "input": random((2, 4, 7, 9)),
+        "weight": random((6, 2, 3, 3)),
+        "padding": 1,
+        "groups": 2,
+    },
+    "depthwise_conv2d_backward": lambda: {
+        "grad_output": random((2, 5, 5, 7)),
+        "input": random((2, 5, 7, 9)),
+        "weight": random((5, 1, 3, 3)),
+    },
+    "conv_transpose2d_backward": lambda: {
+        "grad_output": random((2, 6, 11, 13)),
+        "input": random((2, 4, 5, 6)),
+        "weight": random((4, 3, 3, 3)),
+        "stride": 2,
+        "groups": 2,
+    },
+    "separable_conv2d_backward": lambda: {
+        "grad_output": random((2, 7, 4, 5)),
+        "input": random((2, 5, 7, 9)),
+        "depthwise_weight": random((10, 1, 3, 3)),
+        "pointwise_weight": random((7, 10, 1, 1)),
+        "depthwise_bias": random((10,)),
+        "stride": 2,
+        "padding": 1,
+    },
     "deform_conv2d": lambda: {
         "input": random((2, 4, 5, 6)),
         "offset": random((2, 36, 5, 6)),
@@ -178,15 +206,6 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     **{
         op: dict.fromkeys(names, ("float32",))
         for op, names in {
-            "conv2d": ("input", "weight", "bias", "residual"),
-            "depthwise_conv2d": ("input", "weight", "bias"),
-            "separable_conv2d": (
-                "input",
-                "depthwise_weight",
-                "pointwise_weight",
-                "depthwise_bias",
-                "pointwise_bias",
-            ),
             "inverted_residual": (
                 "input",
                 "expand_weight",
@@ -197,7 +216,6 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
                 "project_bias",
                 "residual",
             ),
-            "conv_transpose2d": ("input", "weight", "bias"),
             "linear": ("input", "weight", "bias"),
             "max_pool2d": ("input",),
             "avg_pool2d": ("input",),
@@ -221,6 +239,24 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     **{
         op: dict.fromkeys(names, ("float32",)) | {first: ("float32", "float64")} | exact
         for op, first, names, exact in (
+            ("conv2d", "input", ("input", "weight", "bias", "residual"), {}),
+            ("depthwise_conv2d", "input", ("input", "weight", "bias"), {}),
+            (
+                "separable_conv2d",
+                "input",
+                ("input", "depthwise_weight", "pointwise_weight", "depthwise_bias", "pointwise_bias"),
+                {},
+            ),
+            ("conv_transpose2d", "input", ("input", "weight", "bias"), {}),
+            ("conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
+            ("depthwise_conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
+            ("conv_transpose2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
+            (
+                "separable_conv2d_backward",
+                "grad_output",
+                ("grad_output", "input", "depthwise_weight", "pointwise_weight", "depthwise_bias"),
+                {},
+            ),
             ("deform_conv2d", "input", ("input", "offset", "weight", "bias", "mask"), {}),
             ("deform_conv2d_backward", "input", ("input", "grad_output", "offset", "weight", "mask"), {}),
             ("deform_conv3", "input", ("input", "offset", "mask"), {}),
@@ -271,8 +307,6 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
 OPTIONAL = {"idxs", "bias", "residual", "mask"} | {
     f"{stage}_bias" for stage in ("expand", "depthwise", "pointwise", "project")
 }
-# Documented as conv2d with other defaults: its errors may be conv2d's.
-ALSO_SPEAKS_AS = {"depthwise_conv2d": "conv2d"}
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
 DTYPES = (
     "float16",
@@ -313,8 +347,7 @@ def call(op: str, arguments: Arguments) -> Any:
 
 
 def speaks(op: str, message: str, start: str = "") -> bool:
-    names = {op, ALSO_SPEAKS_AS.get(op, op)}
-    return message.startswith(tuple(f"[{name}] {start}" for name in names))
+    return message.startswith(f"[{op}] {start}")
 
 
 def refuse(op: str, argument: str, overrides: Arguments, error: type[Exception] | None = None) -> None:
@@ -340,6 +373,8 @@ def test_the_good_calls_are_good() -> None:
 _WIDE = 2**31  # one more than an int32 holds
 _HUGE = 2**62
 _POOLS = ("max_pool2d", "avg_pool2d")
+_ONE_WEIGHT = ("conv2d_backward", "depthwise_conv2d_backward", "conv_transpose2d_backward")
+_CONV_GRADIENTS = (*_ONE_WEIGHT, "separable_conv2d_backward")
 
 _DEFORM_CONV2D = ("deform_conv2d", "deform_conv2d_backward")
 _DEFORM_CONV3 = ("deform_conv3", "deform_conv3_backward", "deform_conv4", "deform_conv4_backward")
@@ -524,7 +559,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 1: counts and sizes
     *[
         (1, op, "padding", {"padding": -1})
-        for op in (*_CONVOLUTIONS, "conv2d_int8", "conv_transpose2d", *_POOLS)
+        for op in (*_CONVOLUTIONS, "conv2d_int8", "conv_transpose2d", *_CONV_GRADIENTS, *_POOLS)
     ],
     *[(1, op, "kernel_size", {"kernel_size": size}) for op in _POOLS for size in (0, -1, (3, 0))],
     *[(1, "adaptive_avg_pool2d", "output_size", {"output_size": size}) for size in (0, -1, (2, 0))],
@@ -620,6 +655,25 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     (5, "conv_transpose2d", "weight|input|channels", {"weight": random((3, 3, 3, 3))}),
     (5, "conv_transpose2d", "bias", {"bias": random((3,))}),
     (5, "conv_transpose2d", "output_padding", {"output_padding": 2}),
+    *[
+        (5, op, "grad_output", {"grad_output": random(shape)})
+        for op in _ONE_WEIGHT
+        for shape in ((1, 6, 7, 9), (2, 5, 7, 9), (2, 6, 6, 9), (2, 6, 7, 8))
+    ],
+    *[(5, op, "weight|input|channels", {"weight": random((5, 3, 3, 3))}) for op in _ONE_WEIGHT],
+    *[
+        (5, "separable_conv2d_backward", name, {name: random(shape)})
+        for name, shape in (
+            ("grad_output", (2, 7, 4, 4)),
+            ("grad_output", (2, 8, 4, 5)),
+            ("depthwise_weight", (11, 1, 3, 3)),
+            ("depthwise_weight", (10, 2, 3, 3)),
+            ("pointwise_weight", (7, 9, 1, 1)),
+            ("pointwise_weight", (7, 10, 3, 3)),
+        )
+    ],
+    (5, "separable_conv2d_backward", "depthwise_bias", {"depthwise_bias": random((5,))}),
+    (5, "conv_transpose2d_backward", "output_padding", {"output_padding": 2}),
     (5, "linear", "weight|input", {"weight": random((5, 8))}),
     (5, "linear", "bias", {"bias": random((7,))}),
     (5, "nms", "scores", {"scores": random((2,))}),
@@ -650,7 +704,10 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for op, name in [
             *itertools.product(_CONVOLUTIONS, ("stride", "dilation")),
             *itertools.product(("conv_transpose2d",), ("stride", "dilation", "groups")),
+            *itertools.product(_CONV_GRADIENTS, ("stride", "dilation")),
             ("conv2d", "groups"),
+            ("conv2d_backward", "groups"),
+            ("conv_transpose2d_backward", "groups"),
             ("max_pool2d", "stride"),
             ("max_pool2d", "dilation"),
             ("avg_pool2d", "stride"),
@@ -667,6 +724,12 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(8, "conv2d", "padding|output", {"padding": n, "residual": None}) for n in (_WIDE, _HUGE)],
     *[(8, "conv2d", "stride", {"stride": n, "residual": None}) for n in (2**64, -(2**64))],
     *[(8, "conv2d", "dilation|weight|kernel|input", {"dilation": n}) for n in (_HUGE, 2**63 - 1)],
+    *[
+        (8, op, "padding|grad_output|output", {"padding": n})
+        for op in ("conv2d_backward", "depthwise_conv2d_backward")
+        for n in (_WIDE, _HUGE)
+    ],
+    *[(8, "conv_transpose2d_backward", "stride|grad_output|output", {"stride": n}) for n in (_HUGE, 2**40)],
     *[(8, "separable_conv2d", "padding|output", {"padding": n}) for n in (_WIDE, _HUGE)],
     *[(8, "inverted_residual", "padding|output", {"padding": n, "residual": None}) for n in (_WIDE, _HUGE)],
     *[(8, "conv_transpose2d", "stride|output", {"stride": n}) for n in (_HUGE, 2**40)],
@@ -682,6 +745,13 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
             "adaptive_avg_pool2d",
             "interpolate",
         )
+        for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
+    ],
+    *[
+        (9, op, name, {name: _ones(shape)})
+        for op in _CONV_GRADIENTS
+        for name in GOOD[op]()
+        if name in ("grad_output", "input") or name.endswith("weight")
         for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
     ],
     *[(9, "conv2d", "weight", {"weight": _ones(shape)}) for shape in ((), (6,), (6, 2, 3), (6, 2, 3, 3, 1))],
@@ -742,7 +812,9 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[
         (16, op, name, {name: value})
         for op, name in [
-            *itertools.product((*_CONVOLUTIONS, "conv_transpose2d"), ("stride", "padding", "dilation")),
+            *itertools.product(
+                (*_CONVOLUTIONS, "conv_transpose2d", *_CONV_GRADIENTS), ("stride", "padding", "dilation")
+            ),
             ("conv_transpose2d", "output_padding"),
             *itertools.product(_POOLS, ("kernel_size", "stride", "padding")),
             ("max_pool2d", "dilation"),
@@ -773,15 +845,29 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     # 16: names that do not exist
     *[
         (16, op, "layout", {"layout": value})
-        for op in ("conv2d", "conv_transpose2d", *_POOLS, "adaptive_avg_pool2d", "interpolate", "add", "mul")
+        for op in (
+            "conv2d",
+            "conv_transpose2d",
+            *_CONV_GRADIENTS,
+            *_POOLS,
+            "adaptive_avg_pool2d",
+            "interpolate",
+            "add",
+            "mul",
+        )
         for value in ("NCWH", "", None, 3)
     ],
     *[
         (16, op, "activation", {"activation": value})
-        for op in ("conv2d", "add", "mul")
+        for op in ("conv2d", "depthwise_conv2d", "conv_transpose2d", "linear", "add", "mul")
         for value in ("swish9", 3, ("relu",))
     ],
     *[(16, "conv2d", "precision", {"precision": value}) for value in ("f16", None)],
+    *[
+        (16, op, "output_mask", {"output_mask": value})
+        for op in _CONV_GRADIENTS
+        for value in ((True, True), (), None, True, "yes", (1, 0, 1), (1, 0, 1, 1, 1))
+    ],
     *[(16, "interpolate", "mode", {"mode": value}) for value in ("cubic9", "", None)],
     *[(16, "box_convert", name, {name: v}) for name in ("in_fmt", "out_fmt") for v in ("xxyy", "", None, 3)],
     *[
@@ -1044,6 +1130,11 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
     yield "inverted_residual", {"input": x, "residual": x, "padding": 1} | weights | biases | maps
     yield "conv_transpose2d", {"input": x, "weight": random((n, n, 2, 2)), "stride": 2} | maps
     yield "conv2d", {"input": random((1, n, 4, 3)), "weight": random((2, n, 3, 3)), "padding": 1}
+    gradients = {"grad_output": random((1, 3, 4, n)), "input": x}
+    yield "conv2d_backward", gradients | {"weight": random((n, n, 3, 3)), "padding": 1} | maps
+    yield "conv2d_backward", gradients | {"weight": random((n, n, 1, 1))} | maps
+    yield "depthwise_conv2d_backward", gradients | {"weight": random((n, 1, 3, 3)), "padding": 1} | maps
+    yield "conv_transpose2d_backward", gradients | {"weight": random((n, n, 3, 3)), "padding": 1} | maps
     yield "linear", {"input": random((2, n)), "weight": random((n, n)), "bias": random((n,))}
     for op in _POOLS:
         yield op, {"input": x, "kernel_size": 3, "padding": 1} | maps

@@ -699,7 +699,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"input": np.zeros((1, 4, 8, 8), np.float32)}, ValueError, "expected input with 3 channels, got 4"),
     ({"input": np.zeros((1, 3, 2, 8), np.float32)}, ValueError, "no smaller than the kernel"),
     ({"input": np.zeros((1, 3, 0, 8), np.float32)}, ValueError, "expected a non-empty image"),
-    ({"input": np.zeros((1, 3, 8, 8))}, TypeError, "expected input of dtype float32, got float64"),
+    ({"input": np.zeros((1, 3, 8, 8))}, TypeError, "expected weight of dtype float64, got float32"),
     ({"input": [[1.0]]}, TypeError, "expected input to be an array, got list"),
     ({"weight": np.zeros((5, 3, 3), np.float32)}, ValueError, "expected weight with 4 dimensions"),
     ({"weight": np.zeros((5, 3, 0, 3), np.float32)}, ValueError, "expected a kernel of at least 1x1"),

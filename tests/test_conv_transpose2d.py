@@ -313,7 +313,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"input": np.zeros((3, 8, 8), np.float32)}, ValueError, "expected input with 4 dimensions"),
     ({"input": np.zeros((1, 4, 8, 8), np.float32)}, ValueError, "expected input with 3 channels, got 4"),
     ({"input": np.zeros((1, 3, 0, 8), np.float32)}, ValueError, "expected a non-empty output"),
-    ({"input": np.zeros((1, 3, 8, 8))}, TypeError, "expected input of dtype float32, got float64"),
+    ({"input": np.zeros((1, 3, 8, 8))}, TypeError, "expected weight of dtype float64, got float32"),
     ({"weight": np.zeros((3, 5, 3), np.float32)}, ValueError, "expected weight with 4 dimensions"),
     ({"weight": np.zeros((3, 5, 3, 0), np.float32)}, ValueError, "expected a kernel of at least 1x1"),
     ({"bias": np.zeros(4, np.float32)}, ValueError, r"expected bias of shape \(5,\), got \(4,\)"),

@@ -50,14 +50,10 @@ template <class Producer, class E>
 inline void take_tile(const TileGemmOf<E>& job, int rows, PixelCursor* cursor, Producer* producer,
                       TileTarget<E>* target) {
   target->count = rows;
-  for (int r = 0; r < rows;) {
-    const int64_t left = job.rows.out_w - cursor->ow;
-    const int stretch = static_cast<int>(left < rows - r ? left : rows - r);
-    producer->set_rows(r, stretch, *cursor);
-    target->set_rows(job.rows, r, stretch, *cursor);
-    r += stretch;
-    cursor->advance(job.rows, stretch);
-  }
+  for_each_stretch(job.rows, rows, cursor, [&](int r, int count, const PixelCursor& first) {
+    producer->set_rows(r, count, first);
+    target->set_rows(job.rows, r, count, first);
+  });
 }
 
 // The words of B from value k of a row on.

@@ -119,9 +119,23 @@ struct RowAddress {
   [[gnu::always_inline]] void next() { a += sizeof(float), a7 += sizeof(float); }
 };
 
-template <class Product, int MR, int NV, class Sum, int... R>
-[[gnu::always_inline]] inline void multiply_rows(Sum (&acc)[MR][NV], const RowAddress& rows,
-                                                 const F32 (&b)[NV], std::integer_sequence<int, R...>) {
+// The transposed A of a weight's gradient: its rows are output channels, neighbours in memory, and its K are
+// pixels, `stride` apart.
+struct ColumnAddress {
+  const float* a;
+  int64_t stride;
+
+  [[gnu::always_inline]] ColumnAddress(const float* rows, int64_t stride) : a(rows), stride(stride) {}
+  template <int R>
+  [[gnu::always_inline]] float row() const {
+    return a[R];
+  }
+  [[gnu::always_inline]] void next() { a += stride; }
+};
+
+template <class Product, int MR, int NV, class Sum, class Address, int... R>
+[[gnu::always_inline]] inline void multiply_rows(Sum (&acc)[MR][NV], const Address& rows, const F32 (&b)[NV],
+                                                 std::integer_sequence<int, R...>) {
   const auto one = [&](Sum(&sums)[NV], float a) __attribute__((always_inline)) {
     const F32 av = F32::set(a);
 #pragma GCC unroll 8
@@ -236,7 +250,9 @@ template <int MR, int NV, class Out>
   }
 }
 
-template <int MR, int NV, class Product = F32Product, class E = Epilogue>
+// kBStep: floats between rows of B, which follow each other in a packed panel.
+template <int MR, int NV, class Product = F32Product, class E = Epilogue, class Address = RowAddress,
+          int64_t kBStep = NV * F32::kLanes>
 void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutputOf<E>& out) {
   using Sum = typename Product::Sum;
   Sum acc[MR][NV];
@@ -257,7 +273,7 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   add_start(acc, out);
   const float *run_rows = a.rows, *fetched = ahead.from;
   for (int64_t run = 0; run < a.runs; ++run) {
-    RowAddress rows(run_rows, a.stride);
+    Address rows(run_rows, a.stride);
     for (int64_t i = 0; i < a.run_length; ++i) {
       F32 bv[NV];
 #pragma GCC unroll 8
@@ -267,7 +283,7 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
       for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(fetched + line);
       rows.next();
       fetched += ahead.step;
-      b += NV * F32::kLanes;
+      b += kBStep;
     }
     run_rows += a.run_step;
   }
@@ -309,6 +325,12 @@ inline void pack_panels(const Weight* weight, int64_t out_channels, int64_t taps
       Value* const row = to + k / kDepth * kDepth * width + k % kDepth;
       const int64_t tap = k / channels, i = k % channels;
       const Weight* const from = weight + o0 * stride_o + tap * stride_tap + i * stride_i;
+      if constexpr (std::is_same_v<Product, F32Product>) {
+        if (stride_o == 1 && columns == width) {  // an adjoint's weights, channels last
+          for (int64_t o = 0; o < width; o += F32::kLanes) F32::load(from + o).store(row + o);
+          continue;
+        }
+      }
       for (int64_t o = 0; o < width; ++o)
         row[o * kDepth] = o < columns && tap < taps ? convert(from[o * stride_o]) : Value{};
     }

@@ -98,6 +98,18 @@ inline int64_t tile_begin(const TileGemmOf<E>& job, int64_t tile) {
   return tile * job.rows_base + (tile < job.rows_extra ? tile : job.rows_extra);
 }
 
+// Pixels that a weight's gradient sums at a time: a panel of their windows, 112 x 128 bytes, is half of L1.
+constexpr int64_t kPixelBlock = 112;
+
+// The gradient of one group's weight: grad_weight[o, k] = sum_r grad_output[r, o] A[r, k], where A holds the
+// windows of the input as in the convolution itself.
+struct WeightGrad {
+  DirectConv conv;           // input, window, k, out_channels, rows.out_h, rows.out_w and row_count
+  const float* grad_output;  // (row_count, out_channels), at the first channel of this group
+  int64_t grad_stride;       // floats between rows of grad_output
+  float* grad_weight;        // (out_channels, k)
+};
+
 // What depthwise convolutions of either layout share: output channel o sees input channel o / multiplier
 // only.
 struct DepthwiseTaps {

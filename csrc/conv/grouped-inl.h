@@ -45,6 +45,13 @@ struct OneGroup {
   void store(F32 x, float* p, int pixel) const { outputs.store(x, p, pixel); }
 };
 
+// By output lane, where several groups share a vector: the lane of the first input of its group.
+inline I32 first_input_lanes(const GroupVectors& vectors) {
+  // The half keeps quotients away from whole numbers: rounding cannot reach the next one.
+  const F32 group = floor((F32::iota() + F32::set(0.5f)) / F32::set(static_cast<float>(vectors.group_out)));
+  return to_i32(group * F32::set(static_cast<float>(vectors.group_in)));
+}
+
 // Output vectors [begin, end).
 template <int K, int S>
 void grouped_block(const DepthwiseConv& base, const DepthwiseBlock& block, int64_t begin, int64_t end) {
@@ -52,9 +59,7 @@ void grouped_block(const DepthwiseConv& base, const DepthwiseBlock& block, int64
   const GroupVectors& vectors = job.vectors;
   const int64_t taps = job.kernel_h * vectors.group_in * job.kernel_w * F32::kLanes;
   const bool several = vectors.groups_per_vector > 1, whole = is_whole(job, block);
-  // The half keeps quotients away from whole numbers: rounding cannot reach the next one.
-  const F32 group = floor((F32::iota() + F32::set(0.5f)) / F32::set(static_cast<float>(vectors.group_out)));
-  const I32 first_lane = to_i32(group * F32::set(static_cast<float>(vectors.group_in)));
+  const I32 first_lane = first_input_lanes(vectors);
   for (int64_t v = begin; v < end; ++v) {
     const int64_t c = vectors.first_out(v), c_in = vectors.first_in(v);
     const float* packed = job.packed + v * taps;

@@ -40,6 +40,14 @@ constexpr const char* kAlgorithmNames[] = {"auto",         "direct",       "dept
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// For so many multiply-adds: several tasks per thread even out a thread that was held up; none so small that
+// handing it over costs more.
+int64_t wanted_tasks(int64_t work, const ConvMachine& machine) {
+  const int64_t balanced =
+      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
+  return std::max(balanced, work / kMaxTaskWork);
+}
+
 }  // namespace
 
 ConvMachine conv_machine(const Conv2dKernels& kernels) {
@@ -193,13 +201,7 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
   const int64_t panel_floats = k * machine.panel_width;
   plan.panels_in_l2 = plan.panels * panel_floats <= kL2Floats;
 
-  const int64_t work = rows * out_channels * k * groups;
-  // Several tasks per thread even out a thread that was held up; none so small that handing it over costs
-  // more.
-  const int64_t balanced =
-      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
-  const int64_t wanted = std::max(balanced, work / kMaxTaskWork);
-  const int64_t per_group = std::max<int64_t>(1, ceil_div(wanted, groups));
+  const int64_t per_group = ceil_div(wanted_tasks(rows * out_channels * k * groups, machine), groups);
   if (plan.panels_in_l2) {
     plan.panel_tasks = 1;
     plan.tile_tasks = std::min(plan.row_tiles, per_group);
@@ -220,13 +222,32 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
   return plan;
 }
 
+WeightGradPlan plan_weight_grad(int64_t pixels, int64_t out_channels, int64_t k, int64_t groups,
+                                const ConvMachine& machine) {
+  // A block of the gradient stays in L2 (288 KB), with the windows and the gradients it is summed from. Whole
+  // panels of every ISA.
+  constexpr int64_t kMostOutputs = 256, kMostColumns = 288;
+  // Windows are copied once per block of outputs: fewer do not pay for it.
+  constexpr int64_t kFewOutputs = 64;
+  const int64_t per_group = ceil_div(wanted_tasks(pixels * out_channels * k * groups, machine), groups);
+  const int64_t panels = ceil_div(k, machine.panel_width), most_panels = kMostColumns / machine.panel_width;
+  WeightGradPlan plan;
+  plan.out_tasks = ceil_div(out_channels, kMostOutputs);
+  plan.k_tasks =
+      std::min(panels, std::max(ceil_div(panels, most_panels), ceil_div(per_group, plan.out_tasks)));
+  plan.out_tasks = std::max(plan.out_tasks,
+                            std::min(ceil_div(per_group, plan.k_tasks), ceil_div(out_channels, kFewOutputs)));
+  plan.out_per_task = ceil_div(out_channels, plan.out_tasks);
+  plan.out_tasks = ceil_div(out_channels, plan.out_per_task);
+  plan.k_per_task = ceil_div(panels, plan.k_tasks) * machine.panel_width;
+  plan.k_tasks = ceil_div(k, plan.k_per_task);
+  return plan;
+}
+
 DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
                            const ConvMachine& machine) {
   DirectPlan plan = plan_direct(rows, out_channels, k, groups, machine);
-  const int64_t work = rows * out_channels * k * groups;
-  const int64_t balanced =
-      machine.threads == 1 ? 1 : std::clamp<int64_t>(work / kMinTaskWork, 1, 6 * machine.threads);
-  const int64_t per_group = std::max<int64_t>(1, ceil_div(std::max(balanced, work / kMaxTaskWork), groups));
+  const int64_t per_group = ceil_div(wanted_tasks(rows * out_channels * k * groups, machine), groups);
   plan.tiles_per_task = ceil_div(plan.row_tiles, std::min(plan.row_tiles, per_group));
   plan.tile_tasks = ceil_div(plan.row_tiles, plan.tiles_per_task);
   const int64_t panel_tasks =
@@ -236,9 +257,14 @@ DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_
   return plan;
 }
 
-void pack_depthwise(const float* weight, int64_t channels, int64_t taps, float* packed) {
-  for (int64_t c = 0; c < channels; ++c)
-    for (int64_t tap = 0; tap < taps; ++tap) packed[tap * channels + c] = weight[c * taps + tap];
+void pack_depthwise(const Conv2dParams& p, const ConvWeight& weight, float* packed) {
+  const int64_t multiplier = p.out_channels / p.groups;
+  for (int64_t kh = 0; kh < p.kernel_h; ++kh)
+    for (int64_t kw = 0; kw < p.kernel_w; ++kw) {
+      const float* tap = weight.data + kh * weight.stride_h + kw * weight.stride_w;
+      for (int64_t c = 0; c < p.out_channels; ++c)
+        *packed++ = tap[c / multiplier * weight.stride_g + c % multiplier * weight.stride_o];
+    }
 }
 
 DepthwiseTaps make_taps(const Conv2dParams& p, const float* packed, const float* bias) {
@@ -298,18 +324,21 @@ GroupVectors group_vectors(const Conv2dParams& p, int64_t lanes) {
   return v;
 }
 
-void pack_grouped(const Conv2dParams& p, const GroupVectors& vectors, const float* weight, float* packed) {
-  const int64_t taps = p.kernel_h * p.kernel_w;
+void pack_grouped(const Conv2dParams& p, const GroupVectors& vectors, const ConvWeight& weight,
+                  float* packed) {
   for (int64_t v = 0; v < vectors.count; ++v)
     for (int64_t kh = 0; kh < p.kernel_h; ++kh)
       for (int64_t i = 0; i < vectors.group_in; ++i)
-        for (int64_t kw = 0; kw < p.kernel_w; ++kw)
+        for (int64_t kw = 0; kw < p.kernel_w; ++kw) {
+          const float* tap = weight.data + i * weight.stride_i + kh * weight.stride_h + kw * weight.stride_w;
           for (int64_t lane = 0; lane < vectors.lanes; ++lane) {
             const int64_t o = vectors.first_out(v) + lane;
-            *packed++ = lane < vectors.out_lanes(v)
-                            ? weight[(o * vectors.group_in + i) * taps + kh * p.kernel_w + kw]
-                            : 0.0f;
+            *packed++ =
+                lane < vectors.out_lanes(v)
+                    ? tap[o / vectors.group_out * weight.stride_g + o % vectors.group_out * weight.stride_o]
+                    : 0.0f;
           }
+        }
 }
 
 GroupedConv make_grouped(const Conv2dParams& p, const GroupVectors& vectors, const Nhwc<const float>& input,

@@ -35,6 +35,14 @@ struct DirectPlan {
 DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
                        const ConvMachine& machine);
 
+// A grid of k_tasks x out_tasks tasks per group, each a block of the weight's gradient.
+struct WeightGradPlan {
+  int64_t k_per_task, k_tasks;  // whole panels, at most a K block
+  int64_t out_per_task, out_tasks;
+};
+WeightGradPlan plan_weight_grad(int64_t pixels, int64_t out_channels, int64_t k, int64_t groups,
+                                const ConvMachine& machine);
+
 // Winograd tiles per block: transformed input and products of one block stay in L2. Where there are fewer
 // blocks than threads want, or a block's weights come from memory, the threads share each block's stages
 // instead of taking a block each.
@@ -50,8 +58,8 @@ WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t ou
 DirectPlan plan_rows_first(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
                            const ConvMachine& machine);
 
-// weight: (channels, taps), packed: (taps, channels)
-void pack_depthwise(const float* weight, int64_t channels, int64_t taps, float* packed);
+// packed: (kernel_h, kernel_w, out_channels)
+void pack_depthwise(const Conv2dParams& params, const ConvWeight& weight, float* packed);
 
 // What the depthwise kernel is given; block_rows: output rows of its blocks.
 DepthwiseConv make_depthwise(const Conv2dParams& params, const Nhwc<const float>& input, const float* packed,
@@ -66,9 +74,8 @@ int64_t depthwise_planes_floats(const DepthwisePlanes& job);
 int64_t planes_per_task(const DepthwisePlanes& job, int64_t planes, int threads);
 
 GroupVectors group_vectors(const Conv2dParams& params, int64_t lanes);
-// weight: (out_channels, group_in, kernel_h, kernel_w), packed: (vectors, kernel_h, group_in, kernel_w,
-// lanes), zeros where a vector has less channels than lanes
-void pack_grouped(const Conv2dParams& params, const GroupVectors& vectors, const float* weight,
+// packed: (vectors, kernel_h, group_in, kernel_w, lanes), zeros where a vector has less channels than lanes
+void pack_grouped(const Conv2dParams& params, const GroupVectors& vectors, const ConvWeight& weight,
                   float* packed);
 GroupedConv make_grouped(const Conv2dParams& params, const GroupVectors& vectors,
                          const Nhwc<const float>& input, const float* packed, const RowMap& rows,

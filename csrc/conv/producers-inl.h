@@ -61,6 +61,19 @@ struct PixelCursor {
   }
 };
 
+// Calls f(r, count, cursor) for the stretches of one output row that the next `rows` pixels consist of: r and
+// count number the pixels of a stretch, the cursor stands at its first.
+template <class F>
+inline void for_each_stretch(const OutputExtents& map, int rows, PixelCursor* cursor, F f) {
+  for (int r = 0; r < rows;) {
+    const int64_t left = map.out_w - cursor->ow;
+    const int count = static_cast<int>(left < rows - r ? left : rows - r);
+    f(r, count, *cursor);
+    r += count;
+    cursor->advance(map, count);
+  }
+}
+
 // How values of the input become values of the A tile: as they are.
 struct CopyFloats {
   using Job = DirectConv;

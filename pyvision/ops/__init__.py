@@ -32,6 +32,12 @@ from pyvision.ops.conv import (
     linear,
     separable_conv2d,
 )
+from pyvision.ops.conv_backward import (
+    conv2d_backward,
+    conv_transpose2d_backward,
+    depthwise_conv2d_backward,
+    separable_conv2d_backward,
+)
 from pyvision.ops.deform import (
     deform_conv2d,
     deform_conv2d_backward,
@@ -92,8 +98,10 @@ __all__ = [
     "complete_box_iou",
     "concat",
     "conv2d",
+    "conv2d_backward",
     "conv2d_int8",
     "conv_transpose2d",
+    "conv_transpose2d_backward",
     "decode_boxes",
     "deform_conv2d",
     "deform_conv2d_backward",
@@ -102,6 +110,7 @@ __all__ = [
     "deform_conv4",
     "deform_conv4_backward",
     "depthwise_conv2d",
+    "depthwise_conv2d_backward",
     "distance_box_iou",
     "distances_to_boxes",
     "encode_boxes",
@@ -129,6 +138,7 @@ __all__ = [
     "relu6",
     "remove_small_boxes",
     "separable_conv2d",
+    "separable_conv2d_backward",
     "sigmoid",
     "silu",
     "soft_nms",

@@ -24,6 +24,7 @@ from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, integer, pair
 
 Layout = Literal["NCHW", "NHWC"]
+FLOATS = ("float32", "float64")
 Precision = Literal["f32", "bf16"]
 
 # Transforming a weight for Winograd takes as long as this many pixels' saving, and is done at every call.
@@ -51,7 +52,8 @@ def conv2d(
     ``pyvision.nn.Conv2d``, packs them once.
 
     Args:
-        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activation.
         weight: float32, (C_out, C_in / groups, kernel_h, kernel_w) in either layout.
         bias: float32, (C_out,).
         stride, dilation: an integer or (vertical, horizontal), at least 1.
@@ -74,37 +76,69 @@ def conv2d(
         H_out = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1.
 
     Raises:
-        TypeError: an argument is not an array, or not of a dtype named above.
+        TypeError: an argument is not an array, of a dtype not named above, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
-    op = "conv2d"
+    return convolve(
+        "conv2d", input, weight, bias, stride, padding, dilation, integer(groups, "conv2d", "groups"),
+        activation, residual, layout, precision, allow_winograd,
+    )  # fmt: skip
+
+
+def convolve(
+    op: str,
+    input: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    groups: int,
+    activation: ActivationSpec,
+    residual: Array | None,
+    layout: Layout,
+    precision: Precision = "f32",
+    allow_winograd: bool = True,
+) -> Array:
+    """:func:`conv2d` in the name of ``op``."""
     if precision not in ("f32", "bf16"):
         raise ValueError(f"[{op}] expected precision to be 'f32' or 'bf16', got {precision!r}")
-    dtypes = ("float32",) if precision == "f32" else ("float32", "bfloat16")
-    narrow = is_bf16(input) and "bfloat16" in dtypes
-    as_constant = as_f32 if precision == "bf16" else as_numpy
+    narrow = precision == "bf16" and is_bf16(input)
+    dtypes = FLOATS if precision == "f32" else ("float32", "bfloat16")
     given = bf16_bits(input, op, "input") if narrow else as_numpy(input, op, "input", dtypes)
+
+    def constant(array: Array, name: str) -> np.ndarray:
+        if precision == "bf16":
+            return np.ascontiguousarray(as_f32(array, op, name))
+        return np.ascontiguousarray(as_numpy(array, op, name, (given.dtype.name,)))
+
     # Dense NCHW maps are converted strip by strip, in the kernel.
-    planar = (
-        layout == "NCHW" and given.ndim == 4 and given.flags.c_contiguous and not narrow and residual is None
-    )
+    planar = layout == "NCHW" and given.ndim == 4 and given.flags.c_contiguous and residual is None
+    planar = planar and given.dtype == np.float32
     x = given if planar else to_nhwc(given, layout, op, "input")
     size = x.shape[2:] if planar else x.shape[1:3]
-    w = np.ascontiguousarray(as_constant(weight, op, "weight"))
-    b = None if bias is None else np.ascontiguousarray(as_constant(bias, op, "bias"))
+    w = constant(weight, "weight")
+    b = None if bias is None else constant(bias, "bias")
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    n_groups = integer(groups, op, "groups")
+    geometry = strides, padding_sides(op, padding, w, strides, dilations), dilations, groups
+    r = residual
+    if r is not None:
+        bits_or_floats = (
+            bf16_bits(r, op, "residual") if narrow else as_numpy(r, op, "residual", (x.dtype.name,))
+        )
+        r = to_nhwc(bits_or_floats, layout, op, "residual")
+    if x.dtype == np.float64:
+        _refuse_activation(op, activation)
+        y = _core.conv2d_f64(x, channels_last(w, op), b, *geometry, op)
+        if r is not None and r.shape != y.shape:
+            raise ValueError(f"[{op}] expected residual of shape (N, H, W, C) = {y.shape}, got {r.shape}")
+        return _result(y if r is None else y + r, input, layout, op)
     conv = _core.Conv2d(
-        w, b, strides, padding_sides(op, padding, w, strides, dilations), dilations, n_groups,
-        *activation_pair(activation, op), input_size=size,
-        allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision,
+        w, b, *geometry, *activation_pair(activation, op), input_size=size,
+        allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision, op=op,
     )  # fmt: skip
     if planar:
         return result_like(conv.run_nchw(given), input)
-    r = None
-    if residual is not None:
-        as_map = bf16_bits if narrow else as_numpy
-        r = to_nhwc(as_map(residual, op, "residual"), layout, op, "residual")
     y = from_nhwc(conv.run(x, r), layout, is_channels_last(given, layout))
     return bf16_like(y, input) if narrow else result_like(y, input)
 
@@ -127,13 +161,9 @@ def depthwise_conv2d(
 
     The other arguments, the result and the errors are those of :func:`conv2d`.
     """
-    x = as_numpy(input, "depthwise_conv2d", "input")
-    if x.ndim != 4:
-        raise ValueError(f"[depthwise_conv2d] expected input with 4 dimensions, got shape {x.shape}")
-    channels = x.shape[1 if layout == "NCHW" else 3]
-    return conv2d(
-        input, weight, bias, stride, padding, dilation, channels, activation=activation, layout=layout
-    )
+    op = "depthwise_conv2d"
+    channels = channel_count(op, input, layout)
+    return convolve(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
 
 
 def separable_conv2d(
@@ -155,7 +185,8 @@ def separable_conv2d(
     Source: A. Howard et al., MobileNets, 2017.
 
     Args:
-        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activations.
         depthwise_weight: float32, (C_in * multiplier, 1, kernel_h, kernel_w).
         pointwise_weight: float32, (C_out, C_in * multiplier, 1, 1).
         depthwise_bias: float32, (C_in * multiplier,).
@@ -169,28 +200,27 @@ def separable_conv2d(
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
 
     Raises:
-        TypeError: an argument is not an array, or not of dtype float32.
+        TypeError: an argument is not an array, of another dtype, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
     op = "separable_conv2d"
-    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
-    d, w = (
-        np.ascontiguousarray(as_numpy(weight, op, name))
-        for weight, name in (
-            (depthwise_weight, "depthwise_weight"),
-            (pointwise_weight, "pointwise_weight"),
-        )
-    )
+    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
+    d, w = separable_weights(op, x, depthwise_weight, pointwise_weight)
     d_bias, w_bias = (
-        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name))
+        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name, (x.dtype.name,)))
         for bias, name in ((depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"))
     )
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    depthwise_kind, depthwise_slope = activation_pair(depthwise_activation, op)
-    kind, slope = activation_pair(activation, op)
+    geometry = strides, padding_sides(op, padding, d, strides, dilations), dilations, x.shape[3]
+    if x.dtype == np.float64:
+        _refuse_activation(op, depthwise_activation)
+        _refuse_activation(op, activation)
+        between = _core.conv2d_f64(x, channels_last(d, op), d_bias, *geometry, op)
+        y = _core.conv2d_f64(between, channels_last(w, op), w_bias, (1, 1), (0,) * 4, (1, 1), 1, op)
+        return _result(y, input, layout, op)
     conv = _core.SeparableConv2d(
-        d, w, d_bias, w_bias, strides, padding_sides(op, padding, d, strides, dilations), dilations,
-        x.shape[3], depthwise_kind, depthwise_slope, kind, slope,
+        d, w, d_bias, w_bias, *geometry, *activation_pair(depthwise_activation, op),
+        *activation_pair(activation, op),
     )  # fmt: skip
     return _result(conv.run(x), input, layout, op)
 
@@ -284,7 +314,8 @@ def conv_transpose2d(
     Semantics: :func:`torch.nn.functional.conv_transpose2d`.
 
     Args:
-        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activation.
         weight: float32, (C_in, C_out / groups, kernel_h, kernel_w).
         bias: float32, (C_out,).
         stride, padding, output_padding, dilation: an integer or (vertical, horizontal).
@@ -294,16 +325,21 @@ def conv_transpose2d(
         H_out = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
 
     Raises:
-        TypeError: an argument is not an array, or not of dtype float32.
+        TypeError: an argument is not an array, of another dtype, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
     op = "conv_transpose2d"
     x, w, b = _operands(op, input, weight, bias, layout)
-    conv = _core.ConvTranspose2d(
-        w, b, pair(stride, op, "stride"), pair(padding, op, "padding"),
+    geometry = (
+        pair(stride, op, "stride"), pair(padding, op, "padding"),
         pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
-        pair(dilation, op, "dilation"), *activation_pair(activation, op),
+        pair(dilation, op, "dilation"),
     )  # fmt: skip
+    if x.dtype == np.float64:
+        _refuse_activation(op, activation)
+        y = _core.conv_transpose2d_f64(x, channels_last(w, op), b, *geometry)
+        return _result(y, input, layout, op)
+    conv = _core.ConvTranspose2d(w, b, *geometry, *activation_pair(activation, op))
     return _result(conv.run(x), input, layout, op)
 
 
@@ -339,18 +375,60 @@ def linear(
         None if b is None else np.ascontiguousarray(b),
         activation=kind,
         slope=slope,
+        op=op,
     )
     rows = np.ascontiguousarray(x).reshape(1, 1, -1, w.shape[1])
     y = conv.run(rows) if rows.size else np.empty((0, w.shape[0]), np.float32)
     return result_like(y.reshape(*x.shape[:-1], w.shape[0]), input)
 
 
+def separable_weights(
+    op: str, x: np.ndarray, depthwise_weight: Array, pointwise_weight: Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of a separable convolution of the NHWC map ``x``: of its dtype, and of shapes that fit."""
+    d, w = (
+        np.ascontiguousarray(as_numpy(weight, op, name, (x.dtype.name,)))
+        for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"))
+    )
+    channels = x.shape[3]
+    if channels == 0 or d.ndim != 4 or d.shape[1] != 1 or len(d) == 0 or len(d) % channels:
+        raise ValueError(
+            f"[{op}] expected depthwise_weight of shape (multiple of input's {channels} channels, 1, "
+            f"kernel_h, kernel_w), got {d.shape}"
+        )
+    if w.ndim != 4 or len(w) == 0 or w.shape[1:] != (len(d), 1, 1):
+        raise ValueError(
+            f"[{op}] expected pointwise_weight of shape (out_channels, {len(d)}, 1, 1), got {w.shape}"
+        )
+    return d, w
+
+
 def _operands(
     op: str, input: Array, weight: Array, bias: Array | None, layout: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
-    w = np.ascontiguousarray(as_numpy(weight, op, "weight"))
-    return x, w, None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias"))
+    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
+    dtype = (x.dtype.name,)
+    w = np.ascontiguousarray(as_numpy(weight, op, "weight", dtype))
+    b = None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias", dtype))
+    return x, w, b
+
+
+def channels_last(weight: np.ndarray, op: str) -> np.ndarray:
+    """A weight as (C_out, kernel_h, kernel_w, C_in / groups): a view if its memory is in that order."""
+    return to_nhwc(weight, "NCHW", op, "weight")
+
+
+def channel_count(op: str, input: Array, layout: str) -> int:
+    """Input channels of a depthwise convolution, which are its groups."""
+    x = as_numpy(input, op, "input", FLOATS)
+    if x.ndim != 4:
+        raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {x.shape}")
+    return int(x.shape[1 if layout == "NCHW" else 3])
+
+
+def _refuse_activation(op: str, activation: ActivationSpec) -> None:
+    if activation is not None:
+        raise ValueError(f"[{op}] expected activation None with float64 arrays, got {activation!r}")
 
 
 def padding_sides(
@@ -377,5 +455,5 @@ def padding_sides(
 
 
 def _result(y: np.ndarray, input: Array, layout: str, op: str) -> Array:
-    channels_last = is_channels_last(as_numpy(input, op, "input"), layout)
-    return result_like(from_nhwc(y, layout, channels_last), input)
+    like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
+    return result_like(from_nhwc(y, layout, like_input), input)

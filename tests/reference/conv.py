@@ -106,6 +106,79 @@ def conv_transpose2d(
     return y, bound
 
 
+def conv2d_backward(
+    grad: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    stride: Pair = (1, 1),
+    padding: Sides = (0, 0, 0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Gradients of input, weight and bias, each with its sum of |a * b|.
+
+    Every product of the convolution passes the output's gradient back to both of its factors.
+    """
+    top, left, bottom, right = padding
+    g, x, weight = (a.astype(np.float64) for a in (grad, x, weight))
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    _, out_h, out_w, out_channels = g.shape
+    group_out, group_in = out_channels // groups, weight.shape[1]
+    pairs = []
+    for magnitude in (lambda a: a, np.abs):
+        g_, x_, w_ = magnitude(g), magnitude(padded), magnitude(weight)
+        grad_x, grad_w = np.zeros_like(padded), np.zeros_like(weight)
+        for kh in range(weight.shape[2]):
+            for kw in range(weight.shape[3]):
+                h, w = kh * dilation[0], kw * dilation[1]
+                rows = slice(h, h + (out_h - 1) * stride[0] + 1, stride[0])
+                columns = slice(w, w + (out_w - 1) * stride[1] + 1, stride[1])
+                for group in range(groups):
+                    i = slice(group * group_in, (group + 1) * group_in)
+                    o = slice(group * group_out, (group + 1) * group_out)
+                    grad_x[:, rows, columns, i] += g_[..., o] @ w_[o, :, kh, kw]
+                    grad_w[o, :, kh, kw] = np.einsum("nhwo,nhwi->oi", g_[..., o], x_[:, rows, columns, i])
+        grad_x = grad_x[:, top : top + x.shape[1], left : left + x.shape[2]]
+        pairs.append((grad_x, grad_w, g_.sum((0, 1, 2))))
+    return list(zip(*pairs, strict=True))
+
+
+def conv_transpose2d_backward(
+    grad: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Gradients of input, weight and bias, each with its sum of |a * b|: as in conv2d_backward."""
+    g, x, weight = (a.astype(np.float64) for a in (grad, x, weight))
+    _, height, width, in_channels = x.shape
+    group_in, group_out = in_channels // groups, weight.shape[1]
+    top, left = padding  # the output as it was before they were cut off
+    whole = np.pad(g, ((0, 0), (top, top), (left, left), (0, 0)))
+    pairs = []
+    for magnitude in (lambda a: a, np.abs):
+        g_, x_, w_ = magnitude(whole), magnitude(x), magnitude(weight)
+        grad_x, grad_w = np.zeros_like(x), np.zeros_like(weight)
+        for kh in range(weight.shape[2]):
+            for kw in range(weight.shape[3]):
+                h, w = kh * dilation[0], kw * dilation[1]
+                rows = slice(h, h + (height - 1) * stride[0] + 1, stride[0])
+                columns = slice(w, w + (width - 1) * stride[1] + 1, stride[1])
+                for group in range(groups):
+                    i = slice(group * group_in, (group + 1) * group_in)
+                    o = slice(group * group_out, (group + 1) * group_out)
+                    seen = g_[:, rows, columns, o]
+                    grad_x[..., i] += seen @ w_[i, :, kh, kw].T
+                    grad_w[i, :, kh, kw] = np.einsum("nhwi,nhwo->io", x_[..., i], seen)
+        pairs.append((grad_x, grad_w, magnitude(g).sum((0, 1, 2))))
+    return list(zip(*pairs, strict=True))
+
+
 def linear(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

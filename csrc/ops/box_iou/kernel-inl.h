@@ -51,8 +51,9 @@ inline Vec<T> overlap(const BoxVec<T>& a, const BoxVec<T>& b, Vec<T> eps) {
 template <IouKind kKind, bool kMatched, class T>
 inline void overlaps(const BoxColumns<T>& a, const BoxColumns<T>& b, T* y, int64_t m, T eps) {
   const auto broadcast = [&](int field) { return Vec<T>::set(*a.field[field]); };
-  const BoxVec<T> first = {broadcast(0), broadcast(1), broadcast(2),
-                           broadcast(3), broadcast(4), kKind == IouKind::kCiou ? broadcast(5) : Vec<T>::zero()};
+  const BoxVec<T> first = {broadcast(0), broadcast(1),
+                           broadcast(2), broadcast(3),
+                           broadcast(4), kKind == IouKind::kCiou ? broadcast(5) : Vec<T>::zero()};
   for_each_vector<T>(m, [&](int64_t j, int lanes) {
     const BoxVec<T> left = kMatched ? load_boxes<kKind>(a, j, lanes) : first;
     store_lanes(overlap<kKind>(left, load_boxes<kKind>(b, j, lanes), Vec<T>::set(eps)), y + j, lanes);

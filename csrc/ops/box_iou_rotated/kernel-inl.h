@@ -15,8 +15,9 @@ inline void rotated_overlaps(const RotatedColumns<T>& a, const RotatedColumns<T>
   });
 }
 
-const BoxIouRotatedKernels box_iou_rotated = {F32::kIsaName,
-                                              {rotated_overlaps<false, float>, rotated_overlaps<true, float>},
-                                              {rotated_overlaps<false, double>, rotated_overlaps<true, double>}};
+const BoxIouRotatedKernels box_iou_rotated = {
+    F32::kIsaName,
+    {rotated_overlaps<false, float>, rotated_overlaps<true, float>},
+    {rotated_overlaps<false, double>, rotated_overlaps<true, double>}};
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -78,7 +78,8 @@ struct Conv2d::Impl {
   int64_t group_in, group_out, k;
   int64_t packed_per_group, bias_per_group;  // in floats
 
-  void pack_weights(const float* weight);
+  void pack_weights(const ConvWeight& weight);
+  void pack_panels(const ConvWeight& weight);
   TileShape tile() const {
     return bf16 != nullptr
                ? bf16->tile
@@ -97,8 +98,18 @@ struct Conv2d::Impl {
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
 };
 
-Conv2d::Conv2d(const Conv2dParams& params, const float* weight, const float* bias, Conv2dAlgorithm algorithm,
-               int64_t h, int64_t w)
+ConvWeight channels_first_weight(const Conv2dParams& p, const float* weight) {
+  const int64_t taps = p.kernel_h * p.kernel_w, filter = taps * (p.in_channels / p.groups);
+  return {weight, p.out_channels / p.groups * filter, filter, taps, p.kernel_w, 1};
+}
+
+ConvWeight channels_last_weight(const Conv2dParams& p, const float* weight) {
+  const int64_t group_in = p.in_channels / p.groups, filter = p.kernel_h * p.kernel_w * group_in;
+  return {weight, p.out_channels / p.groups * filter, filter, 1, p.kernel_w * group_in, group_in};
+}
+
+Conv2d::Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float* bias,
+               Conv2dAlgorithm algorithm, int64_t h, int64_t w)
     : impl_(new Impl) {
   Impl& s = *impl_;
   s.params = params;
@@ -131,12 +142,36 @@ const char* Conv2d::kernel_isa() const {
 }
 int64_t Conv2d::packed_bytes() const { return static_cast<int64_t>(impl_->packed.bytes()); }
 
-void Conv2d::Impl::pack_weights(const float* weight) {
+// Panel by panel, in parallel: layers with more weights than pixels spend as long here as in the GEMM.
+void Conv2d::Impl::pack_panels(const ConvWeight& weight) {
+  const TileShape shape = tile();
+  const auto pack = bf16 != nullptr ? bf16->pack : kernels->pack;
+  const int64_t width = shape.panel_width, panels = (group_out + width - 1) / width;
+  const int64_t words = (k + shape.depth - 1) / shape.depth;
+  // Taps at one distance are packed at once; phases of a transposed convolution, f32 all, by kernel rows.
+  const bool even = weight.stride_h == params.kernel_w * weight.stride_w;
+  const int64_t runs = even ? 1 : params.kernel_h, taps = params.kernel_h * params.kernel_w;
+  const int64_t run_taps = even ? taps : params.kernel_w;
+  parallel_for(params.groups * panels, 1 + (1 << 14) / (1 + width * k), [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t g = task / panels, o = task % panels * width;  // [0, groups), [0, group_out)
+      const int64_t columns = std::min(width, group_out - o);
+      const int64_t run_words = kernels->packed_floats(columns, run_taps * group_in);
+      const float* from = weight.data + g * weight.stride_g + o * weight.stride_o;
+      float* to = packed.as<float>() + g * packed_per_group + o * words;
+      for (int64_t run = 0; run < runs; ++run)
+        pack(from + run * weight.stride_h, columns, run_taps, group_in, weight.stride_o, weight.stride_w,
+             weight.stride_i, to + run * run_words);
+    }
+  });
+}
+
+void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
   const int64_t taps = params.kernel_h * params.kernel_w;
   if (method == Conv2dAlgorithm::kDepthwise) {
     packed_per_group = taps;
     packed = AlignedBuffer(static_cast<size_t>(taps * params.out_channels) * sizeof(float));
-    return pack_depthwise(weight, params.out_channels, taps, packed.as<float>());
+    return pack_depthwise(params, weight, packed.as<float>());
   }
   if (method == Conv2dAlgorithm::kGrouped) {
     const GroupVectors vectors = group_vectors(params, kernels->lanes);
@@ -147,16 +182,21 @@ void Conv2d::Impl::pack_weights(const float* weight) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
     packed = AlignedBuffer(static_cast<size_t>(winograd_points(m) * packed_per_group) * sizeof(float));
     std::memset(packed.as<void>(), 0, packed.bytes());
-    kernels->winograd_pack(m, weight, group_out, group_in, packed.as<float>(), packed_per_group);
+    AlignedBuffer dense(static_cast<size_t>(group_out * k) * sizeof(float));
+    float* to = dense.as<float>();
+    for (int64_t o = 0; o < group_out; ++o)
+      for (int64_t i = 0; i < group_in; ++i)
+        for (int64_t kh = 0; kh < 3; ++kh)
+          for (int64_t kw = 0; kw < 3; ++kw)
+            *to++ = weight.data[o * weight.stride_o + i * weight.stride_i + kh * weight.stride_h +
+                                kw * weight.stride_w];
+    kernels->winograd_pack(m, dense.as<float>(), group_out, group_in, packed.as<float>(), packed_per_group);
     return;
   }
   const int64_t depth = tile().depth;
   packed_per_group = kernels->packed_floats(group_out, (k + depth - 1) / depth);
   packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
-  const auto pack = bf16 != nullptr ? bf16->pack : kernels->pack;
-  for (int64_t g = 0; g < params.groups; ++g)
-    pack(weight + g * group_out * k, group_out, taps, group_in, k, 1, taps,
-         packed.as<float>() + g * packed_per_group);
+  pack_panels(weight);
 }
 
 template <class T>

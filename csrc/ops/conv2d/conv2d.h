@@ -64,14 +64,29 @@ enum class Conv2dAlgorithm : uint8_t {
 Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
 const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm);
 
+// Weights anywhere in memory: element (o, i, kh, kw) of group g lies at g * stride_g + o * stride_o + i *
+// stride_i + kh * stride_h + kw * stride_w; o and i count within the group.
+struct ConvWeight {
+  const float* data;
+  int64_t stride_g, stride_o, stride_i, stride_h, stride_w;
+};
+// weight: (out_channels, in_channels / groups, kernel_h, kernel_w)
+ConvWeight channels_first_weight(const Conv2dParams& params, const float* weight);
+// weight: (out_channels, kernel_h, kernel_w, in_channels / groups)
+ConvWeight channels_last_weight(const Conv2dParams& params, const float* weight);
+
 // A convolution with its weights packed for the ISA in force when it was made. Immutable, so any number of
 // threads may run it at once.
 class Conv2d {
  public:
-  // weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,) or null.
+  // bias: (out_channels,) or null; weight as a bare pointer: (out_channels, in_channels / groups, kernel_h,
+  // kernel_w).
   // h, w: extents of the inputs to come, 0 when unknown; kAuto needs them to consider Winograd.
-  Conv2d(const Conv2dParams& params, const float* weight, const float* bias,
+  Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float* bias,
          Conv2dAlgorithm algorithm = Conv2dAlgorithm::kAuto, int64_t h = 0, int64_t w = 0);
+  Conv2d(const Conv2dParams& params, const float* weight, const float* bias,
+         Conv2dAlgorithm algorithm = Conv2dAlgorithm::kAuto, int64_t h = 0, int64_t w = 0)
+      : Conv2d(params, channels_first_weight(params, weight), bias, algorithm, h, w) {}
   Conv2d(Conv2d&&) noexcept;
   ~Conv2d();
 

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <optional>
 
+#include "conv/f64.h"
+#include "core/arena.h"
 #include "core/bind.h"
+#include "ops/conv2d/bias.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
+#include "ops/layout/layout.h"
 
 namespace pyvision {
 namespace {
@@ -10,42 +14,68 @@ namespace {
 constexpr const char* kOp = "conv_transpose2d";
 using Pair = std::array<int64_t, 2>;
 
-ConvTranspose2d make_conv_transpose2d(const py::array& weight, const std::optional<py::array>& bias,
-                                      Pair stride, Pair padding, Pair output_padding, int64_t groups,
-                                      Pair dilation, const std::string& activation, float slope) {
-  const Tensor w = dense_view<const float>(weight, kOp, "weight", 4);
+ConvTranspose2dParams make_params(int64_t in_channels, int64_t group_out, Pair kernel, Pair stride,
+                                  Pair padding, Pair output_padding, int64_t groups, Pair dilation) {
   ConvTranspose2dParams p;
-  p.in_channels = w.shape[0];
-  p.out_channels = w.shape[1] * groups;
-  p.kernel_h = w.shape[2], p.kernel_w = w.shape[3];
+  p.in_channels = in_channels, p.out_channels = group_out * groups;
+  p.kernel_h = kernel[0], p.kernel_w = kernel[1];
   p.stride_h = stride[0], p.stride_w = stride[1];
   p.padding_h = padding[0], p.padding_w = padding[1];
   p.output_padding_h = output_padding[0], p.output_padding_w = output_padding[1];
   p.dilation_h = dilation[0], p.dilation_w = dilation[1];
   p.groups = groups;
-  p.activation = {parse_activation(kOp, activation), slope};
   check_conv_transpose2d_params(kOp, p);
-  const float* b = nullptr;
-  if (bias) {
-    const Tensor view = dense_view<const float>(*bias, kOp, "bias", 1);
-    check(view.shape[0] == p.out_channels, kOp, "expected bias of shape (", p.out_channels, ",), got ",
-          shape_text(view));
-    b = view.as<const float>();
-  }
+  return p;
+}
+
+// A fresh output for this input, after checking that it fits.
+template <class T>
+py::array_t<T> output_for(const ConvTranspose2dParams& p, const Nhwc<const T>& x) {
+  check(x.c == p.in_channels, kOp, "expected input with ", p.in_channels, " channels, got ", x.c);
+  check_conv_transpose2d(kOp, p, x.h, x.w);
+  return empty<T>(kOp, {x.n, p.out_h(x.h), p.out_w(x.w), p.out_channels});
+}
+
+ConvTranspose2d make_conv_transpose2d(const py::array& weight, const std::optional<py::array>& bias,
+                                      Pair stride, Pair padding, Pair output_padding, int64_t groups,
+                                      Pair dilation, const std::string& activation, float slope) {
+  const Tensor w = dense_view<const float>(weight, kOp, "weight", 4);
+  ConvTranspose2dParams p = make_params(w.shape[0], w.shape[1], {w.shape[2], w.shape[3]}, stride, padding,
+                                        output_padding, groups, dilation);
+  p.activation = {parse_activation(kOp, activation), slope};
+  const float* b = bias_view<float>(bias, p.out_channels, kOp);
   py::gil_scoped_release release;
-  return ConvTranspose2d(p, w.as<const float>(), b);
+  const AlignedBuffer channels_last(static_cast<size_t>(w.numel()) * sizeof(float));
+  const int64_t taps = w.shape[2] * w.shape[3];
+  nchw_to_nhwc(w.as<const float>(), channels_last.as<float>(), w.shape[0], w.shape[1], taps, taps);
+  return ConvTranspose2d(p, channels_last.as<float>(), b);
 }
 
 py::array_t<float> run_conv_transpose2d(const ConvTranspose2d& conv, const py::array& input) {
-  const ConvTranspose2dParams& p = conv.params();
   const Nhwc<const float> x = dense_nhwc<const float>(input, kOp, "input");
-  check(x.c == p.in_channels, kOp, "expected input with ", p.in_channels, " channels, got ", x.c);
-  check_conv_transpose2d(kOp, p, x.h, x.w);
-  auto output = empty<float>(kOp, {x.n, p.out_h(x.h), p.out_w(x.w), p.out_channels});
+  auto output = output_for(conv.params(), x);
   const Nhwc<float> y = dense_nhwc<float>(output, kOp, "output");
   {
     py::gil_scoped_release release;
     conv.run(x, y);
+  }
+  return output;
+}
+
+// weight: (in_channels, kernel_h, kernel_w, out_channels / groups)
+py::array_t<double> run_conv_transpose2d_f64(const py::array& input, const py::array& weight,
+                                             const std::optional<py::array>& bias, Pair stride, Pair padding,
+                                             Pair output_padding, int64_t groups, Pair dilation) {
+  const Nhwc<const double> x = dense_nhwc<const double>(input, kOp, "input");
+  const Tensor w = dense_view<const double>(weight, kOp, "weight", 4);
+  const ConvTranspose2dParams p = make_params(w.shape[0], w.shape[3], {w.shape[1], w.shape[2]}, stride,
+                                              padding, output_padding, groups, dilation);
+  const double* b = bias_view<double>(bias, p.out_channels, kOp);
+  auto output = output_for(p, x);
+  const Nhwc<double> y = dense_nhwc<double>(output, kOp, "output");
+  {
+    py::gil_scoped_release release;
+    conv2d_adjoint_f64(adjoint_of(p), x, w.as<const double>(), b, y);
   }
   return output;
 }
@@ -60,6 +90,9 @@ void bind_conv_transpose2d(py::module_& m) {
            py::arg("activation") = "none", py::arg("slope") = 0.01f)
       .def("run", &run_conv_transpose2d, py::arg("input"))
       .def_property_readonly("packed_bytes", &ConvTranspose2d::packed_bytes);
+  m.def("conv_transpose2d_f64", &run_conv_transpose2d_f64, py::arg("input"), py::arg("weight"),
+        py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("groups"),
+        py::arg("dilation"));
 }
 
 }  // namespace pyvision

@@ -36,15 +36,21 @@ std::vector<PhaseAxis> phases_of_axis(int64_t kernel, int64_t stride, int64_t pa
 
 }  // namespace
 
-void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& p) {
+Conv2dParams adjoint_of(const ConvTranspose2dParams& p) {
   Conv2dParams adjoint;
-  adjoint.in_channels = p.in_channels, adjoint.out_channels = p.out_channels;
+  adjoint.in_channels = p.out_channels, adjoint.out_channels = p.in_channels;
   adjoint.kernel_h = p.kernel_h, adjoint.kernel_w = p.kernel_w;
   adjoint.stride_h = p.stride_h, adjoint.stride_w = p.stride_w;
   adjoint.pad_top = adjoint.pad_bottom = p.padding_h, adjoint.pad_left = adjoint.pad_right = p.padding_w;
   adjoint.dilation_h = p.dilation_h, adjoint.dilation_w = p.dilation_w;
   adjoint.groups = p.groups;
-  check_conv2d_params(op, adjoint);
+  return adjoint;
+}
+
+void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& p) {
+  Conv2dParams counted = adjoint_of(p);
+  std::swap(counted.in_channels, counted.out_channels);  // messages count them as the caller does
+  check_conv2d_params(op, counted);
   constexpr int64_t kMaxPhases = 1 << 16;  // each is a convolution with weights of its own
   check(p.stride_h <= kMaxPhases && p.stride_w <= kMaxPhases && p.stride_h * p.stride_w <= kMaxPhases, op,
         "expected stride_h * stride_w of at most ", kMaxPhases, ", got (", p.stride_h, ", ", p.stride_w, ")");
@@ -116,40 +122,32 @@ Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h,
   Conv2dParams p;
   p.in_channels = params.in_channels, p.out_channels = params.out_channels, p.groups = params.groups;
   p.kernel_h = static_cast<int64_t>(v.taps.size()), p.kernel_w = static_cast<int64_t>(h.taps.size());
-  if (p.kernel_h == 0 || p.kernel_w == 0)
-    p.kernel_h = 0, p.kernel_w = 1;  // no taps: bias and activation alone
   p.dilation_h = v.dilation, p.dilation_w = h.dilation;
   p.pad_top = v.pad, p.pad_left = h.pad;
   p.activation = params.activation;
   const int64_t group_in = p.in_channels / p.groups, group_out = p.out_channels / p.groups;
-  std::vector<float> phase_weight;  // (out_channels, in_channels / groups, kernel_h, kernel_w)
-  phase_weight.reserve(static_cast<size_t>(p.out_channels * group_in * p.kernel_h * p.kernel_w));
-  for (int64_t o = 0; o < p.out_channels && p.kernel_h > 0; ++o)
-    for (int64_t i = 0; i < group_in; ++i)
-      for (int64_t kh : v.taps)
-        for (int64_t kw : h.taps)
-          phase_weight.push_back(
-              weight[(((o / group_out * group_in + i) * group_out + o % group_out) * params.kernel_h + kh) *
-                         params.kernel_w +
-                     kw]);
-  return Conv2d(p, phase_weight.data(), bias, Conv2dAlgorithm::kDirect);
+  const int64_t kernel_row = params.kernel_w * group_out, filter = params.kernel_h * kernel_row;
+  ConvWeight view{weight, group_in * filter, 1, filter, 0, 0};
+  if (p.kernel_h == 0 || p.kernel_w == 0) {
+    p.kernel_h = 0, p.kernel_w = 1;  // no taps: bias and activation alone
+    return Conv2d(p, view, bias, Conv2dAlgorithm::kDirect);
+  }
+  view.data += v.taps[0] * kernel_row + h.taps[0] * group_out;
+  if (p.kernel_h > 1) view.stride_h = (v.taps[1] - v.taps[0]) * kernel_row;  // taps lie at one distance
+  if (p.kernel_w > 1) view.stride_w = (h.taps[1] - h.taps[0]) * group_out;
+  return Conv2d(p, view, bias);
 }
 
 Conv2d ConvTranspose2d::Impl::make_merged(int64_t kh, const float* weight, const float* bias) const {
   Conv2dParams p;
-  p.in_channels = params.in_channels, p.out_channels = params.kernel_w * params.out_channels;
+  const int64_t kernel_row = params.kernel_w * params.out_channels;
+  p.in_channels = params.in_channels, p.out_channels = kernel_row;
   p.activation = params.activation;
-  std::vector<float> columns(static_cast<size_t>(p.out_channels * p.in_channels));
-  std::vector<float> columns_bias(static_cast<size_t>(p.out_channels), 0.0f);
-  for (int64_t kw = 0; kw < params.kernel_w; ++kw)
-    for (int64_t o = 0; o < params.out_channels; ++o) {
-      const int64_t column = kw * params.out_channels + o;
-      if (bias != nullptr) columns_bias[column] = bias[o];
-      for (int64_t i = 0; i < p.in_channels; ++i)
-        columns[column * p.in_channels + i] =
-            weight[((i * params.out_channels + o) * params.kernel_h + kh) * params.kernel_w + kw];
-    }
-  return Conv2d(p, columns.data(), columns_bias.data(), Conv2dAlgorithm::kDirect);
+  std::vector<float> columns_bias;  // (kernel_w, out_channels)
+  for (int64_t kw = 0; kw < params.kernel_w && bias != nullptr; ++kw)
+    columns_bias.insert(columns_bias.end(), bias, bias + params.out_channels);
+  const ConvWeight row{weight + kh * kernel_row, 0, 1, params.kernel_h * kernel_row, 0, 0};
+  return Conv2d(p, row, bias != nullptr ? columns_bias.data() : nullptr, Conv2dAlgorithm::kDirect);
 }
 
 void ConvTranspose2d::Impl::run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const {

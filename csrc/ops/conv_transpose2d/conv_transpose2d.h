@@ -11,6 +11,7 @@
 
 #include "core/activation.h"
 #include "core/tensor.h"
+#include "ops/conv2d/conv2d.h"
 
 namespace pyvision {
 
@@ -32,6 +33,9 @@ struct ConvTranspose2dParams {
   }
 };
 
+// The convolution whose adjoint it is: from maps of the output's shape to maps of the input's.
+Conv2dParams adjoint_of(const ConvTranspose2dParams& params);
+
 // Both throw std::invalid_argument: when the parameters contradict each other, and when they do not fit the
 // input.
 void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& params);
@@ -39,7 +43,8 @@ void check_conv_transpose2d(const char* op, const ConvTranspose2dParams& params,
 
 class ConvTranspose2d {
  public:
-  // weight: (in_channels, out_channels / groups, kernel_h, kernel_w), bias: (out_channels,) or null.
+  // weight: (in_channels, kernel_h, kernel_w, out_channels / groups), channels last, so that the columns of a
+  // panel are neighbours; bias: (out_channels,) or null.
   ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias);
   ConvTranspose2d(ConvTranspose2d&&) noexcept;
   ~ConvTranspose2d();

@@ -2,8 +2,10 @@
 // The engine's conv_transpose2d: input {x}, constants "weight" and, where there is one, "bias".
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 
+#include "core/arena.h"
 #include "core/check.h"
 #include "engine/op.h"
+#include "ops/layout/layout.h"
 
 namespace pyvision::engine {
 namespace {
@@ -48,8 +50,11 @@ std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>
 Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::vector<MapShape>&) {
   const ConvTranspose2dParams params = parse(node, inputs[0]);
   const float* bias = node.constants.count("bias") ? node.constant("bias", 1).data.data() : nullptr;
-  const auto conv =
-      std::make_shared<const ConvTranspose2d>(params, node.constant("weight", 4).data.data(), bias);
+  const Constant& weight = node.constant("weight", 4);
+  const AlignedBuffer channels_last(weight.data.size() * sizeof(float));
+  const int64_t taps = weight.shape[2] * weight.shape[3];
+  nchw_to_nhwc(weight.data.data(), channels_last.as<float>(), weight.shape[0], weight.shape[1], taps, taps);
+  const auto conv = std::make_shared<const ConvTranspose2d>(params, channels_last.as<float>(), bias);
   Step step;
   step.run = [conv](const StepMaps& maps) { conv->run(maps.inputs[0], maps.outputs[0]); };
   step.packed_bytes = conv->packed_bytes();

@@ -6,6 +6,7 @@
 #include "core/arena.h"
 #include "core/parallel.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d_backward/conv2d_backward.h"
 #include "ops/deform_conv2d/deform_conv2d.h"
 #include "ops/layout/layout.h"
 
@@ -179,21 +180,6 @@ std::vector<Chunk> cut_channels(int64_t channels, int64_t group_in, int64_t offs
 void scatter(const DeformScatter<float>& job) { deform_conv2d_kernels().scatter_f32(job); }
 void scatter(const DeformScatter<double>& job) { deform_conv2d_kernels().scatter_f64(job); }
 
-// Column sums in f64, each column in one order.
-template <class T>
-void sum_rows(const T* x, int64_t rows, int64_t channels, T* sums) {
-  constexpr int64_t kColumns = 64;
-  parallel_for((channels + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin * kColumns; first < std::min(end * kColumns, channels); first += kColumns) {
-      const int64_t count = std::min(kColumns, channels - first);
-      double sum[kColumns] = {};
-      for (int64_t r = 0; r < rows; ++r)
-        for (int64_t c = 0; c < count; ++c) sum[c] += x[r * channels + first + c];
-      for (int64_t c = 0; c < count; ++c) sums[first + c] = static_cast<T>(sum[c]);
-    }
-  });
-}
-
 // (out_channels, taps, group_in) to (out_channels, group_in, taps)
 template <class T>
 void taps_innermost(const T* from, const Sizes& s, T* to) {
@@ -273,7 +259,7 @@ void deform_conv2d_backward(const Conv2dParams& params, const DeformField<T>& fi
     });
   }
   taps_innermost(grad_weight.as<T>(), sizes, grad.weight);
-  sum_rows(grad_output, rows, sizes.out_channels, grad.bias);
+  channel_sums(dense_nhwc(grad_output, 1, 1, rows, sizes.out_channels), grad.bias);
 }
 
 template void deform_conv2d_backward(const Conv2dParams&, const DeformField<float>&, const float*,

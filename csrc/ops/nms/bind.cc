@@ -17,9 +17,8 @@ py::array_t<int64_t> run(const char* op, const py::array& boxes, const py::array
   const T* s = nms_scores<T>(op, scores, n);
   const NmsGroups groups = nms_groups(op, n, idxs, image_idxs, max_output);
   check_iou_threshold(op, iou_threshold);
-  return kept_indices(op, n, [&](int64_t* keep) {
-    return nms(b.as<const T>(), s, n, groups, iou_threshold, keep);
-  });
+  return kept_indices(op, n,
+                      [&](int64_t* keep) { return nms(b.as<const T>(), s, n, groups, iou_threshold, keep); });
 }
 
 template <class... Arguments>
@@ -53,7 +52,8 @@ void bind_nms(py::module_& m) {
       "batched_nms",
       [](const py::array& boxes, const py::array& scores, const py::array& idxs, double iou_threshold,
          const OptionalArray& image_idxs, std::optional<int64_t> max_output) {
-        return dispatch("batched_nms", boxes, scores, OptionalArray{idxs}, image_idxs, iou_threshold, max_output);
+        return dispatch("batched_nms", boxes, scores, OptionalArray{idxs}, image_idxs, iou_threshold,
+                        max_output);
       },
       py::arg("boxes"), py::arg("scores"), py::arg("idxs"), py::arg("iou_threshold"),
       py::arg("image_idxs") = py::none(), py::arg("max_output") = py::none());

@@ -42,7 +42,8 @@ struct AxisAligned {
 template <class T>
 inline void nms_greedy(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
                        int32_t* heads, NmsBoxes<T>* blocks, uint8_t* kept) {
-  constexpr T kCoreSlack = T(1e-3);  // more than rounding can add to an IoU: the core is kept that much too wide
+  constexpr T kCoreSlack =
+      T(1e-3);  // more than rounding can add to an IoU: the core is kept that much too wide
   const T shrink = (threshold < T{0.5} ? threshold : T{0.5}) - kCoreSlack;
   const AxisAligned<T> kind = {boxes, threshold, shrink > 0 ? shrink : 0};
   nms_over_grid(kind, n, limit, grid, heads, blocks, kept);

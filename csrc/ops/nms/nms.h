@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // nms: greedy non-maximum suppression. Boxes are visited by falling score, equal scores by rising index; a
-// box is kept unless its IoU with a box kept before it (of its own image and class, for batched_nms) is greater
-// than the threshold.
+// box is kept unless its IoU with a box kept before it (of its own image and class, for batched_nms) is
+// greater than the threshold.
 //
 //   IoU(a, b) = I / ((A(a) + A(b)) - I)
 //   I = max(0, min(a.x2, b.x2) - max(a.x1, b.x1)) * max(0, min(a.y2, b.y2) - max(a.y1, b.y1))
@@ -30,7 +30,8 @@ template <class T>
 using NmsBoxes = NmsBlock<T, 5>;  // the bounds, and the area
 
 // boxes: (n, 4) in order of falling score, finite; threshold: [0, 1]; limit: how many to keep at most;
-// heads: (cells,) scratch; blocks: scratch for every box in every cell it touches; kept: (n,), receives 0 or 1
+// heads: (cells,) scratch; blocks: scratch for every box in every cell it touches; kept: (n,), receives 0 or
+// 1
 template <class T>
 using NmsGreedy = void (*)(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
                            int32_t* heads, NmsBoxes<T>* blocks, uint8_t* kept);

@@ -82,7 +82,8 @@ int64_t suppress(const T* scores, int64_t n, const NmsGroups& groups, Valid vali
     Scratch<Entry> entry_memory(n), spare_memory(n);
     Entry *entries = entry_memory, *spare = spare_memory;
     for (int64_t i = 0; i < n; ++i)
-      if (!std::isnan(scores[i]) && valid(i)) entries[m++] = {falling_key(scores[i]), static_cast<uint32_t>(i)};
+      if (!std::isnan(scores[i]) && valid(i))
+        entries[m++] = {falling_key(scores[i]), static_cast<uint32_t>(i)};
     radix_sort(entries, spare, m, [](const Entry& e) { return e.key; });
     for (int64_t r = 0; r < m; ++r) order[r] = entries[r].index;
   }

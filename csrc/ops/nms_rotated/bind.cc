@@ -15,9 +15,8 @@ py::array_t<int64_t> run(const py::array& boxes, const py::array& scores, const 
   const T* s = nms_scores<T>(op, scores, n);
   const NmsGroups groups = nms_groups(op, n, idxs, std::nullopt, max_output);
   check_iou_threshold(op, iou_threshold);
-  return kept_indices(op, n, [&](int64_t* keep) {
-    return nms_rotated(b.as<const T>(), s, n, groups, iou_threshold, keep);
-  });
+  return kept_indices(
+      op, n, [&](int64_t* keep) { return nms_rotated(b.as<const T>(), s, n, groups, iou_threshold, keep); });
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ SeparableConv2d::SeparableConv2d(const Conv2dParams& depthwise, int64_t out_chan
     return copy;
   };
   s.taps = AlignedBuffer(static_cast<size_t>(taps * channels) * sizeof(float));
-  pack_depthwise(depthwise_weight, channels, taps, s.taps.as<float>());
+  pack_depthwise(depthwise, channels_first_weight(depthwise, depthwise_weight), s.taps.as<float>());
   s.taps_bias = padded_copy(depthwise_bias, channels, channels);
   s.panels =
       AlignedBuffer(static_cast<size_t>(s.kernels->packed_floats(out_channels, channels)) * sizeof(float));

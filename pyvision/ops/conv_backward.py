@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradients of the convolutions, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision.ops._args import IntPair, flag, integer, pair
+from pyvision.ops.conv import (
+    FLOATS,
+    Layout,
+    channel_count,
+    channels_last,
+    convolve,
+    padding_sides,
+    separable_weights,
+)
+
+Gradients = tuple[Array | None, Array | None, Array | None]
+"""Of the input, the weight and the bias; None where ``output_mask`` asks for none."""
+
+
+def conv2d_backward(
+    grad_output: Array,
+    input: Array,
+    weight: Array,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    *,
+    layout: Layout = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True),
+    allow_winograd: bool = True,
+) -> Gradients:
+    """Gradients of :func:`conv2d` without activation and residual.
+
+    Sums run in an order that the shapes alone fix: results are the same for any number of threads.
+
+    Args:
+        grad_output: float32, the gradient with respect to the output: of its shape and layout. Or all arrays
+            float64, for gradient checks: plain loops.
+        input, weight, stride, padding, dilation, groups, layout: as :func:`conv2d` was given them.
+        output_mask: which gradients to compute: of the input, the weight, the bias.
+        allow_winograd: as in :func:`conv2d`, for the input's gradient.
+
+    Returns:
+        (grad_input, grad_weight, grad_bias), of the shapes of input and weight, and (C_out,); where an array
+        of theirs is stored channels last, so is its gradient. None where ``output_mask`` is False.
+
+    Raises:
+        TypeError: an argument is not an array, of another dtype, or of another than ``grad_output``.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "conv2d_backward"
+    return _conv2d_gradients(
+        op, grad_output, input, weight, stride, padding, dilation, integer(groups, op, "groups"), layout,
+        output_mask, flag(allow_winograd, op, "allow_winograd"),
+    )  # fmt: skip
+
+
+def depthwise_conv2d_backward(
+    grad_output: Array,
+    input: Array,
+    weight: Array,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    layout: Layout = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of :func:`depthwise_conv2d`; arguments, result and errors as of :func:`conv2d_backward`."""
+    op = "depthwise_conv2d_backward"
+    return _conv2d_gradients(
+        op, grad_output, input, weight, stride, padding, dilation, channel_count(op, input, layout), layout,
+        output_mask,
+    )  # fmt: skip
+
+
+def conv_transpose2d_backward(
+    grad_output: Array,
+    input: Array,
+    weight: Array,
+    stride: IntPair = 1,
+    padding: IntPair = 0,
+    output_padding: IntPair = 0,
+    groups: int = 1,
+    dilation: IntPair = 1,
+    *,
+    layout: Layout = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of :func:`conv_transpose2d` without activation.
+
+    Args:
+        grad_output: float32, the gradient with respect to the output: of its shape and layout.
+        input, weight, stride, padding, output_padding, groups, dilation, layout: as
+            :func:`conv_transpose2d` was given them.
+        output_mask: which gradients to compute: of the input, the weight, the bias.
+
+    The result and the errors are those of :func:`conv2d_backward`.
+    """
+    op = "conv_transpose2d_backward"
+    gradients = _core.conv_transpose2d_backward(
+        *_maps(op, grad_output, input, weight, layout),
+        pair(stride, op, "stride"), pair(padding, op, "padding"),
+        pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
+        pair(dilation, op, "dilation"), _mask(op, output_mask),
+    )  # fmt: skip
+    return _results(op, gradients, input, weight, layout)
+
+
+def separable_conv2d_backward(
+    grad_output: Array,
+    input: Array,
+    depthwise_weight: Array,
+    pointwise_weight: Array,
+    depthwise_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    layout: Layout = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True, True, True),
+) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None]:
+    """Gradients of a depthwise convolution followed by a 1x1 convolution, without activations.
+
+    The map between the two is computed again.
+
+    Args:
+        grad_output: float32, the gradient with respect to the output: of its shape and layout. Or all arrays
+            float64, for gradient checks: plain loops.
+        input: (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        depthwise_weight: (C_in * multiplier, 1, kernel_h, kernel_w).
+        pointwise_weight: (C_out, C_in * multiplier, 1, 1).
+        depthwise_bias: (C_in * multiplier,).
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        output_mask: which gradients to compute, in the order of the result.
+
+    Returns:
+        The gradients of input, depthwise weight, pointwise weight, depthwise bias and pointwise bias.
+
+    Raises:
+        TypeError: an argument is not an array, of another dtype, or of another than ``grad_output``.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "separable_conv2d_backward"
+    want_input, want_depthwise, want_pointwise, *want_biases = _mask(op, output_mask, 5)
+    g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
+    dtype = (g.dtype.name,)
+    x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
+    depthwise, pointwise = separable_weights(op, x, depthwise_weight, pointwise_weight)
+    channels = x.shape[3]
+    bias = None if depthwise_bias is None else as_numpy(depthwise_bias, op, "depthwise_bias", dtype)
+    if bias is not None and bias.shape != depthwise.shape[:1]:
+        raise ValueError(f"[{op}] expected depthwise_bias of shape ({depthwise.shape[0]},), got {bias.shape}")
+    between = convolve(op, x, depthwise, bias, stride, padding, dilation, channels, None, None, "NHWC")
+    want_between = want_input or want_depthwise or want_biases[0]
+    grad_between, grad_pointwise, grad_pointwise_bias = _conv2d_gradients(
+        op, g, between, pointwise, 1, 0, 1, 1, "NHWC", (want_between, want_pointwise, want_biases[1])
+    )
+    grad_input = grad_depthwise = grad_depthwise_bias = None
+    if want_between:
+        grad_input, grad_depthwise, grad_depthwise_bias = _conv2d_gradients(
+            op, grad_between, x, depthwise, stride, padding, dilation, channels, "NHWC",
+            (want_input, want_depthwise, want_biases[0]),
+        )  # fmt: skip
+    if grad_input is not None:
+        like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
+        grad_input = result_like(from_nhwc(grad_input, layout, like_input), input)
+    gradients = (grad_depthwise, grad_pointwise, grad_depthwise_bias, grad_pointwise_bias)
+    a, b, c, d = (None if a is None else result_like(a, depthwise_weight) for a in gradients)
+    return grad_input, a, b, c, d
+
+
+def _conv2d_gradients(
+    op: str,
+    grad_output: Array,
+    input: Array,
+    weight: Array,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    groups: int,
+    layout: Layout,
+    output_mask: Sequence[bool],
+    allow_winograd: bool = True,
+) -> Gradients:
+    g, x, w = _maps(op, grad_output, input, weight, layout)
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    four_sides = padding_sides(op, padding, w.transpose(0, 3, 1, 2), strides, dilations)
+    gradients = _core.conv2d_backward(
+        g, x, w, strides, four_sides, dilations, groups, _mask(op, output_mask), allow_winograd, op
+    )
+    return _results(op, gradients, input, weight, layout)
+
+
+def _maps(
+    op: str, grad_output: Array, input: Array, weight: Array, layout: Layout
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
+    dtype = (g.dtype.name,)
+    x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
+    return g, x, channels_last(as_numpy(weight, op, "weight", dtype), op)
+
+
+def _mask(op: str, output_mask: Sequence[bool], count: int = 3) -> tuple[bool, ...]:
+    if not isinstance(output_mask, tuple | list) or len(output_mask) != count:
+        raise ValueError(f"[{op}] expected output_mask to be {count} bools, got {output_mask!r}")
+    return tuple(flag(wanted, op, "output_mask") for wanted in output_mask)
+
+
+def _results(
+    op: str,
+    gradients: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None],
+    input: Array,
+    weight: Array,
+    layout: Layout,
+) -> Gradients:
+    """The compiled op's gradients, channels last, as the caller has input and weight."""
+    grad_input, grad_weight, grad_bias = gradients
+    if grad_input is not None:
+        like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
+        grad_input = result_like(from_nhwc(grad_input, layout, like_input), input)
+    if grad_weight is not None:
+        like_weight = is_channels_last(as_numpy(weight, op, "weight", FLOATS), "NCHW")
+        grad_weight = result_like(from_nhwc(grad_weight, "NCHW", like_weight), weight)
+    return grad_input, grad_weight, None if grad_bias is None else result_like(grad_bias, weight)
