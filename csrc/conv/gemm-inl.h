@@ -231,9 +231,17 @@ template <int MR, int NV>
   activate_tile(acc, activation);
   if (is_cheap(activation.kind)) return;
   float memory[MR * NV * F32::kLanes];
-  for (int i = 0; i < MR * NV; ++i) acc[i / NV][i % NV].store(memory + i * F32::kLanes);
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v].store(memory + (r * NV + v) * F32::kLanes);
+  }
   activate_on_stack<MR, NV>(memory, activation);
-  for (int i = 0; i < MR * NV; ++i) acc[i / NV][i % NV] = F32::load(memory + i * F32::kLanes);
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v] = F32::load(memory + (r * NV + v) * F32::kLanes);
+  }
 }
 
 template <int MR, int NV, class Out>

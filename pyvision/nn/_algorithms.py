@@ -17,16 +17,20 @@ from pyvision import _core
 _WINOGRAD = ("winograd_2x2", "winograd_4x4", "winograd_6x6")
 
 
-def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool, precision: str) -> None:
+def set_precision(graph: _core.Graph, precision: str) -> None:
+    """Say it in the graph's convolutions, before it is optimised: blocks of several are fused in f32 only."""
+    for index, node in enumerate(graph.nodes()):
+        if node["op"] == "conv2d" and precision != "f32":
+            graph.set_attribute(index, "precision", precision)
+
+
+def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool) -> None:
     """Say in the graph's convolutions what they may use, or, with ``autotune``, what was measured best."""
-    autotune = autotune and precision == "f32"  # elsewhere there is no choice
     cache = _Cache() if autotune else None
     for index, node in enumerate(graph.nodes()):
         if node["op"] != "conv2d":
             continue
-        if precision != "f32":
-            graph.set_attribute(index, "precision", precision)
-        elif not allow_winograd:
+        if not allow_winograd:
             graph.set_attribute(index, "allow_winograd", 0)
         elif cache is not None and _has_choice(node):
             graph.set_attribute(index, "algorithm", cache.best(graph.shape(node["inputs"][0]), node))
@@ -40,6 +44,7 @@ def _has_choice(node: Any) -> bool:
         node["constants"]["weight"][2:] == (3, 3)
         and attributes["stride"] == attributes["dilation"] == [1, 1]
         and attributes["groups"] == 1
+        and attributes.get("precision", "f32") == "f32"
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, check_layout, from_nhwc, is_channels_last, result_like, to_nhwc
-from pyvision.nn._algorithms import set_algorithms
+from pyvision.nn._algorithms import set_algorithms, set_precision
 from pyvision.nn._value import Tracer, Value
 
 if TYPE_CHECKING:
@@ -106,13 +106,9 @@ class Runtime:
             found = self._compiled.get(key)
             if found is None or found.versions != versions:
                 graph, structure, output_ranks = trace(module, shapes, ranks)
+                set_precision(graph, module.precision)
                 graph.optimize()
-                set_algorithms(
-                    graph,
-                    allow_winograd=module.allow_winograd,
-                    autotune=module.autotune,
-                    precision=module.precision,
-                )
+                set_algorithms(graph, allow_winograd=module.allow_winograd, autotune=module.autotune)
                 found = Compiled(_core.Executable(graph), structure, output_ranks, versions)
                 self._compiled[key] = found
         return found
