@@ -253,16 +253,8 @@ void depthwise_block(const DepthwiseConv& job, const DepthwiseBlock& block, int6
 using DepthwiseKernel = void (*)(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin,
                                  int64_t c_end);
 
-inline DepthwiseKernel pick_depthwise_kernel(const DepthwiseConv& job) {
-  const auto is = [&](int64_t k, int64_t s) { return job.kernel_w == k && job.column_stride == s; };
-  if (is(3, 1)) return depthwise_block<3, 1>;
-  if (is(3, 2)) return depthwise_block<3, 2>;
-  if (is(5, 1)) return depthwise_block<5, 1>;
-  if (is(5, 2)) return depthwise_block<5, 2>;
-  if (is(7, 1)) return depthwise_block<7, 1>;
-  if (is(7, 2)) return depthwise_block<7, 2>;
-  return depthwise_block<0, 0>;
-}
+// Compiled once for each ISA, in ops/conv2d.
+DepthwiseKernel pick_depthwise_kernel(const DepthwiseConv& job);
 
 // Steps of a dilation from `first` on that stay inside [0, extent): [begin, end), at most `count`.
 inline void clip_window(int64_t first, int64_t dilation, int64_t extent, int64_t count, int64_t* begin,

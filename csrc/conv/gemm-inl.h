@@ -305,11 +305,22 @@ inline MicrokernelOf<E> pick_microkernel(int rows, std::integer_sequence<int, Ro
   static constexpr MicrokernelOf<E> kTable[] = {microkernel<Rows + 1, NV, Product, E>...};
   return kTable[rows - 1];
 }
-template <class Product = F32Product, class E = Epilogue>
-inline MicrokernelOf<E> pick_microkernel(int rows, bool narrow) {
+template <class Product, class E>
+inline MicrokernelOf<E> pick_own_microkernel(int rows, bool narrow) {
   constexpr auto kRows = std::make_integer_sequence<int, kRowTile>{};
   return narrow ? pick_microkernel<1, Product, E>(rows, kRows)
                 : pick_microkernel<kPanelVectors, Product, E>(rows, kRows);
+}
+
+// The products of floats that several ops share: compiled once for each ISA, in ops/conv2d.
+MicrokernelOf<Epilogue> pick_f32_microkernel(int rows, bool narrow);
+
+template <class Product = F32Product, class E = Epilogue>
+inline MicrokernelOf<E> pick_microkernel(int rows, bool narrow) {
+  if constexpr (std::is_same_v<Product, F32Product> && std::is_same_v<E, Epilogue>)
+    return pick_f32_microkernel(rows, narrow);
+  else
+    return pick_own_microkernel<Product, E>(rows, narrow);
 }
 
 // The last panel holds one vector instead of kPanelVectors when that is enough.

@@ -14,13 +14,18 @@ inline void f32_to_bf16(const float* x, Bf16* y, int64_t n) {
                          [&](int64_t i, int lanes) { store_as_n(load_lanes(x + i, lanes), y + i, lanes); });
 }
 
+// Maps stored as bf16 are convolved as they are where there are instructions for bf16.
+constexpr auto direct_bf16() {
+  if constexpr (Bf16Product::kDepth > 1)
+    return run_tiles<WindowProducer<CopyToBf16<Bf16>>>;
+  else
+    return nullptr;
+}
+
 const Bf16Kernels conv2d_bf16 = {
-    F32::kIsaName,
-    {kRowTile, kPanelWidth, kTileStride, Bf16Product::kDepth},
-    pack_bf16,
-    run_tiles<WindowProducer<CopyToBf16<float>>>,
-    run_tiles<WindowProducer<CopyToBf16<Bf16>>>,
-    bf16_to_f32,
+    F32::kIsaName, {kRowTile, kPanelWidth, kTileStride, Bf16Product::kDepth},
+    pack_bf16,     run_tiles<WindowProducer<CopyToBf16<float>>>,
+    direct_bf16(), bf16_to_f32,
     f32_to_bf16,
 };
 

@@ -349,12 +349,12 @@ void Conv2d::Impl::run(const Nhwc<const float>& input, const RowMap& rows, int64
 void Conv2d::run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual,
                  const Nhwc<Bf16>& output) const {
   if (output.pixels() == 0 || output.c == 0) return;
-  if (impl_->bf16 != nullptr) {
+  if (impl_->bf16 != nullptr && impl_->bf16->direct_bf16 != nullptr) {
     const RowMapOf<Bf16> rows{
         {output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const Bf16>{}};
     return impl_->run_direct<Bf16>(input, rows, impl_->params.pad_top, impl_->bf16->direct_bf16);
   }
-  // Depthwise: through f32 maps.
+  // Depthwise, or products emulated: through f32 maps.
   const Bf16Kernels& convert = conv2d_bf16_kernels();
   const auto widen = [&](const Nhwc<const Bf16>& map, AlignedBuffer* memory) {
     *memory = AlignedBuffer(static_cast<size_t>(map.pixels() * map.c) * sizeof(float));

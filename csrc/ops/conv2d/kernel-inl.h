@@ -9,6 +9,21 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
+MicrokernelOf<Epilogue> pick_f32_microkernel(int rows, bool narrow) {
+  return pick_own_microkernel<F32Product, Epilogue>(rows, narrow);
+}
+
+DepthwiseKernel pick_depthwise_kernel(const DepthwiseConv& job) {
+  const auto is = [&](int64_t k, int64_t s) { return job.kernel_w == k && job.column_stride == s; };
+  if (is(3, 1)) return depthwise_block<3, 1>;
+  if (is(3, 2)) return depthwise_block<3, 2>;
+  if (is(5, 1)) return depthwise_block<5, 1>;
+  if (is(5, 2)) return depthwise_block<5, 2>;
+  if (is(7, 1)) return depthwise_block<7, 1>;
+  if (is(7, 2)) return depthwise_block<7, 2>;
+  return depthwise_block<0, 0>;
+}
+
 inline int64_t packed_floats(int64_t out_channels, int64_t k) {
   const int64_t whole = out_channels / kPanelWidth, rest = out_channels % kPanelWidth;
   const int64_t last = rest == 0 ? 0 : (panel_is_narrow(rest) ? F32::kLanes : kPanelWidth);

@@ -40,7 +40,7 @@ struct Conv2dKernels {
 
 PYVISION_KERNELS(Conv2dKernels, conv2d)
 
-// Products of values rounded to bf16; maps stored as float, or as bf16.
+// Products of values rounded to bf16; maps stored as float, or as bf16 (null where products are emulated).
 struct Bf16Kernels {
   const char* isa;
   TileShape tile;
