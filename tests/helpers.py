@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,11 @@ EPS = float(np.finfo(np.float32).eps)
 def random(shape: tuple[int, ...], scale: float = 1.0, seed: int = 0) -> np.ndarray:
     """Normally distributed float32."""
     return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale, np.float32)
+
+
+def pick(rng: np.random.Generator, *choices: Any) -> Any:
+    """One of ``choices``, whatever they are."""
+    return choices[rng.integers(len(choices))]
 
 
 def assert_within(actual: np.ndarray, expected: np.ndarray, tolerance: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pyvision import _core, ops
 from tests._guard import guarded
-from tests.helpers import EPS, assert_within, check_threads_agree, random
+from tests.helpers import EPS, assert_within, check_threads_agree, pick, random
 from tests.reference import conv as reference
 from tests.reference.conv import ACTIVATIONS
 from tests.reference.rounding import round_to_bf16
@@ -121,10 +121,6 @@ def check(case: Case) -> None:
         out = guarded(np.full((case.batch, *case.out_size, case.out_channels), CANARY), before=before)
         assert conv.run(x, residual, out) is out
         assert_within(out, *case.expected(*operands))
-
-
-def pick(rng: np.random.Generator, *choices: Any) -> Any:
-    return choices[rng.integers(len(choices))]
 
 
 def draw_case(seed: int) -> Case:

@@ -11,7 +11,7 @@ import pytest
 
 from pyvision import ops
 from tests._guard import guarded
-from tests.helpers import EPS, assert_within, check_threads_agree, random
+from tests.helpers import EPS, assert_within, check_threads_agree, pick, random
 from tests.reference import conv as reference
 
 # Around the vectors (4, 8, 16), panels (16, 32) and row tiles (4, 6, 14) of the ISAs.
@@ -93,10 +93,6 @@ def check(case: Case) -> None:
         for gradient, (value, tolerance) in zip(gradients, expected, strict=True):
             assert gradient.dtype == case.dtype
             assert_within(gradient, value, tolerance)
-
-
-def pick(rng: np.random.Generator, *choices: Any) -> Any:
-    return choices[rng.integers(len(choices))]
 
 
 def draw_case(seed: int) -> Case:

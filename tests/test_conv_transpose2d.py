@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pyvision import _core, ops
 from tests._guard import guarded
-from tests.helpers import EPS, assert_within, check_threads_agree, random
+from tests.helpers import EPS, assert_within, check_threads_agree, pick, random
 from tests.reference import conv as reference
 from tests.reference.conv import ACTIVATIONS
 
@@ -96,10 +96,6 @@ def check(case: Case) -> None:
     for before in (False, True):
         x, weight, bias = (None if a is None else guarded(a, before=before) for a in operands)
         assert_within(case.make(weight, bias).run(x), *case.expected(*operands))
-
-
-def pick(rng: np.random.Generator, *choices: Any) -> Any:
-    return choices[rng.integers(len(choices))]
 
 
 def draw_case(seed: int) -> Case:

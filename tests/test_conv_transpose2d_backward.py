@@ -11,7 +11,7 @@ import pytest
 
 from pyvision import ops
 from tests._guard import guarded
-from tests.helpers import assert_within, check_threads_agree, random
+from tests.helpers import assert_within, check_threads_agree, pick, random
 from tests.reference import conv as reference
 
 CHANNELS = [1, 2, 3, 7, 8, 14, 15, 16, 17, 31, 33]
@@ -88,10 +88,6 @@ def check(case: Case) -> None:
         for gradient, (value, tolerance) in zip(gradients, expected, strict=True):
             assert gradient.dtype == case.dtype
             assert_within(gradient, value, tolerance)
-
-
-def pick(rng: np.random.Generator, *choices: Any) -> Any:
-    return choices[rng.integers(len(choices))]
 
 
 def draw_case(seed: int) -> Case:
