@@ -102,7 +102,9 @@ def main() -> None:
         bias = rng.standard_normal(p.out_channels, np.float32)
         x = rng.standard_normal((1, p.size, p.size, p.in_channels), np.float32)
         planes = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        conv = _core.ConvTranspose2d(weight, bias, (2, 2), (p.padding,) * 2, (p.output_padding,) * 2)
+        conv = _core.ConvTranspose2d(
+            weight, bias, (2, 2), (p.padding,) * 2, (p.output_padding,) * 2, input_size=(p.size,) * 2
+        )
 
         def make(peer: Any, arguments: Any = (problem, weight, bias, planes)) -> Prepared:
             if peer.key == "torch":

@@ -127,6 +127,8 @@ class ConvTranspose2d:
         dilation: _Pair = ...,
         activation: str = "none",
         slope: float = ...,
+        input_size: _Pair = ...,
+        allow_winograd: bool = True,
     ) -> None: ...
     def run(self, input: np.ndarray) -> _Floats: ...
     @property

@@ -20,6 +20,7 @@ from tests.reference.rounding import round_to_bf16
 
 # Around the vectors (4, 8, 16) and panels (16, 32) of the ISAs.
 WINOGRAD = ("winograd_2x2", "winograd_4x4", "winograd_6x6")
+WINOGRAD_SIZES = [(2, "winograd_4x4"), *((3, algorithm) for algorithm in WINOGRAD)]
 CHANNELS = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65]
 EXTENTS = [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17]
 LARGEST_WORK = 1_500_000  # multiply-adds: a few milliseconds for the scalar kernels
@@ -102,10 +103,10 @@ class Case:
         error = EPS * (self.terms + 2) * bound  # bias and residual are two more terms
         if self.algorithm.startswith("winograd"):
             # Behind one result are the sum over channels, two input transforms of at most m roundings, the
-            # rounding of the transformed weight, two output transforms of m + 2, bias and residual; each
-            # rounding is eps / 2.
+            # rounding of the transformed weight, two output transforms of as many as there are points, bias
+            # and residual; each rounding is eps / 2.
             m = int(self.algorithm[-1])
-            depth = self.in_channels + 2 * m + 1 + 2 * (m + 2) + 2
+            depth = self.in_channels + 2 * m + 1 + 2 * (m + self.kernel[0] - 1) + 2
             error = EPS / 2 * depth * reference.winograd_bound(
                 x, weight, bias, m=m, padding=self.padding, residual=residual
             )  # fmt: skip
@@ -269,17 +270,19 @@ def test_grouped_inside_the_map(isa: str, group: int, stride: tuple[int, int]) -
 def draw_winograd(seed: int) -> Case:
     rng = np.random.default_rng(seed)
     while True:
+        kernel, algorithm = WINOGRAD_SIZES[rng.integers(len(WINOGRAD_SIZES))]
         case = Case(
             batch=int(rng.integers(1, 4)),
             height=int(rng.choice(EXTENTS)),
             width=int(rng.choice(EXTENTS)),
             in_channels=int(rng.choice(CHANNELS)),
             out_channels=int(rng.choice(CHANNELS)),
+            kernel=(kernel, kernel),
             padding=tuple(int(p) for p in rng.integers(0, 4, 4)),  # type: ignore[arg-type]
             bias=bool(rng.integers(2)),
             residual=bool(rng.integers(2)),
             activation=str(rng.choice(ACTIVATIONS)),
-            algorithm=str(rng.choice(WINOGRAD)),
+            algorithm=algorithm,
             seed=seed,
         )
         if case.possible:
@@ -291,19 +294,21 @@ def test_winograd(isa: str, seed: int) -> None:
     check(draw_winograd(seed))
 
 
-@pytest.mark.parametrize("algorithm", WINOGRAD)
-def test_winograd_over_several_blocks_of_channels_and_tiles(isa: str, algorithm: str) -> None:
-    check(Case(height=8, width=8, in_channels=300, out_channels=9, algorithm=algorithm, residual=True))
-    check(Case(height=66, width=65, in_channels=9, out_channels=8, algorithm=algorithm, padding=(1, 1, 1, 1)))
+@pytest.mark.parametrize(("kernel", "algorithm"), WINOGRAD_SIZES)
+def test_winograd_over_several_blocks_of_channels_and_tiles(isa: str, kernel: int, algorithm: str) -> None:
+    case = Case(in_channels=9, out_channels=8, kernel=(kernel, kernel), algorithm=algorithm)
+    check(replace(case, height=8, width=8, in_channels=300, residual=True))
+    check(replace(case, height=66, width=65, padding=(1, 1, 1, 1)))
 
 
-@pytest.mark.parametrize("algorithm", ["direct", *WINOGRAD])
-def test_typical_error_is_far_below_the_bound(isa: str, algorithm: str) -> None:
+@pytest.mark.parametrize(("kernel", "algorithm"), [(3, "direct"), *WINOGRAD_SIZES])
+def test_typical_error_is_far_below_the_bound(isa: str, kernel: int, algorithm: str) -> None:
     """Bounds hold for the worst rounding. Random ones cancel: a hundredth of eps * k * sum |a * b| for direct
     products; F(4x4, 3x3) is an order of magnitude less accurate (Barabasz et al. 2020, table 4)."""
     case = Case(
-        height=16, width=16, in_channels=64, out_channels=64, padding=(1, 1, 1, 1), algorithm=algorithm
-    )
+        height=16, width=16, in_channels=64, out_channels=64, kernel=(kernel, kernel), padding=(1, 1, 1, 1),
+        algorithm=algorithm,
+    )  # fmt: skip
     x, weight, bias, _ = case.data()
     y, bound = reference.conv2d(x, weight, bias, padding=case.padding)
     scale = np.sqrt(np.mean((EPS * case.terms * bound) ** 2))
@@ -407,6 +412,7 @@ def test_output_stays_between_its_neighbours(isa: str) -> None:
             algorithm="winograd_4x4",
         ),
         Case(height=13, width=13, in_channels=80, out_channels=96, algorithm="winograd_2x2"),
+        Case(height=31, width=30, in_channels=40, out_channels=33, kernel=(2, 2), algorithm="winograd_4x4"),
         Case(height=70, width=70, in_channels=16, out_channels=16, algorithm="winograd_6x6"),
         Case(
             height=7, width=7, in_channels=512, out_channels=520, kernel=(1, 1)
@@ -452,6 +458,7 @@ def test_algorithms() -> None:
     assert chosen(64, 64, padding=(1, 1, 1, 1)) == "winograd_4x4"
     assert chosen(64, 64) == "winograd_6x6"  # 54 is nine times six
     assert chosen(512, 512, size=(9, 9)) == "winograd_2x2"  # larger tiles would mostly multiply padding
+    assert chosen(64, 64, kernel=2) == "winograd_4x4"
     assert chosen(64, 64, allow_winograd=False) == "direct"
     assert chosen(64, 64, allow_winograd=False, algorithm="winograd_4x4") == "winograd_4x4"
     assert chosen(64, 64, size=(0, 0)) == "direct"  # unknown, so it cannot tell whether tiles waste too much
@@ -472,6 +479,8 @@ def test_algorithms() -> None:
         assert chosen(64, 64, **options) == "direct"
         with pytest.raises(ValueError, match=r"\[conv2d\] expected a 3x3 kernel with stride 1"):
             chosen(64, 64, algorithm="winograd_6x6", **options)
+    with pytest.raises(ValueError, match=r"expected a 3x3 kernel .* \(2x2 too for 'winograd_4x4'\)"):
+        chosen(64, 64, kernel=2, algorithm="winograd_2x2")
     with pytest.raises(ValueError, match=r"auto, direct, depthwise, grouped, winograd_2x2, .*, got 'fft'"):
         chosen(64, 64, algorithm="fft")
 

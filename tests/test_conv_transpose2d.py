@@ -173,6 +173,75 @@ def test_sums_longer_than_a_block(isa: str) -> None:
     check(Case(height=3, width=3, in_channels=130, out_channels=17, kernel=(4, 4), stride=(2, 2)))
 
 
+def winograd_case(kernel: int, padding: int, output_padding: int = 0) -> Case:
+    return Case(
+        batch=2, height=26, width=29, in_channels=32, out_channels=40, kernel=(kernel, kernel), stride=(2, 2),
+        padding=(padding, padding), output_padding=(output_padding, output_padding), activation="relu",
+    )  # fmt: skip
+
+
+WINOGRAD_CASES = [winograd_case(4, 1), winograd_case(3, 1, 1), winograd_case(6, 2)]
+
+
+def winograd_tolerance(case: Case, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Of each element, where phases of 2x2 and 3x3 taps are computed by Winograd: depth as in test_conv2d."""
+    _, tolerance = case.expected(x, weight, bias)
+    phases = []  # per axis and phase: its taps, and the padding before and after
+    for extent, out, k, p in zip(x.shape[1:3], case.out_size, case.kernel, case.padding, strict=True):
+        axis = []
+        for first in range(2):
+            taps = [t for t in range(k - 1, -1, -1) if (first + p - t) % 2 == 0]
+            before = (taps[0] - first - p) // 2
+            axis.append((taps, before, len(range(first, out, 2)) - extent - before + len(taps) - 1))
+        phases.append(axis)
+    for i, (rows, top, bottom) in enumerate(phases[0]):
+        for j, (columns, left, right) in enumerate(phases[1]):
+            if len(rows) == len(columns) > 1:
+                taps = weight[:, :, rows][..., columns].transpose(1, 0, 2, 3)
+                sides = (top, left, bottom, right)
+                bounds = [
+                    EPS / 2 * (case.in_channels + 2 * m + 1 + 2 * (m + len(rows) - 1) + 2)
+                    * reference.winograd_bound(x, taps, bias, m=m, padding=sides)
+                    for m in ((4,) if len(rows) == 2 else (2, 4, 6))
+                ]  # fmt: skip
+                tolerance[:, i::2, j::2] = np.maximum.reduce(bounds)
+    return tolerance
+
+
+@pytest.mark.parametrize("case", WINOGRAD_CASES, ids=lambda case: f"{case.kernel[0]}")
+def test_winograd(isa: str, case: Case) -> None:
+    x, weight, bias = case.data()
+    assert bias is not None
+    size = (case.height, case.width)
+    conv = _core.ConvTranspose2d(weight, bias, *case.parameters, case.activation, input_size=size)
+    y = conv.run(x)
+    expected, _ = case.expected(x, weight, bias)
+    assert_within(y, expected, winograd_tolerance(case, x, weight, bias))
+    check_threads_agree(lambda: conv.run(x))
+    # Only the phases whose taps are as many in height as in width are by Winograd.
+    direct = case.make(weight, bias).run(x)
+    for i, j in np.ndindex(2, 2):
+        differs = (y[:, i::2, j::2] != direct[:, i::2, j::2]).any()
+        assert differs == (case.kernel[0] != 3 or i == j == 1)
+    refused = _core.ConvTranspose2d(
+        weight, bias, *case.parameters, case.activation, input_size=size, allow_winograd=False
+    )
+    np.testing.assert_array_equal(refused.run(x), direct)
+
+
+def test_winograd_of_the_op() -> None:
+    case = replace(WINOGRAD_CASES[0], height=48, width=50, in_channels=8, out_channels=16, activation="none")
+    x, weight, bias = case.data()
+    assert bias is not None
+    fast, direct = (
+        ops.conv_transpose2d(x, weight, bias, *case.parameters, layout="NHWC", allow_winograd=allowed)
+        for allowed in (True, False)
+    )
+    assert_within(direct, *case.expected(x, weight, bias))
+    assert_within(fast, case.expected(x, weight, bias)[0], winograd_tolerance(case, x, weight, bias))
+    assert (fast != direct).any()
+
+
 @settings(
     max_examples=60,
     deadline=None,
@@ -324,6 +393,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"stride": (1,)}, ValueError, "stride"),
     ({"groups": 1.0}, TypeError, "groups"),
     ({"activation": "swish"}, ValueError, "expected activation to be one of"),
+    ({"allow_winograd": 2}, TypeError, "allow_winograd"),
     ({"layout": "CHWN"}, ValueError, "expected layout to be 'NCHW' or 'NHWC'"),
     ({"stride": 2**31 - 1}, ValueError, r"expected stride_h \* stride_w of at most 65536"),
 ]

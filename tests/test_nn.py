@@ -295,6 +295,14 @@ def test_allow_winograd() -> None:
     assert (model(x) != fast).any()
 
 
+def test_allow_winograd_in_transposed_convolutions() -> None:
+    model, x = nn.Sequential(nn.ConvTranspose2d(32, 32, 4, 2, 1)), random((1, 32, 40, 40))
+    fast = model(x)
+    model.allow_winograd = False
+    np.testing.assert_allclose(model(x), fast, rtol=1e-4, atol=1e-4)
+    assert (model(x) != fast).any()
+
+
 def test_precision(bf16_isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of convolutions that are not depthwise, in what would be fused in f32 too; all maps are float32."""
     first, depthwise = nn.Conv2d(32, 33, 3, padding=1), nn.Conv2d(33, 33, 3, groups=33)

@@ -5,7 +5,6 @@
 #include <iterator>
 #include <numeric>
 
-#include "conv/winograd.h"
 #include "core/check.h"
 #include "core/parallel.h"
 
@@ -67,16 +66,17 @@ Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name) 
   return static_cast<Conv2dAlgorithm>(found - std::begin(kAlgorithmNames));
 }
 
-int winograd_outputs(Conv2dAlgorithm algorithm) {
+WinogradTiling winograd_tiling(const Conv2dParams& params, Conv2dAlgorithm algorithm) {
+  const int taps = params.kernel_h == 2 ? 2 : 3;
   switch (algorithm) {
     case Conv2dAlgorithm::kWinograd2x2:
-      return 2;
+      return {2, taps};
     case Conv2dAlgorithm::kWinograd4x4:
-      return 4;
+      return {4, taps};
     case Conv2dAlgorithm::kWinograd6x6:
-      return 6;
+      return {6, taps};
     default:
-      return 0;
+      return {0, taps};
   }
 }
 
@@ -89,14 +89,14 @@ constexpr int64_t kWinogradBlockFloats = (1 << 20) / sizeof(float);
 constexpr int64_t kL3Floats = (12 << 20) / sizeof(float);
 constexpr int64_t kMostBlockFloats = (4 << 20) / sizeof(float);
 
-bool winograd_streams(int m, int64_t in_channels, int64_t out_channels) {
-  return winograd_points(m) * in_channels * out_channels > kL3Floats;
+bool winograd_streams(WinogradTiling tiling, int64_t in_channels, int64_t out_channels) {
+  return tiling.points() * in_channels * out_channels > kL3Floats;
 }
 
-int64_t winograd_tiles_per_block(int m, int64_t in_channels, int64_t out_channels,
+int64_t winograd_tiles_per_block(WinogradTiling tiling, int64_t in_channels, int64_t out_channels,
                                  const ConvMachine& machine) {
-  const int64_t floats_per_tile = winograd_points(m) * (in_channels + out_channels);
-  const bool streams = winograd_streams(m, in_channels, out_channels);
+  const int64_t floats_per_tile = tiling.points() * (in_channels + out_channels);
+  const bool streams = winograd_streams(tiling, in_channels, out_channels);
   const int64_t floats = streams ? kMostBlockFloats * machine.threads : kWinogradBlockFloats;
   const int64_t most = streams ? kGroupRows : 4 * machine.row_tile;
   const int64_t row_tiles = std::min(floats / floats_per_tile, most) / machine.row_tile;
@@ -108,7 +108,9 @@ int64_t winograd_tiles_per_block(int m, int64_t in_channels, int64_t out_channel
 // shape and the ISA's widths: not on the number of threads, lest results do.
 constexpr double kPerMultiply = 1.1;  // 90 % of the peak rate
 // Of one transformed value, in or out.
-double cost_per_point(int m) { return m == 2 ? 3.7 : m == 4 ? 5.7 : 10; }
+double cost_per_point(WinogradTiling tiling) {
+  return tiling.inputs() == 4 ? 3.7 : tiling.inputs() < 8 ? 5.7 : 10;
+}
 // Of 64 bytes of packed weights, streamed from memory or from L3 (for vectors of 16 floats).
 constexpr double kPerLineFromMemory = 11, kPerLineFromL3 = 1.5;
 // The largest tiles round worst: they must win clearly.
@@ -127,21 +129,24 @@ double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& mac
                       static_cast<double>(ceil_div(pixels, kGroupRows)), machine);
 }
 
-double winograd_cost(int m, const Conv2dParams& p, int64_t out_h, int64_t out_w, const ConvMachine& machine) {
-  const int64_t tiles = ceil_div(out_h, m) * ceil_div(out_w, m), points = winograd_points(m);
+double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h, int64_t out_w,
+                     const ConvMachine& machine) {
+  const int64_t tiles = ceil_div(out_h, tiling.outputs) * ceil_div(out_w, tiling.outputs),
+                points = tiling.points();
   const int64_t in_vectors = ceil_div(p.in_channels, machine.lanes);
   const int64_t out_vectors = ceil_div(p.out_channels, machine.lanes);
   const int64_t per_block =
-      winograd_tiles_per_block(m, p.in_channels, p.out_channels,
+      winograd_tiles_per_block(tiling, p.in_channels, p.out_channels,
                                {machine.row_tile, machine.panel_width, machine.lanes, /*threads=*/1});
   return kPerMultiply * static_cast<double>(points * tiles * p.in_channels * out_vectors) +
-         cost_per_point(m) * static_cast<double>(points * tiles * (in_vectors + out_vectors)) +
+         cost_per_point(tiling) * static_cast<double>(points * tiles * (in_vectors + out_vectors)) +
          weights_cost(static_cast<double>(points * p.in_channels * p.out_channels),
                       static_cast<double>(ceil_div(tiles, per_block)), machine);
 }
 
-bool winograd_applies(const Conv2dParams& p) {
-  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
+bool winograd_applies(const Conv2dParams& p, Conv2dAlgorithm algorithm) {
+  const bool fits = p.kernel_h == 3 || (p.kernel_h == 2 && algorithm == Conv2dAlgorithm::kWinograd4x4);
+  return fits && p.kernel_w == p.kernel_h && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
          p.dilation_w == 1 && p.groups == 1 && p.precision == Precision::kF32;
 }
 
@@ -157,9 +162,9 @@ bool grouped_pays(const Conv2dParams& p, const ConvMachine& machine) {
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h,
                                         int64_t w, const ConvMachine& machine) {
   const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels;
-  check(winograd_outputs(algorithm) == 0 || winograd_applies(p), "conv2d",
+  check(winograd_tiling(p, algorithm).outputs == 0 || winograd_applies(p, algorithm), "conv2d",
         "expected a 3x3 kernel with stride 1, dilation 1, groups 1 and precision f32 for algorithm '",
-        conv2d_algorithm_name(algorithm), "'");
+        conv2d_algorithm_name(algorithm), "' (2x2 too for 'winograd_4x4')");
   check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
         "expected one input channel a group for algorithm 'depthwise'");
   if (algorithm != Conv2dAlgorithm::kAuto) return algorithm;
@@ -168,26 +173,28 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
   const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
   // With fewer channels a product's few multiply-adds do not pay for its calls.
   constexpr int64_t kFewestChannels = 8;
-  if (h == 0 || w == 0 || out_h <= 0 || out_w <= 0 || !p.allow_winograd || !winograd_applies(p) ||
+  if (h == 0 || w == 0 || out_h <= 0 || out_w <= 0 || !p.allow_winograd ||
       std::min(p.in_channels, p.out_channels) < kFewestChannels)
     return Conv2dAlgorithm::kDirect;
   Conv2dAlgorithm best = Conv2dAlgorithm::kDirect;
   double best_cost = direct_cost(p, out_h * out_w, machine);
   for (const Conv2dAlgorithm candidate :
        {Conv2dAlgorithm::kWinograd2x2, Conv2dAlgorithm::kWinograd4x4, Conv2dAlgorithm::kWinograd6x6}) {
-    const int m = winograd_outputs(candidate);
-    const double cost = winograd_cost(m, p, out_h, out_w, machine) * (m == 6 ? kHandicap6x6 : 1);
+    if (!winograd_applies(p, candidate)) continue;
+    const WinogradTiling tiling = winograd_tiling(p, candidate);
+    const double handicap = tiling.outputs == 6 ? kHandicap6x6 : 1;
+    const double cost = winograd_cost(tiling, p, out_h, out_w, machine) * handicap;
     if (cost < best_cost) best = candidate, best_cost = cost;
   }
   return best;
 }
 
-WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
+WinogradPlan plan_winograd(WinogradTiling tiling, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine) {
   WinogradPlan plan;
-  plan.blocks = ceil_div(tiles, winograd_tiles_per_block(m, in_channels, out_channels, machine));
-  plan.share_blocks = machine.threads > 1 &&
-                      (plan.blocks < 2 * machine.threads || winograd_streams(m, in_channels, out_channels));
+  plan.blocks = ceil_div(tiles, winograd_tiles_per_block(tiling, in_channels, out_channels, machine));
+  plan.share_blocks = machine.threads > 1 && (plan.blocks < 2 * machine.threads ||
+                                              winograd_streams(tiling, in_channels, out_channels));
   plan.tiles_per_block = ceil_div(tiles, plan.blocks);
   plan.blocks = ceil_div(tiles, plan.tiles_per_block);
   return plan;
@@ -375,7 +382,7 @@ NchwPlan plan_nchw(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t n, 
   const int64_t out_h = p.out_h(h), out_w = p.out_w(w), floats = kStripBothFloats * threads;
   const int64_t per_row = p.stride_h * w * p.in_channels + out_w * p.out_channels;
   // Whole tiles of Winograd, so that a strip computes what the whole map would: the same bits.
-  const int64_t unit = std::max(1, winograd_outputs(algorithm));
+  const int64_t unit = std::max(1, winograd_tiling(p, algorithm).outputs);
   NchwPlan plan;
   plan.out_rows = std::min(out_h, ceil_div(std::max<int64_t>(1, floats / per_row), unit) * unit);
   const int64_t span = (plan.out_rows - 1) * p.stride_h + p.dilation_h * (p.kernel_h - 1) + 1;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "conv/gemm.h"
+#include "conv/winograd.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/kernels.h"
 
@@ -22,8 +23,8 @@ ConvMachine conv_machine(const Conv2dKernels& kernels);
 // asked for cannot do this convolution.
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& params, Conv2dAlgorithm algorithm, int64_t h,
                                         int64_t w, const ConvMachine& machine);
-// m of F(m x m, 3x3); 0 for the algorithms that are not Winograd's.
-int winograd_outputs(Conv2dAlgorithm algorithm);
+// Its outputs are 0 for the algorithms that are not Winograd's.
+WinogradTiling winograd_tiling(const Conv2dParams& params, Conv2dAlgorithm algorithm);
 
 // A grid of tile_tasks x panel_tasks tasks per group.
 struct DirectPlan {
@@ -50,7 +51,7 @@ struct WinogradPlan {
   int64_t tiles_per_block, blocks;
   bool share_blocks;
 };
-WinogradPlan plan_winograd(int m, int64_t tiles, int64_t in_channels, int64_t out_channels,
+WinogradPlan plan_winograd(WinogradTiling tiling, int64_t tiles, int64_t in_channels, int64_t out_channels,
                            const ConvMachine& machine);
 
 // For producers that cost more than a copy: a row's A serves as many columns as can be. Rows are split as far

@@ -7,8 +7,8 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// The three matrices of F(M x M, 3x3), nested as F(M, 3) along both axes.
-template <int M>
+// The three matrices of F(M x M, R x R), nested as F(M, R) along both axes.
+template <int M, int R>
 struct Winograd;
 
 // B^T = [1 0 -1 0]   A^T = [1 1  1 0]
@@ -16,8 +16,8 @@ struct Winograd;
 //       [0 -1 1 0]
 //       [0 -1 0 1]
 template <>
-struct Winograd<2> {
-  static constexpr int kOutputs = 2;
+struct Winograd<2, 3> {
+  static constexpr WinogradTiling kTiling{2, 3};
   static constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
   static void input(const F32 (&d)[4], F32 (&r)[4]) {
     r[0] = d[0] - d[2];
@@ -31,12 +31,39 @@ struct Winograd<2> {
   }
 };
 
+// B^T = [2 -1 -2  1 0]   A^T = [1 1  1 1 0]
+//       [0 -2 -1  1 0]         [0 1 -1 2 0]
+//       [0  2 -3  1 0]         [0 1  1 4 0]
+//       [0 -1  0  1 0]         [0 1 -1 8 1]
+//       [0  2 -1 -2 1]
+template <>
+struct Winograd<4, 2> {
+  static constexpr WinogradTiling kTiling{4, 2};
+  static constexpr double kG[5][2] = {
+      {1.0 / 2, 0}, {-1.0 / 2, -1.0 / 2}, {-1.0 / 6, 1.0 / 6}, {1.0 / 6, 1.0 / 3}, {0, 1}};
+  static void input(const F32 (&d)[5], F32 (&r)[5]) {
+    const F32 two = F32::set(2.0f);
+    r[3] = d[3] - d[1];
+    r[0] = fma(two, d[0] - d[2], r[3]);
+    r[1] = fma(-two, d[1], d[3] - d[2]);
+    r[2] = fma(two, d[1], fma(F32::set(-3.0f), d[2], d[3]));
+    r[4] = fma(-two, r[3], d[4] - d[2]);
+  }
+  static void output(const F32 (&m)[5], F32 (&y)[4]) {
+    const F32 sum = m[1] + m[2], difference = m[1] - m[2];
+    y[0] = m[0] + sum + m[3];
+    y[1] = fma(F32::set(2.0f), m[3], difference);
+    y[2] = fma(F32::set(4.0f), m[3], sum);
+    y[3] = fma(F32::set(8.0f), m[3], difference) + m[4];
+  }
+};
+
 // B^T = [4  0 -5  0  1  0]   [0 -4 -4  1  1  0]   [0  4 -4 -1  1  0]
 //       [0 -2 -1  2  1  0]   [0  2 -1 -2  1  0]   [0  4  0 -5  0  1]
 // A^T = [1 1 1 1 1 0]   [0 1 -1 2 -2 0]   [0 1 1 4 4 0]   [0 1 -1 8 -8 1]
 template <>
-struct Winograd<4> {
-  static constexpr int kOutputs = 4;
+struct Winograd<4, 3> {
+  static constexpr WinogradTiling kTiling{4, 3};
   static constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
                                       {-1.0 / 6, -1.0 / 6, -1.0 / 6},
                                       {-1.0 / 6, 1.0 / 6, -1.0 / 6},
@@ -69,8 +96,8 @@ struct Winograd<4> {
 // A^T = [1 1  1 1  1 32  32 0]   [0 1 -1  2  -2 16 -16 0]   [0 1  1 4 4 8 8 0]
 //       [0 1 -1 8 -8  4  -4 0]   [0 1  1 16  16  2   2 0]   [0 1 -1 32 -32 1 -1 1]
 template <>
-struct Winograd<6> {
-  static constexpr int kOutputs = 6;
+struct Winograd<6, 3> {
+  static constexpr WinogradTiling kTiling{6, 3};
   static constexpr double kG[8][3] = {{1, 0, 0},
                                       {-2.0 / 9, -2.0 / 9, -2.0 / 9},
                                       {-2.0 / 9, 2.0 / 9, -2.0 / 9},
@@ -111,10 +138,13 @@ struct Winograd<6> {
   }
 };
 
-// Calls f with the compile-time twin of m.
+// Calls f with the compile-time twin of the tiling.
 template <class F>
-inline auto with_winograd(int m, F f) {
-  return m == 2 ? f(Winograd<2>{}) : m == 4 ? f(Winograd<4>{}) : f(Winograd<6>{});
+inline auto with_winograd(WinogradTiling tiling, F f) {
+  if (tiling.taps == 2) return f(Winograd<4, 2>{});
+  return tiling.outputs == 2   ? f(Winograd<2, 3>{})
+         : tiling.outputs == 4 ? f(Winograd<4, 3>{})
+                               : f(Winograd<6, 3>{});
 }
 
 struct WinogradTile {
@@ -124,13 +154,13 @@ struct WinogradTile {
 inline WinogradTile winograd_tile(const WinogradConv& job, int64_t index) {
   const int64_t per_image = job.tiles_h * job.tiles_w;
   const int64_t n = index / per_image, t = index % per_image;
-  return {n, t / job.tiles_w * job.m, t % job.tiles_w * job.m};
+  return {n, t / job.tiles_w * job.tiling.outputs, t % job.tiles_w * job.tiling.outputs};
 }
 
 // Patch pixels of a tile; those outside the image point at zeros.
-template <int M>
+template <class W>
 struct WinogradPatch {
-  static constexpr int kInputs = winograd_inputs(M);
+  static constexpr int kInputs = W::kTiling.inputs();
   const float* pixel[kInputs][kInputs];
 
   WinogradPatch(const WinogradConv& job, const WinogradTile& tile) {
@@ -149,47 +179,47 @@ struct WinogradPatch {
 };
 
 // One vector of channels of one tile: patch -> points, `point` floats apart from `to` on.
-template <int M>
-inline void transform_patch(const WinogradPatch<M>& patch, int64_t c, int lanes, float* to, int64_t point) {
-  constexpr int kInputs = winograd_inputs(M);
+template <class W>
+inline void transform_patch(const WinogradPatch<W>& patch, int64_t c, int lanes, float* to, int64_t point) {
+  constexpr int kInputs = W::kTiling.inputs();
   F32 t[kInputs][kInputs];
 #pragma GCC unroll 8
   for (int j = 0; j < kInputs; ++j) {
     F32 d[kInputs], r[kInputs];
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) d[i] = load_lanes(patch.pixel[i][j] + c, lanes);
-    Winograd<M>::input(d, r);
+    W::input(d, r);
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) t[i][j] = r[i];
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) {
     F32 r[kInputs];
-    Winograd<M>::input(t[i], r);
+    W::input(t[i], r);
 #pragma GCC unroll 8
     for (int j = 0; j < kInputs; ++j) store_lanes(r[j], to + (i * kInputs + j) * point, lanes);
   }
 }
 
 // Producer: tiles [first, last) of the block, all channels.
-template <int M>
+template <class W>
 inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last) {
   const int64_t channels = job.input.c, k_block = k_block_size(channels);
   const int64_t point = block.tile_count * block.v_stride;
   for (int64_t t = first; t < last; ++t) {
-    const WinogradPatch<M> patch(job, winograd_tile(job, block.tile_begin + t));
+    const WinogradPatch<W> patch(job, winograd_tile(job, block.tile_begin + t));
     for (int64_t k = 0; k < channels; k += k_block) {
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
-      float* to = block.v + (k / k_block * winograd_points(M) * block.tile_count + t) * block.v_stride;
+      float* to = block.v + (k / k_block * W::kTiling.points() * block.tile_count + t) * block.v_stride;
       int64_t c = k;
       for (; c + F32::kLanes <= k_end; c += F32::kLanes)
-        transform_patch<M>(patch, c, F32::kLanes, to + (c - k), point);
-      if (c < k_end) transform_patch<M>(patch, c, static_cast<int>(k_end - c), to + (c - k), point);
+        transform_patch<W>(patch, c, F32::kLanes, to + (c - k), point);
+      if (c < k_end) transform_patch<W>(patch, c, static_cast<int>(k_end - c), to + (c - k), point);
     }
   }
 }
 inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last) {
-  with_winograd(job.m, [&](auto f) { winograd_input<decltype(f)::kOutputs>(job, block, first, last); });
+  with_winograd(job.tiling, [&](auto f) { winograd_input<decltype(f)>(job, block, first, last); });
 }
 
 // Matrix products of points [first, last).
@@ -208,7 +238,7 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
       const int64_t k_end = k + k_block < channels ? k + k_block : channels;
       out.first = k == 0;
       const float* v =
-          block.v + (k / k_block * winograd_points(job.m) + point) * block.tile_count * block.v_stride;
+          block.v + (k / k_block * job.tiling.points() + point) * block.tile_count * block.v_stride;
       for (int64_t column = 0; column < job.out_channels; column += kPanelWidth) {
         const bool narrow = panel_is_narrow(job.out_channels - column);
         const int64_t width = narrow ? F32::kLanes : kPanelWidth;
@@ -231,30 +261,30 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
   }
 }
 
-// One vector of output channels of one tile: points -> M x M outputs, of which h x w are inside the image.
-template <int M, class F>
+// One vector of output channels of one tile: points -> outputs, of which h x w are inside the image.
+template <class W, class F>
 inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile, const float* from,
                               int64_t point, int64_t o, int lanes, int h, int w, F f) {
-  constexpr int kInputs = winograd_inputs(M);
-  F32 t[M][kInputs];
+  constexpr int kInputs = W::kTiling.inputs(), kOutputs = W::kTiling.outputs;
+  F32 t[kOutputs][kInputs];
 #pragma GCC unroll 8
   for (int j = 0; j < kInputs; ++j) {
-    F32 m[kInputs], y[M];
+    F32 m[kInputs], y[kOutputs];
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) m[i] = F32::load(from + (i * kInputs + j) * point);
-    Winograd<M>::output(m, y);
+    W::output(m, y);
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) t[i][j] = y[i];
+    for (int i = 0; i < kOutputs; ++i) t[i][j] = y[i];
   }
   const F32 bias = F32::load(job.epilogue.bias + o);
 #pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) {
+  for (int i = 0; i < kOutputs; ++i) {
     if (i >= h) return;
-    F32 y[M];
-    Winograd<M>::output(t[i], y);
+    F32 y[kOutputs];
+    W::output(t[i], y);
     float* to = job.rows.output.at(tile.n, tile.oh + i, tile.ow) + o;
 #pragma GCC unroll 8
-    for (int j = 0; j < M; ++j) {
+    for (int j = 0; j < kOutputs; ++j) {
       if (j >= w) break;
       F32 sum = y[j] + bias;
       if (job.rows.residual.data != nullptr)
@@ -265,20 +295,21 @@ inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile,
 }
 
 // Epilogue: tiles [first, last) of the block, all output channels.
-template <int M>
+template <class W>
 inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                             int64_t last) {
+  constexpr int kOutputs = W::kTiling.outputs;
   const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
   with_cheap_activation(job.epilogue.activation, [&](auto f) {
     for (int64_t t = first; t < last; ++t) {
       const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
       const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
-      const int h = static_cast<int>(below < M ? below : M);
-      const int w = static_cast<int>(right < M ? right : M);
+      const int h = static_cast<int>(below < kOutputs ? below : kOutputs);
+      const int w = static_cast<int>(right < kOutputs ? right : kOutputs);
       for (int64_t o = 0; o < job.out_channels; o += F32::kLanes) {
         const int64_t left = job.out_channels - o;
         const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
-        transform_outputs<M>(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w, f);
+        transform_outputs<W>(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w, f);
       }
       for (int i = 0; i < h; ++i)
         finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),
@@ -288,40 +319,40 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
 }
 inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                             int64_t last) {
-  with_winograd(job.m, [&](auto f) { winograd_output<decltype(f)::kOutputs>(job, block, first, last); });
+  with_winograd(job.tiling, [&](auto f) { winograd_output<decltype(f)>(job, block, first, last); });
 }
 
-// weight: (out_channels, channels, 3, 3); packed: (points, panels, channels, width), zero-padded. G g G^T in
-// double: it is done once.
-template <int M>
+// weight: (out_channels, channels, taps, taps); packed: (points, panels, channels, width), zero-padded. G g
+// G^T in double: it is done once.
+template <class W>
 inline void winograd_pack(const float* weight, int64_t out_channels, int64_t channels, float* packed,
                           int64_t packed_per_point) {
-  constexpr int kInputs = winograd_inputs(M);
+  constexpr int kInputs = W::kTiling.inputs(), kTaps = W::kTiling.taps;
   for (int64_t o = 0; o < out_channels; ++o) {
     const int64_t column = o / kPanelWidth * kPanelWidth;
     const int64_t width = panel_is_narrow(out_channels - column) ? F32::kLanes : kPanelWidth;
     for (int64_t i = 0; i < channels; ++i) {
-      const float* g = weight + (o * channels + i) * 9;
+      const float* g = weight + (o * channels + i) * kTaps * kTaps;
       float* to = packed + column * channels + i * width + (o - column);
-      double half[kInputs][3];  // G g
+      double half[kInputs][kTaps];  // G g
       for (int r = 0; r < kInputs; ++r)
-        for (int kw = 0; kw < 3; ++kw) {
+        for (int kw = 0; kw < kTaps; ++kw) {
           half[r][kw] = 0;
-          for (int kh = 0; kh < 3; ++kh) half[r][kw] += Winograd<M>::kG[r][kh] * g[kh * 3 + kw];
+          for (int kh = 0; kh < kTaps; ++kh) half[r][kw] += W::kG[r][kh] * g[kh * kTaps + kw];
         }
       for (int r = 0; r < kInputs; ++r)
         for (int s = 0; s < kInputs; ++s) {
           double u = 0;
-          for (int kw = 0; kw < 3; ++kw) u += half[r][kw] * Winograd<M>::kG[s][kw];
+          for (int kw = 0; kw < kTaps; ++kw) u += half[r][kw] * W::kG[s][kw];
           to[(r * kInputs + s) * packed_per_point] = static_cast<float>(u);
         }
     }
   }
 }
-inline void winograd_pack(int m, const float* weight, int64_t out_channels, int64_t channels, float* packed,
-                          int64_t packed_per_point) {
-  with_winograd(m, [&](auto f) {
-    winograd_pack<decltype(f)::kOutputs>(weight, out_channels, channels, packed, packed_per_point);
+inline void winograd_pack(WinogradTiling tiling, const float* weight, int64_t out_channels, int64_t channels,
+                          float* packed, int64_t packed_per_point) {
+  with_winograd(tiling, [&](auto f) {
+    winograd_pack<decltype(f)>(weight, out_channels, channels, packed, packed_per_point);
   });
 }
 

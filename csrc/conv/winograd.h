@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd convolution F(m x m, 3x3) with m = 2, 4 or 6: A. Lavin and S. Gray, "Fast Algorithms for
-// Convolutional Neural Networks", 2015.
+// Winograd convolution F(m x m, 3x3) with m = 2, 4 or 6, and F(4x4, 2x2): A. Lavin and S. Gray, "Fast
+// Algorithms for Convolutional Neural Networks", 2015.
 //
-//   Y = A^T [ (G g G^T) * (B^T d B) ] A      g: 3x3 taps, d: (m+2)x(m+2) input patch, Y: m x m outputs,
+//   Y = A^T [ (G g G^T) * (B^T d B) ] A      g: r x r taps, d: (m+r-1)x(m+r-1) input patch, Y: m x m outputs,
 //                                            * element-wise
 //
-// Summed over input channels, the element-wise product is (m+2)^2 matrix products (tiles x channels)
+// Summed over input channels, the element-wise product is (m+r-1)^2 matrix products (tiles x channels)
 // (channels x outputs): the same tile GEMM, with the input transform as its producer and the output transform
-// as its epilogue. Per channel and tile 16, 36 or 64 multiplications stand for 36, 144 or 324 direct ones;
-// rounding errors grow with m.
+// as its epilogue. Per channel and tile 16, 36 or 64 multiplications stand for 36, 144 or 324 direct ones of
+// 3x3 taps, and 25 for 64 of 2x2; rounding errors grow with m.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,15 @@
 
 namespace pyvision {
 
-// Inputs per tile and axis, and matrix products, for m outputs per tile and axis.
-constexpr int winograd_inputs(int m) { return m + 2; }
-constexpr int winograd_points(int m) { return winograd_inputs(m) * winograd_inputs(m); }
+// Of a tile, along each axis.
+struct WinogradTiling {
+  int outputs, taps;
+  constexpr int inputs() const { return outputs + taps - 1; }
+  constexpr int points() const { return inputs() * inputs(); }  // matrix products
+};
 
 struct WinogradConv {
-  int m;
+  WinogradTiling tiling;
   Nhwc<const float> input;
   int64_t pad_top, pad_left;
   const float* packed;  // (points, panels, channels, panel_width)

@@ -28,11 +28,11 @@ def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool) 
     """Say in the graph's convolutions what they may use, or, with ``autotune``, what was measured best."""
     cache = _Cache() if autotune else None
     for index, node in enumerate(graph.nodes()):
-        if node["op"] != "conv2d":
+        if node["op"] not in ("conv2d", "conv_transpose2d"):
             continue
         if not allow_winograd:
             graph.set_attribute(index, "allow_winograd", 0)
-        elif cache is not None and _has_choice(node):
+        elif cache is not None and node["op"] == "conv2d" and _has_choice(node):
             graph.set_attribute(index, "algorithm", cache.best(graph.shape(node["inputs"][0]), node))
     if cache is not None:
         cache.save()

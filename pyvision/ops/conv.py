@@ -21,7 +21,7 @@ from pyvision._array import (
     to_nhwc,
 )
 from pyvision.ops._activation import ActivationSpec, activation_pair
-from pyvision.ops._args import IntPair, integer, pair
+from pyvision.ops._args import IntPair, flag, integer, pair
 
 Layout = Literal["NCHW", "NHWC"]
 FLOATS = ("float32", "float64")
@@ -68,8 +68,8 @@ def conv2d(
             the rounding of the sums. Depthwise convolutions, which wait for memory, are f32 all the same.
             With "bf16" arrays may be bfloat16 (of ml_dtypes or torch) instead of float32: ``weight`` and
             ``bias`` each, and ``input`` and ``residual`` both; the result is of the dtype of ``input``.
-        allow_winograd: 3x3 kernels with stride 1 may use Winograd's algorithm on large maps: two to three
-            times as fast, and about ten times the rounding error of the direct sum.
+        allow_winograd: 3x3 and 2x2 kernels with stride 1 may use Winograd's algorithm on large maps: two to
+            three times as fast, and about ten times the rounding error of the direct sum.
 
     Returns:
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; rounded down,
@@ -308,6 +308,7 @@ def conv_transpose2d(
     *,
     activation: ActivationSpec = None,
     layout: Layout = "NCHW",
+    allow_winograd: bool = True,
 ) -> Array:
     """Transposed convolution: the adjoint of :func:`conv2d`, which enlarges a map by learned interpolation.
 
@@ -319,6 +320,8 @@ def conv_transpose2d(
         weight: float32, (C_in, C_out / groups, kernel_h, kernel_w).
         bias: float32, (C_out,).
         stride, padding, output_padding, dilation: an integer or (vertical, horizontal).
+        allow_winograd: as in :func:`conv2d`, for the outputs that see 2x2 or 3x3 inputs: all of 4x4 / 2, a
+            quarter of 3x3 / 2.
 
     Returns:
         (N, C_out, H_out, W_out) in ``layout``,
@@ -339,7 +342,11 @@ def conv_transpose2d(
         _refuse_activation(op, activation)
         y = _core.conv_transpose2d_f64(x, channels_last(w, op), b, *geometry)
         return _result(y, input, layout, op)
-    conv = _core.ConvTranspose2d(w, b, *geometry, *activation_pair(activation, op))
+    size = x.shape[1:3]
+    conv = _core.ConvTranspose2d(
+        w, b, *geometry, *activation_pair(activation, op), input_size=size,
+        allow_winograd=flag(allow_winograd, op, "allow_winograd") and size[0] * size[1] >= _WINOGRAD_PIXELS,
+    )  # fmt: skip
     return _result(conv.run(x), input, layout, op)
 
 

@@ -188,17 +188,22 @@ def linear(
     return x @ weight.T + b, np.abs(x) @ np.abs(weight).T + np.abs(b)
 
 
-# B^T, G and A^T of Winograd's F(m x m, 3x3). Lavin and Gray 2015, section 4: m = 2 with the points 0, 1, -1,
-# infinity, m = 4 with 2 and -2 as well, and m = 6 with 1/2 and -1/2 too.
+# B^T, G and A^T of Winograd's F(m x m, r x r), by (m, r). Lavin and Gray 2015, section 4: m = 2 with the
+# points 0, 1, -1, infinity, m = 4 with 2 and -2 as well (2 alone for r = 2), and m = 6 with 1/2 and -1/2 too.
 _WINOGRAD = {
-    m: tuple(np.array(matrix, float) for matrix in matrices)
-    for m, matrices in {
-        2: (
+    sizes: tuple(np.array(matrix, float) for matrix in matrices)
+    for sizes, matrices in {
+        (4, 2): (
+            [[2, -1, -2, 1, 0], [0, -2, -1, 1, 0], [0, 2, -3, 1, 0], [0, -1, 0, 1, 0], [0, 2, -1, -2, 1]],
+            [[1 / 2, 0], [-1 / 2, -1 / 2], [-1 / 6, 1 / 6], [1 / 6, 1 / 3], [0, 1]],
+            [[1, 1, 1, 1, 0], [0, 1, -1, 2, 0], [0, 1, 1, 4, 0], [0, 1, -1, 8, 1]],
+        ),
+        (2, 3): (
             [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]],
             [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
             [[1, 1, 1, 0], [0, 1, -1, 1]],
         ),
-        4: (
+        (4, 3): (
             [
                 [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
                 [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],
@@ -209,7 +214,7 @@ _WINOGRAD = {
             ],
             [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
         ),
-        6: (
+        (6, 3): (
             [
                 [1, 0, -21 / 4, 0, 21 / 4, 0, -1, 0],
                 [0, 1, 1, -17 / 4, -17 / 4, 1, 1, 0], [0, -1, 1, 17 / 4, -17 / 4, -1, 1, 0],
@@ -240,7 +245,7 @@ def winograd_bound(
     padding: Sides = (0, 0, 0, 0),
     residual: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What sum |a * b| becomes when the products are those of Winograd's F(m x m, 3x3).
+    """What sum |a * b| becomes when the products are those of Winograd's F(m x m, r x r).
 
     Each step of Y = A^T [(G g G^T) * (B^T d B)] A is a sum of products, so that the same theorem holds for
     each, and chained: the error is at most eps * depth * |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, where
@@ -250,17 +255,18 @@ def winograd_bound(
     top, left, bottom, right = padding
     x, weight = np.abs(x.astype(np.float64)), np.abs(weight.astype(np.float64))
     n, height, width, _ = x.shape
-    out_h, out_w = height + top + bottom - 2, width + left + right - 2
+    overlap = weight.shape[2] - 1
+    out_h, out_w = height + top + bottom - overlap, width + left + right - overlap
     tiles_h, tiles_w = -(-out_h // m), -(-out_w // m)
     spare = ((0, 0), (top, bottom + m * tiles_h - out_h), (left, right + m * tiles_w - out_w), (0, 0))
     x = np.pad(x, spare)
-    b_t, g, a_t = (np.abs(matrix) for matrix in _WINOGRAD[m])
+    b_t, g, a_t = (np.abs(matrix) for matrix in _WINOGRAD[m, overlap + 1])
 
-    u = np.einsum("ai,bj,ocij->abco", g, g, weight, optimize=True)  # (m + 2, m + 2, channels, out_channels)
+    u = np.einsum("ai,bj,ocij->abco", g, g, weight, optimize=True)  # (points, points, channels, outputs)
     y = np.empty((n, m * tiles_h, m * tiles_w, len(weight)))
     for h in range(0, m * tiles_h, m):
         for w in range(0, m * tiles_w, m):
-            d = x[:, h : h + m + 2, w : w + m + 2]
+            d = x[:, h : h + m + overlap, w : w + m + overlap]
             v = np.einsum("ai,bj,nijc->abnc", b_t, b_t, d, optimize=True)
             tile = np.einsum("ia,jb,abno->nijo", a_t, a_t, v @ u, optimize=True)
             y[:, h : h + m, w : w + m] = tile

@@ -178,19 +178,20 @@ void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
     packed = AlignedBuffer(static_cast<size_t>(vectors.count * k * vectors.lanes) * sizeof(float));
     return pack_grouped(params, vectors, weight, packed.as<float>());
   }
-  if (const int m = winograd_outputs(method); m > 0) {
+  if (const WinogradTiling tiling = winograd_tiling(params, method); tiling.outputs > 0) {
     packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
-    packed = AlignedBuffer(static_cast<size_t>(winograd_points(m) * packed_per_group) * sizeof(float));
+    packed = AlignedBuffer(static_cast<size_t>(tiling.points() * packed_per_group) * sizeof(float));
     std::memset(packed.as<void>(), 0, packed.bytes());
     AlignedBuffer dense(static_cast<size_t>(group_out * k) * sizeof(float));
     float* to = dense.as<float>();
     for (int64_t o = 0; o < group_out; ++o)
       for (int64_t i = 0; i < group_in; ++i)
-        for (int64_t kh = 0; kh < 3; ++kh)
-          for (int64_t kw = 0; kw < 3; ++kw)
+        for (int64_t kh = 0; kh < tiling.taps; ++kh)
+          for (int64_t kw = 0; kw < tiling.taps; ++kw)
             *to++ = weight.data[o * weight.stride_o + i * weight.stride_i + kh * weight.stride_h +
                                 kw * weight.stride_w];
-    kernels->winograd_pack(m, dense.as<float>(), group_out, group_in, packed.as<float>(), packed_per_group);
+    kernels->winograd_pack(tiling, dense.as<float>(), group_out, group_in, packed.as<float>(),
+                           packed_per_group);
     return;
   }
   const int64_t depth = tile().depth;
@@ -233,9 +234,10 @@ void Conv2d::Impl::run_grouped(const Nhwc<const float>& input, const RowMap& row
 
 void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
   const int64_t channels = params.in_channels, width = kernels->panel_width;
-  const int m = winograd_outputs(method), points = winograd_points(m);
+  const WinogradTiling tiling = winograd_tiling(params, method);
+  const int points = tiling.points();
   WinogradConv job;
-  job.m = m;
+  job.tiling = tiling;
   job.input = input;
   job.pad_top = pad_top, job.pad_left = params.pad_left;
   job.packed = packed.as<float>();
@@ -243,15 +245,16 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   job.out_channels = params.out_channels;
   job.rows = rows;
   job.epilogue = {bias.as<float>(), params.activation};
-  job.tiles_h = (rows.out_h + m - 1) / m;
-  job.tiles_w = (rows.out_w + m - 1) / m;
+  job.tiles_h = (rows.out_h + tiling.outputs - 1) / tiling.outputs;
+  job.tiles_w = (rows.out_w + tiling.outputs - 1) / tiling.outputs;
   const int64_t zero_count = std::max(channels, width);
   const Scratch<float> zeros(zero_count);
   std::memset(zeros.get(), 0, static_cast<size_t>(zero_count) * sizeof(float));
   job.zeros = zeros;
 
   const int64_t tiles = input.n * job.tiles_h * job.tiles_w;
-  const WinogradPlan plan = plan_winograd(m, tiles, channels, params.out_channels, conv_machine(*kernels));
+  const WinogradPlan plan =
+      plan_winograd(tiling, tiles, channels, params.out_channels, conv_machine(*kernels));
   const int64_t k_block = k_block_size(channels, kernels->row_tile);
   const int64_t k_blocks = (channels + k_block - 1) / k_block;
   const int64_t v_stride = winograd_v_stride(channels, kernels->row_tile);

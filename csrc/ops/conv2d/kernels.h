@@ -31,8 +31,8 @@ struct Conv2dKernels {
   // Depthwise over NCHW: output planes [begin, end) of the n * out_channels.
   void (*depthwise_planes)(const DepthwisePlanes& job, int64_t begin, int64_t end, float* memory);
   // The three stages of Winograd run over tiles, points, tiles.
-  void (*winograd_pack)(int m, const float* weight, int64_t out_channels, int64_t channels, float* packed,
-                        int64_t packed_per_point);
+  void (*winograd_pack)(WinogradTiling tiling, const float* weight, int64_t out_channels, int64_t channels,
+                        float* packed, int64_t packed_per_point);
   void (*winograd_input)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
   void (*winograd_multiply)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
   void (*winograd_output)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);

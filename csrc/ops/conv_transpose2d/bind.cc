@@ -38,17 +38,19 @@ py::array_t<T> output_for(const ConvTranspose2dParams& p, const Nhwc<const T>& x
 
 ConvTranspose2d make_conv_transpose2d(const py::array& weight, const std::optional<py::array>& bias,
                                       Pair stride, Pair padding, Pair output_padding, int64_t groups,
-                                      Pair dilation, const std::string& activation, float slope) {
+                                      Pair dilation, const std::string& activation, float slope,
+                                      Pair input_size, bool allow_winograd) {
   const Tensor w = dense_view<const float>(weight, kOp, "weight", 4);
   ConvTranspose2dParams p = make_params(w.shape[0], w.shape[1], {w.shape[2], w.shape[3]}, stride, padding,
                                         output_padding, groups, dilation);
   p.activation = {parse_activation(kOp, activation), slope};
+  p.allow_winograd = allow_winograd;
   const float* b = bias_view<float>(bias, p.out_channels, kOp);
   py::gil_scoped_release release;
   const AlignedBuffer channels_last(static_cast<size_t>(w.numel()) * sizeof(float));
   const int64_t taps = w.shape[2] * w.shape[3];
   nchw_to_nhwc(w.as<const float>(), channels_last.as<float>(), w.shape[0], w.shape[1], taps, taps);
-  return ConvTranspose2d(p, channels_last.as<float>(), b);
+  return ConvTranspose2d(p, channels_last.as<float>(), b, input_size[0], input_size[1]);
 }
 
 py::array_t<float> run_conv_transpose2d(const ConvTranspose2d& conv, const py::array& input) {
@@ -87,7 +89,8 @@ void bind_conv_transpose2d(py::module_& m) {
       .def(py::init(&make_conv_transpose2d), py::arg("weight"), py::arg("bias") = py::none(),
            py::arg("stride") = Pair{1, 1}, py::arg("padding") = Pair{0, 0},
            py::arg("output_padding") = Pair{0, 0}, py::arg("groups") = 1, py::arg("dilation") = Pair{1, 1},
-           py::arg("activation") = "none", py::arg("slope") = 0.01f)
+           py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("input_size") = Pair{0, 0},
+           py::arg("allow_winograd") = true)
       .def("run", &run_conv_transpose2d, py::arg("input"))
       .def_property_readonly("packed_bytes", &ConvTranspose2d::packed_bytes);
   m.def("conv_transpose2d_f64", &run_conv_transpose2d_f64, py::arg("input"), py::arg("weight"),

@@ -80,13 +80,14 @@ struct ConvTranspose2d::Impl {
   std::vector<Conv2d> merged;
 
   Conv2d make_phase(const PhaseAxis& vertical, const PhaseAxis& horizontal, const float* weight,
-                    const float* bias) const;
+                    const float* bias, int64_t in_h, int64_t in_w) const;
   Conv2d make_merged(int64_t kh, const float* weight, const float* bias) const;
   void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
   void spread(int64_t kh, const Nhwc<const float>& input, const Nhwc<float>& output) const;
 };
 
-ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias)
+ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias,
+                                 int64_t in_h, int64_t in_w)
     : impl_(new Impl) {
   Impl& s = *impl_;
   s.params = params;
@@ -102,7 +103,7 @@ ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const floa
   for (const PhaseAxis& v :
        phases_of_axis(params.kernel_h, params.stride_h, params.padding_h, params.dilation_h))
     for (const PhaseAxis& h : horizontal)
-      s.phases.push_back({v.first, h.first, s.make_phase(v, h, weight, bias)});
+      s.phases.push_back({v.first, h.first, s.make_phase(v, h, weight, bias, in_h, in_w)});
 }
 
 ConvTranspose2d::ConvTranspose2d(ConvTranspose2d&&) noexcept = default;
@@ -118,13 +119,14 @@ int64_t ConvTranspose2d::packed_bytes() const {
 }
 
 Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h, const float* weight,
-                                         const float* bias) const {
+                                         const float* bias, int64_t in_h, int64_t in_w) const {
   Conv2dParams p;
   p.in_channels = params.in_channels, p.out_channels = params.out_channels, p.groups = params.groups;
   p.kernel_h = static_cast<int64_t>(v.taps.size()), p.kernel_w = static_cast<int64_t>(h.taps.size());
   p.dilation_h = v.dilation, p.dilation_w = h.dilation;
   p.pad_top = v.pad, p.pad_left = h.pad;
   p.activation = params.activation;
+  p.allow_winograd = params.allow_winograd;
   const int64_t group_in = p.in_channels / p.groups, group_out = p.out_channels / p.groups;
   const int64_t kernel_row = params.kernel_w * group_out, filter = params.kernel_h * kernel_row;
   ConvWeight view{weight, group_in * filter, 1, filter, 0, 0};
@@ -135,7 +137,7 @@ Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h,
   view.data += v.taps[0] * kernel_row + h.taps[0] * group_out;
   if (p.kernel_h > 1) view.stride_h = (v.taps[1] - v.taps[0]) * kernel_row;  // taps lie at one distance
   if (p.kernel_w > 1) view.stride_w = (h.taps[1] - h.taps[0]) * group_out;
-  return Conv2d(p, view, bias);
+  return Conv2d(p, view, bias, Conv2dAlgorithm::kAuto, in_h, in_w);
 }
 
 Conv2d ConvTranspose2d::Impl::make_merged(int64_t kh, const float* weight, const float* bias) const {

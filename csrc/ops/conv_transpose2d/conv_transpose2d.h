@@ -24,6 +24,7 @@ struct ConvTranspose2dParams {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t groups = 1;
   ActivationParams activation;
+  bool allow_winograd = true;  // where the inputs' size is known: see Conv2dParams
 
   int64_t out_h(int64_t h) const {
     return (h - 1) * stride_h - 2 * padding_h + dilation_h * (kernel_h - 1) + output_padding_h + 1;
@@ -45,7 +46,9 @@ class ConvTranspose2d {
  public:
   // weight: (in_channels, kernel_h, kernel_w, out_channels / groups), channels last, so that the columns of a
   // panel are neighbours; bias: (out_channels,) or null.
-  ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias);
+  // h, w: extents of the inputs to come, 0 when unknown; phases of 2x2 taps need them to consider Winograd.
+  ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias, int64_t h = 0,
+                  int64_t w = 0);
   ConvTranspose2d(ConvTranspose2d&&) noexcept;
   ~ConvTranspose2d();
 

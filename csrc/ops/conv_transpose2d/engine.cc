@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's conv_transpose2d: input {x}, constants "weight" and, where there is one, "bias".
+// Attribute "allow_winograd" (1) may be left out.
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 
 #include "core/arena.h"
@@ -31,6 +32,7 @@ ConvTranspose2dParams parse(const Node& node, const MapShape& input) {
   params.dilation_h = dilation[0];
   params.dilation_w = dilation[1];
   params.activation = node.activation();
+  params.allow_winograd = !node.has("allow_winograd") || node.integer("allow_winograd") != 0;
   return params;
 }
 
@@ -54,7 +56,8 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
   const AlignedBuffer channels_last(weight.data.size() * sizeof(float));
   const int64_t taps = weight.shape[2] * weight.shape[3];
   nchw_to_nhwc(weight.data.data(), channels_last.as<float>(), weight.shape[0], weight.shape[1], taps, taps);
-  const auto conv = std::make_shared<const ConvTranspose2d>(params, channels_last.as<float>(), bias);
+  const auto conv = std::make_shared<const ConvTranspose2d>(params, channels_last.as<float>(), bias,
+                                                            inputs[0].h, inputs[0].w);
   Step step;
   step.run = [conv](const StepMaps& maps) { conv->run(maps.inputs[0], maps.outputs[0]); };
   step.packed_bytes = conv->packed_bytes();
