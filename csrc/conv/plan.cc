@@ -116,21 +116,22 @@ constexpr double kPerLineFromMemory = 11, kPerLineFromL3 = 1.5;
 // The largest tiles round worst: they must win clearly.
 constexpr double kHandicap6x6 = 1.08;
 
-double weights_cost(double floats, double passes, const ConvMachine& machine) {
-  const double per_line = floats > kL3Floats ? kPerLineFromMemory : floats > kL2Floats ? kPerLineFromL3 : 0;
+double weights_cost(double floats, double passes, const ConvMachine& machine, int64_t in_turn) {
+  const double all = floats * static_cast<double>(in_turn);
+  const double per_line = all > kL3Floats ? kPerLineFromMemory : all > kL2Floats ? kPerLineFromL3 : 0;
   return floats / 16 * passes * per_line * 16 / static_cast<double>(machine.lanes);
 }
 
-double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& machine) {
+double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& machine, int64_t in_turn) {
   const int64_t k = p.kernel_h * p.kernel_w * p.in_channels;
   const int64_t vectors = ceil_div(p.out_channels, machine.lanes);
   return kPerMultiply * static_cast<double>(pixels * k * vectors) +
          weights_cost(static_cast<double>(k * p.out_channels),
-                      static_cast<double>(ceil_div(pixels, kGroupRows)), machine);
+                      static_cast<double>(ceil_div(pixels, kGroupRows)), machine, in_turn);
 }
 
 double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h, int64_t out_w,
-                     const ConvMachine& machine) {
+                     const ConvMachine& machine, int64_t in_turn) {
   const int64_t tiles = ceil_div(out_h, tiling.outputs) * ceil_div(out_w, tiling.outputs),
                 points = tiling.points();
   const int64_t in_vectors = ceil_div(p.in_channels, machine.lanes);
@@ -141,7 +142,7 @@ double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h
   return kPerMultiply * static_cast<double>(points * tiles * p.in_channels * out_vectors) +
          cost_per_point(tiling) * static_cast<double>(points * tiles * (in_vectors + out_vectors)) +
          weights_cost(static_cast<double>(points * p.in_channels * p.out_channels),
-                      static_cast<double>(ceil_div(tiles, per_block)), machine);
+                      static_cast<double>(ceil_div(tiles, per_block)), machine, in_turn);
 }
 
 bool winograd_applies(const Conv2dParams& p, Conv2dAlgorithm algorithm) {
@@ -160,7 +161,7 @@ bool grouped_pays(const Conv2dParams& p, const ConvMachine& machine) {
 }  // namespace
 
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t h,
-                                        int64_t w, const ConvMachine& machine) {
+                                        int64_t w, const ConvMachine& machine, int64_t in_turn) {
   const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels;
   check(winograd_tiling(p, algorithm).outputs == 0 || winograd_applies(p, algorithm), "conv2d",
         "expected a 3x3 kernel with stride 1, dilation 1, groups 1 and precision f32 for algorithm '",
@@ -177,13 +178,13 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
       std::min(p.in_channels, p.out_channels) < kFewestChannels)
     return Conv2dAlgorithm::kDirect;
   Conv2dAlgorithm best = Conv2dAlgorithm::kDirect;
-  double best_cost = direct_cost(p, out_h * out_w, machine);
+  double best_cost = direct_cost(p, out_h * out_w, machine, in_turn);
   for (const Conv2dAlgorithm candidate :
        {Conv2dAlgorithm::kWinograd2x2, Conv2dAlgorithm::kWinograd4x4, Conv2dAlgorithm::kWinograd6x6}) {
     if (!winograd_applies(p, candidate)) continue;
     const WinogradTiling tiling = winograd_tiling(p, candidate);
     const double handicap = tiling.outputs == 6 ? kHandicap6x6 : 1;
-    const double cost = winograd_cost(tiling, p, out_h, out_w, machine) * handicap;
+    const double cost = winograd_cost(tiling, p, out_h, out_w, machine, in_turn) * handicap;
     if (cost < best_cost) best = candidate, best_cost = cost;
   }
   return best;

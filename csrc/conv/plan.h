@@ -20,9 +20,10 @@ struct ConvMachine {
 ConvMachine conv_machine(const Conv2dKernels& kernels);
 
 // What kAuto becomes for inputs of h x w (0 where unknown). Throws std::invalid_argument when the algorithm
-// asked for cannot do this convolution.
+// asked for cannot do this convolution. in_turn: convolutions of this size that run one after another, so
+// that the weights of all pass through the caches before the first's are needed again.
 Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& params, Conv2dAlgorithm algorithm, int64_t h,
-                                        int64_t w, const ConvMachine& machine);
+                                        int64_t w, const ConvMachine& machine, int64_t in_turn = 1);
 // Its outputs are 0 for the algorithms that are not Winograd's.
 WinogradTiling winograd_tiling(const Conv2dParams& params, Conv2dAlgorithm algorithm);
 

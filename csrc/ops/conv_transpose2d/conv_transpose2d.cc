@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "conv/plan.h"
 #include "core/arena.h"
 #include "core/check.h"
 #include "core/parallel.h"
 #include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/kernels.h"
 
 namespace pyvision {
 namespace {
@@ -137,7 +139,10 @@ Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h,
   view.data += v.taps[0] * kernel_row + h.taps[0] * group_out;
   if (p.kernel_h > 1) view.stride_h = (v.taps[1] - v.taps[0]) * kernel_row;  // taps lie at one distance
   if (p.kernel_w > 1) view.stride_w = (h.taps[1] - h.taps[0]) * group_out;
-  return Conv2d(p, view, bias, Conv2dAlgorithm::kAuto, in_h, in_w);
+  const Conv2dAlgorithm algorithm =
+      choose_conv2d_algorithm(p, Conv2dAlgorithm::kAuto, in_h, in_w, conv_machine(conv2d_kernels()),
+                              params.stride_h * params.stride_w);
+  return Conv2d(p, view, bias, algorithm);
 }
 
 Conv2d ConvTranspose2d::Impl::make_merged(int64_t kh, const float* weight, const float* bias) const {
