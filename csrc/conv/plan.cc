@@ -117,9 +117,12 @@ constexpr double kPerLineFromMemory = 11, kPerLineFromL3 = 1.5;
 constexpr double kHandicap6x6 = 1.08;
 
 double weights_cost(double floats, double passes, const ConvMachine& machine, int64_t in_turn) {
-  const double all = floats * static_cast<double>(in_turn);
-  const double per_line = all > kL3Floats ? kPerLineFromMemory : all > kL2Floats ? kPerLineFromL3 : 0;
-  return floats / 16 * passes * per_line * 16 / static_cast<double>(machine.lanes);
+  const auto per_line = [](double held) {
+    return held > kL3Floats ? kPerLineFromMemory : held > kL2Floats ? kPerLineFromL3 : 0;
+  };
+  // The others' weights have passed since the last run: that is for the first pass alone.
+  const double lines = per_line(floats * static_cast<double>(in_turn)) + (passes - 1) * per_line(floats);
+  return floats / 16 * lines * 16 / static_cast<double>(machine.lanes);
 }
 
 double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& machine, int64_t in_turn) {

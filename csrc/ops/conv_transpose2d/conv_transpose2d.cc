@@ -24,6 +24,11 @@ struct PhaseAxis {
   int64_t dilation, pad;      // pad may be negative: the phase starts inside the image
 };
 
+// How many of an axis' outputs are the phase's.
+int64_t phase_outputs(int64_t extent, int64_t first, int64_t stride) {
+  return (extent - first + stride - 1) / stride;
+}
+
 std::vector<PhaseAxis> phases_of_axis(int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
   std::vector<PhaseAxis> phases;
   for (int64_t first = 0; first < stride; ++first) {
@@ -139,6 +144,10 @@ Conv2d ConvTranspose2d::Impl::make_phase(const PhaseAxis& v, const PhaseAxis& h,
   view.data += v.taps[0] * kernel_row + h.taps[0] * group_out;
   if (p.kernel_h > 1) view.stride_h = (v.taps[1] - v.taps[0]) * kernel_row;  // taps lie at one distance
   if (p.kernel_w > 1) view.stride_w = (h.taps[1] - h.taps[0]) * group_out;
+  if (in_h > 0 && in_w > 0) {  // as many outputs as it will have
+    p.pad_bottom = phase_outputs(params.out_h(in_h), v.first, params.stride_h) - p.out_h(in_h);
+    p.pad_right = phase_outputs(params.out_w(in_w), h.first, params.stride_w) - p.out_w(in_w);
+  }
   const Conv2dAlgorithm algorithm =
       choose_conv2d_algorithm(p, Conv2dAlgorithm::kAuto, in_h, in_w, conv_machine(conv2d_kernels()),
                               params.stride_h * params.stride_w);
@@ -197,8 +206,8 @@ void ConvTranspose2d::run(const Nhwc<const float>& input, const Nhwc<float>& out
   for (const Impl::Phase& phase : impl_->phases) {
     Nhwc<float> part = output;
     part.data = output.at(0, phase.first_h, phase.first_w);
-    part.h = (output.h - phase.first_h + stride_h - 1) / stride_h;
-    part.w = (output.w - phase.first_w + stride_w - 1) / stride_w;
+    part.h = phase_outputs(output.h, phase.first_h, stride_h);
+    part.w = phase_outputs(output.w, phase.first_w, stride_w);
     part.stride_h *= stride_h;
     part.stride_w *= stride_w;
     if (part.h > 0 && part.w > 0) phase.conv.run(input, nullptr, part);
