@@ -231,12 +231,11 @@ template <bool kWrite>
   }
 }
 
-// The rows that the next row block adds to this window, and outputs a few blocks on: with the pixels of
-// several rows by turns, the hardware's prefetchers lose track. Inlined: GCC drops calls of functions that do
-// nothing but prefetch.
+// The rows that the next row block adds to this window, and the next block's outputs: with the pixels
+// of several rows by turns, the hardware's prefetchers lose track. Inlined: GCC drops calls of functions that
+// do nothing but prefetch.
 [[gnu::always_inline]] inline void prefetch_ahead(const DepthwiseConv& job, const DepthwiseBlock& block,
                                                   int64_t c, int64_t c_begin, int64_t c_end) {
-  constexpr int64_t kBlocksAhead = 3;
   const int64_t lines = (c_end - c_begin) / kFloatsPerLine, part = (c - c_begin) / kFloatsPerLine;
   if ((c - c_begin) % kFloatsPerLine != 0 || part >= lines) return;
   const int64_t window_step = job.dilation_h * job.input.stride_h;
@@ -246,8 +245,8 @@ template <bool kWrite>
     prefetch_part<false>(row, job.dilation_w * job.input.stride_w, kDepthwisePixels * job.column_stride,
                          lines, part);
   for (int r = 0; r < block.rows; ++r)
-    prefetch_part<true>(block.output[r] + c_begin + kBlocksAhead * kDepthwisePixels * block.output_step,
-                        block.output_step, kDepthwisePixels, lines, part);
+    prefetch_part<true>(block.output[r] + c_begin + kDepthwisePixels * block.output_step, block.output_step,
+                        kDepthwisePixels, lines, part);
 }
 
 // Whether all of the block's window columns are inside and all of its outputs wanted.
