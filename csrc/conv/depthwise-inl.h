@@ -9,7 +9,7 @@
 // lattice of inputs, stride / gcd(stride, dilation) taps apart, so a block takes those as its neighbours.
 #pragma once
 
-#include "conv/gemm.h"
+#include "conv/gemm-inl.h"
 #include "simd/activation-inl.h"
 #include "simd/lanes-inl.h"
 
@@ -59,6 +59,22 @@ struct ClippedLanes {
   F32 load(const float* p, int pixel) const { return F32::load_n(p, pixel < pixels ? lanes : 0); }
   void store(F32 x, float* p, int pixel) const {
     if (pixel < pixels) x.store_n(p, lanes);
+  }
+};
+
+// The same with all lanes in use: masked vectors, AVX2's stores above all, take several times as long.
+struct EdgeLanes {
+  static constexpr int64_t group_in = 1;
+  int pixels;
+  int64_t column_begin, column_end;
+
+  F32 input(const float* p, int64_t column, int64_t = 0) const {
+    return F32::load(column >= column_begin && column < column_end ? p : kZeroLanes);
+  }
+  F32 parameters(const float* p) const { return F32::load(p); }
+  F32 load(const float* p, int pixel) const { return F32::load(pixel < pixels ? p : kZeroLanes); }
+  void store(F32 x, float* p, int pixel) const {
+    if (pixel < pixels) x.store(p);
   }
 };
 
@@ -203,18 +219,34 @@ template <int K, int S, class Lanes>
   }
 }
 
-// The rows that the next row block adds to this window, and its outputs: the hardware's prefetchers lose the
-// track of so many interleaved streams.
-inline void prefetch_window(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c) {
-  const int64_t window_step = job.dilation_h * job.input.stride_h,
-                pixel = job.dilation_w * job.input.stride_w;
-  const float* row = block.window + c + ((kDepthwiseRows - 1) * job.row_stride + job.kernel_h) * window_step;
+// Part `part` of the cache lines of `pixels` pixels' channels, of as many parts as a pixel has lines: the
+// lines of one pixel after another's.
+template <bool kWrite>
+[[gnu::always_inline]] inline void prefetch_part(const float* first, int64_t step, int64_t pixels,
+                                                 int64_t lines, int64_t part) {
+  int64_t line = part * pixels % lines;
+  for (first += part * pixels / lines * step; pixels > 0; --pixels) {
+    __builtin_prefetch(first + line * kFloatsPerLine, kWrite, 2);
+    if (++line == lines) line = 0, first += step;
+  }
+}
+
+// The rows that the next row block adds to this window, and the next block's outputs: with the pixels
+// of several rows by turns, the hardware's prefetchers lose track. Inlined: GCC drops calls of functions that
+// do nothing but prefetch.
+[[gnu::always_inline]] inline void prefetch_ahead(const DepthwiseConv& job, const DepthwiseBlock& block,
+                                                  int64_t c, int64_t c_begin, int64_t c_end) {
+  const int64_t lines = (c_end - c_begin) / kFloatsPerLine, part = (c - c_begin) / kFloatsPerLine;
+  if ((c - c_begin) % kFloatsPerLine != 0 || part >= lines) return;
+  const int64_t window_step = job.dilation_h * job.input.stride_h;
+  const float* row =
+      block.window + c_begin + ((kDepthwiseRows - 1) * job.row_stride + job.kernel_h) * window_step;
   for (int64_t r = 0; r < kDepthwiseRows * job.row_stride; ++r, row += window_step)
-    for (int64_t i = 0; i < kDepthwisePixels * job.column_stride; ++i)
-      __builtin_prefetch(row + i * pixel, 0, 2);
-  for (int r = 0; r < kDepthwiseRows; ++r)
-    for (int p = 0; p < kDepthwisePixels; ++p)
-      __builtin_prefetch(block.output[r] + c + (p + kDepthwisePixels) * block.output_step, 1, 3);
+    prefetch_part<false>(row, job.dilation_w * job.input.stride_w, kDepthwisePixels * job.column_stride,
+                         lines, part);
+  for (int r = 0; r < block.rows; ++r)
+    prefetch_part<true>(block.output[r] + c_begin + kDepthwisePixels * block.output_step, block.output_step,
+                        kDepthwisePixels, lines, part);
 }
 
 // Whether all of the block's window columns are inside and all of its outputs wanted.
@@ -235,9 +267,17 @@ inline void finish_block(const DepthwiseConv& job, const DepthwiseBlock& block, 
 template <int K, int S>
 void depthwise_block(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin, int64_t c_end) {
   int64_t c = c_begin;
-  if (job.multiplier == 1 && is_whole(job, block))
-    for (; c + F32::kLanes <= c_end; c += F32::kLanes)
-      depthwise_vector<K, S>(job, block, WholeLanes{}, c, c, job.packed + c);
+  if (job.multiplier == 1) {
+    const EdgeLanes edge{block.pixels, block.column_begin, block.column_end};
+    const bool whole = is_whole(job, block);
+    for (; c + F32::kLanes <= c_end; c += F32::kLanes) {
+      if (job.prefetch) prefetch_ahead(job, block, c, c_begin, c_end);
+      if (whole)
+        depthwise_vector<K, S>(job, block, WholeLanes{}, c, c, job.packed + c);
+      else
+        depthwise_vector<K, S>(job, block, edge, c, c, job.packed + c);
+    }
+  }
   for (; c < c_end; c += F32::kLanes) {
     const int lanes = static_cast<int>(c_end - c < F32::kLanes ? c_end - c : F32::kLanes);
     const ClippedLanes clipped{lanes, block.pixels, block.column_begin, block.column_end};
