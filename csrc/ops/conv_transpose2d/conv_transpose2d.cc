@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace pyvision {
 namespace {
@@ -89,6 +90,9 @@ struct ConvTranspose2d::Impl {
   Conv2d make_phase(const PhaseAxis& vertical, const PhaseAxis& horizontal, const float* weight,
                     const float* bias, int64_t in_h, int64_t in_w) const;
   Conv2d make_merged(int64_t kh, const float* weight, const float* bias) const;
+  // Where a merged row has fewer columns than a vector, an exponential of one row costs as much as of sixteen
+  // values: the whole map's follow in a pass of their own.
+  bool activates_apart() const { return params.kernel_w * params.out_channels < 16; }
   void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
   void spread(int64_t kh, const Nhwc<const float>& input, const Nhwc<float>& output) const;
 };
@@ -158,7 +162,7 @@ Conv2d ConvTranspose2d::Impl::make_merged(int64_t kh, const float* weight, const
   Conv2dParams p;
   const int64_t kernel_row = params.kernel_w * params.out_channels;
   p.in_channels = params.in_channels, p.out_channels = kernel_row;
-  p.activation = params.activation;
+  if (!activates_apart()) p.activation = params.activation;
   std::vector<float> columns_bias;  // (kernel_w, out_channels)
   for (int64_t kw = 0; kw < params.kernel_w && bias != nullptr; ++kw)
     columns_bias.insert(columns_bias.end(), bias, bias + params.out_channels);
@@ -177,6 +181,11 @@ void ConvTranspose2d::Impl::run_merged(const Nhwc<const float>& input, const Nhw
     rows.h = input.h, rows.w = input.w, rows.c = params.kernel_w * output.c;
     rows.stride_h *= params.kernel_h, rows.stride_w *= params.kernel_w;
     merged[kh].run(input, nullptr, rows);
+  }
+  if (activates_apart() && params.activation.kind != Activation::kNone) {
+    Nhwc<const float> sums{output.data, output.n,        output.h,        output.w,
+                           output.c,    output.stride_n, output.stride_h, output.stride_w};
+    activate(params.activation, sums, output);
   }
 }
 
