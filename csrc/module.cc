@@ -10,8 +10,6 @@ namespace pyvision {
 #define PYVISION_OP(name)
 #define PYVISION_SIMD_OP(name) const char* name##_kernel_isa();
 #include "ops.inc"
-#undef PYVISION_OP
-#undef PYVISION_SIMD_OP
 
 namespace {
 
@@ -20,8 +18,6 @@ py::dict kernel_isas() {
 #define PYVISION_OP(name)
 #define PYVISION_SIMD_OP(name) result[#name] = name##_kernel_isa();
 #include "ops.inc"
-#undef PYVISION_OP
-#undef PYVISION_SIMD_OP
   return result;
 }
 
@@ -71,11 +67,8 @@ PYBIND11_MODULE(_core, m) {
   m.def("num_threads_reason", &num_threads_reason);
   m.def("set_num_threads", &set_num_threads, py::call_guard<py::gil_scoped_release>());
 
-#define PYVISION_OP(name) bind_##name(m);
-#define PYVISION_SIMD_OP(name) bind_##name(m);
+#define PYVISION_OP(name) name##_bind::define(m);
 #include "ops.inc"
-#undef PYVISION_OP
-#undef PYVISION_SIMD_OP
 }
 
 }  // namespace pyvision

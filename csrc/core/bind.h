@@ -101,11 +101,11 @@ py::array output_array(const char* op, const std::optional<py::array>& out,
   return *out;
 }
 
-// One bind function per line of ops.inc, defined in that op's bind.cc.
-#define PYVISION_OP(name) void bind_##name(py::module_& m);
-#define PYVISION_SIMD_OP(name) void bind_##name(py::module_& m);
+// What each op's bind.cc defines, in a namespace of its own because several of them are compiled as one unit.
+#define PYVISION_OP(name)         \
+  namespace name##_bind {         \
+    void define(py::module_ & m); \
+  }
 #include "ops.inc"
-#undef PYVISION_OP
-#undef PYVISION_SIMD_OP
 
 }  // namespace pyvision

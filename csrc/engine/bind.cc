@@ -4,8 +4,7 @@
 #include "engine/graph.h"
 #include "engine/passes.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::engine_bind {
 
 using engine::Executable;
 using engine::Graph;
@@ -109,9 +108,7 @@ py::object run(Executable& executable, const std::vector<py::array>& inputs, boo
   return py::make_tuple(outputs, nanoseconds);
 }
 
-}  // namespace
-
-void bind_engine(py::module_& m) {
+void define(py::module_& m) {
   py::class_<Graph>(m, "Graph", "A traced network: NHWC values and the nodes that compute them.")
       .def(py::init<>())
       .def(
@@ -151,4 +148,4 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("isa", [](const Executable& self) { return isa_name(self.isa()); });
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::engine_bind

@@ -295,6 +295,11 @@ bool is_depthwise(const Graph& graph, const Node& node) {
   return node.integer("groups") == graph.shape(node.inputs[0]).c;
 }
 
+// The depthwise convolution that makes this value for one reader alone, or -1.
+int private_depthwise(const Graph& graph, ValueId value) {
+  return private_producer(graph, value, [&](const Node& node) { return is_depthwise(graph, node); });
+}
+
 // A dense 1 x 1 convolution in float32, as the fused kernels are; one residual may follow it.
 bool is_mixing(const Node& node) {
   return is_pointwise(node) && node.integer("groups") == 1 &&
@@ -313,8 +318,7 @@ void fuse_inverted_residual(Graph& graph) {
   auto& nodes = graph.mutable_nodes();
   for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
     if (!is_mixing(nodes[i])) continue;
-    const int depthwise = private_producer(graph, nodes[i].inputs[0],
-                                           [&](const Node& node) { return is_depthwise(graph, node); });
+    const int depthwise = private_depthwise(graph, nodes[i].inputs[0]);
     if (depthwise < 0) continue;
     const int expand = private_producer(graph, nodes[depthwise].inputs[0], [&](const Node& node) {
       return is_mixing(node) && !has_residual(node);
@@ -337,8 +341,7 @@ void fuse_separable(Graph& graph) {
   auto& nodes = graph.mutable_nodes();
   for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
     if (!is_mixing(nodes[i])) continue;
-    const int depthwise = private_producer(graph, nodes[i].inputs[0],
-                                           [&](const Node& node) { return is_depthwise(graph, node); });
+    const int depthwise = private_depthwise(graph, nodes[i].inputs[0]);
     if (depthwise < 0) continue;
     const MapShape middle = graph.shape(nodes[i].inputs[0]), output = graph.shape(nodes[i].outputs[0]);
     if (!separable_pays(middle.numel(), output.c)) continue;

@@ -8,8 +8,7 @@
 #include "core/parallel.h"
 #include "ops/box_coding/box_coding.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::box_coding_bind {
 
 using Weights = std::array<double, 4>;
 constexpr int64_t kGrain = 4096;  // boxes: some 20 us
@@ -79,9 +78,7 @@ py::array decode(const py::array& rel_codes, const py::array& boxes, const Weigh
   return output;
 }
 
-}  // namespace
-
-void bind_box_coding(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "encode_boxes",
       [](const py::array& reference_boxes, const py::array& proposals, const Weights& weights) {
@@ -100,4 +97,4 @@ void bind_box_coding(py::module_& m) {
       py::arg("rel_codes"), py::arg("boxes"), py::arg("weights"), py::arg("bbox_xform_clip"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::box_coding_bind

@@ -5,8 +5,7 @@
 #include "core/bind.h"
 #include "ops/box_iou/box_iou.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::box_iou_bind {
 
 struct Name {
   const char* op;
@@ -37,9 +36,7 @@ py::array run(const Name& name, const py::array& boxes1, const py::array& boxes2
   return output;
 }
 
-}  // namespace
-
-void bind_box_iou(py::module_& m) {
+void define(py::module_& m) {
   for (const Name& name : kNames)
     m.def(
         name.op,
@@ -50,4 +47,4 @@ void bind_box_iou(py::module_& m) {
         py::arg("boxes1"), py::arg("boxes2"), py::arg("aligned") = false, py::arg("eps") = 1e-7);
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::box_iou_bind

@@ -2,8 +2,7 @@
 #include "core/bind.h"
 #include "ops/box_iou_rotated/box_iou_rotated.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::box_iou_rotated_bind {
 
 template <class T>
 py::array run(const py::array& boxes1, const py::array& boxes2, bool aligned) {
@@ -23,9 +22,7 @@ py::array run(const py::array& boxes1, const py::array& boxes2, bool aligned) {
   return output;
 }
 
-}  // namespace
-
-void bind_box_iou_rotated(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "box_iou_rotated",
       [](const py::array& boxes1, const py::array& boxes2, bool aligned) {
@@ -35,4 +32,4 @@ void bind_box_iou_rotated(py::module_& m) {
       py::arg("boxes1"), py::arg("boxes2"), py::arg("aligned") = false);
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::box_iou_rotated_bind

@@ -5,8 +5,7 @@
 #include "core/parallel.h"
 #include "ops/boxes/boxes.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::boxes_bind {
 
 constexpr int64_t kGrain = 16384;  // boxes: 256 KB of float32, some 20 us
 
@@ -50,9 +49,7 @@ py::array for_dtype(const py::array& boxes, Call call) {
   return py::isinstance<py::array_t<double>>(boxes) ? call(double{}) : call(float{});
 }
 
-}  // namespace
-
-void bind_boxes(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "box_convert",
       [](const py::array& boxes, const std::string& in_fmt, const std::string& out_fmt) {
@@ -90,4 +87,4 @@ void bind_boxes(py::module_& m) {
       py::arg("boxes"), py::arg("height"), py::arg("width"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::boxes_bind

@@ -6,8 +6,7 @@
 #include "ops/conv2d/bias.h"
 #include "ops/conv2d/conv2d.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::conv2d_bind {
 
 // A convolution that speaks as the op whose work it does.
 struct NamedConv2d {
@@ -133,9 +132,7 @@ py::array run_conv2d_f64(const py::array& input, const py::array& weight,
   return output;
 }
 
-}  // namespace
-
-void bind_conv2d(py::module_& m) {
+void define(py::module_& m) {
   py::class_<NamedConv2d>(m, "Conv2d")
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias") = py::none(),
            py::arg("stride") = std::array<int64_t, 2>{1, 1}, py::arg("padding") = std::array<int64_t, 4>{},
@@ -154,4 +151,4 @@ void bind_conv2d(py::module_& m) {
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("op"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::conv2d_bind

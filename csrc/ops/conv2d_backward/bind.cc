@@ -2,8 +2,7 @@
 #include "core/bind.h"
 #include "ops/conv2d_backward/gradients.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::conv2d_backward_bind {
 
 template <class T>
 py::tuple backward(const char* op, const py::array& grad_output, const py::array& input,
@@ -35,9 +34,7 @@ py::tuple backward(const char* op, const py::array& grad_output, const py::array
   return gradients.tuple();
 }
 
-}  // namespace
-
-void bind_conv2d_backward(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "conv2d_backward",
       [](const py::array& grad_output, const py::array& input, const py::array& weight,
@@ -52,4 +49,4 @@ void bind_conv2d_backward(py::module_& m) {
       py::arg("op") = "conv2d_backward");
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::conv2d_backward_bind

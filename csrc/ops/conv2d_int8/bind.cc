@@ -3,10 +3,10 @@
 #include <optional>
 
 #include "core/bind.h"
+#include "ops/conv2d/bias.h"
 #include "ops/conv2d_int8/conv2d_int8.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::conv2d_int8_bind {
 
 constexpr const char* kOp = "conv2d_int8";
 
@@ -54,13 +54,7 @@ Conv2dInt8 make_conv2d_int8(const py::array& weight, const py::array& weight_sca
     check_scale(q.input_scale * scale.as<const float>()[o] / q.output_scale,
                 "input_scale * weight_scale / output_scale");
   }
-  const int32_t* b = nullptr;
-  if (bias) {
-    const Tensor view = dense_view<const int32_t>(*bias, kOp, "bias", 1);
-    check(view.shape[0] == p.out_channels, kOp, "expected bias of shape (", p.out_channels, ",), got ",
-          shape_text(view));
-    b = view.as<const int32_t>();
-  }
+  const int32_t* const b = bias_view<int32_t>(bias, p.out_channels, kOp);
   py::gil_scoped_release release;
   return Conv2dInt8(p, q, w.as<const int8_t>(), scale.as<const float>(), b);
 }
@@ -83,9 +77,7 @@ py::array run_conv2d_int8(const Conv2dInt8& conv, const py::array& input) {
   return conv.quantization().to_u8 ? run_to<uint8_t>(conv, x) : run_to<float>(conv, x);
 }
 
-}  // namespace
-
-void bind_conv2d_int8(py::module_& m) {
+void define(py::module_& m) {
   py::class_<Conv2dInt8>(m, "Conv2dInt8")
       .def(py::init(&make_conv2d_int8), py::arg("weight"), py::arg("weight_scale"), py::arg("input_scale"),
            py::arg("input_zero_point"), py::arg("bias") = py::none(),
@@ -97,4 +89,4 @@ void bind_conv2d_int8(py::module_& m) {
       .def_property_readonly("kernel_isa", &Conv2dInt8::kernel_isa);
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::conv2d_int8_bind

@@ -8,8 +8,7 @@
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 #include "ops/layout/layout.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::conv_transpose2d_bind {
 
 constexpr const char* kOp = "conv_transpose2d";
 using Pair = std::array<int64_t, 2>;
@@ -82,9 +81,7 @@ py::array_t<double> run_conv_transpose2d_f64(const py::array& input, const py::a
   return output;
 }
 
-}  // namespace
-
-void bind_conv_transpose2d(py::module_& m) {
+void define(py::module_& m) {
   py::class_<ConvTranspose2d>(m, "ConvTranspose2d")
       .def(py::init(&make_conv_transpose2d), py::arg("weight"), py::arg("bias") = py::none(),
            py::arg("stride") = Pair{1, 1}, py::arg("padding") = Pair{0, 0},
@@ -98,4 +95,4 @@ void bind_conv_transpose2d(py::module_& m) {
         py::arg("dilation"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::conv_transpose2d_bind

@@ -90,8 +90,8 @@ struct ConvTranspose2d::Impl {
   Conv2d make_phase(const PhaseAxis& vertical, const PhaseAxis& horizontal, const float* weight,
                     const float* bias, int64_t in_h, int64_t in_w) const;
   Conv2d make_merged(int64_t kh, const float* weight, const float* bias) const;
-  // Where a merged row has fewer columns than a vector, an exponential of one row costs as much as of sixteen
-  // values: the whole map's follow in a pass of their own.
+  // The epilogue's exponentials are whole vectors, one at least for each row of columns: where rows are
+  // shorter, the activation follows in a pass over the whole map.
   bool activates_apart() const { return params.kernel_w * params.out_channels < 16; }
   void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
   void spread(int64_t kh, const Nhwc<const float>& input, const Nhwc<float>& output) const;

@@ -6,8 +6,7 @@
 #include "ops/conv2d_backward/gradients.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::conv_transpose2d_backward_bind {
 
 constexpr const char* kOp = "conv_transpose2d_backward";
 using Pair = std::array<int64_t, 2>;
@@ -50,9 +49,7 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
   return gradients.tuple();
 }
 
-}  // namespace
-
-void bind_conv_transpose2d_backward(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "conv_transpose2d_backward",
       [](const py::array& grad_output, const py::array& input, const py::array& weight, Pair stride,
@@ -65,4 +62,4 @@ void bind_conv_transpose2d_backward(py::module_& m) {
       py::arg("output_padding"), py::arg("groups"), py::arg("dilation"), py::arg("output_mask"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::conv_transpose2d_backward_bind

@@ -3,10 +3,10 @@
 #include <optional>
 
 #include "core/bind.h"
+#include "ops/conv2d/bias.h"
 #include "ops/deform_conv2d/deform_conv2d.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::deform_conv2d_bind {
 
 constexpr const char* kOp = "deform_conv2d";
 constexpr const char* kBackward = "deform_conv2d_backward";
@@ -69,13 +69,7 @@ py::array forward(const py::array& input, const py::array& offset, const py::arr
                   const std::optional<py::array>& bias, const std::optional<py::array>& mask,
                   const Geometry& geometry) {
   const Operands<T> x = parse<T>(kOp, input, offset, weight, mask, geometry);
-  const T* b = nullptr;
-  if (bias) {
-    const Tensor t = dense_view<const T>(*bias, kOp, "bias", 1);
-    check(t.shape[0] == x.params.out_channels, kOp, "expected bias of shape (", x.params.out_channels,
-          ",), got ", shape_text(t));
-    b = t.as<const T>();
-  }
+  const T* const b = bias_view<T>(bias, x.params.out_channels, kOp);
   py::array output = empty<T>(kOp, {x.field.input.n, x.field.out_h, x.field.out_w, x.params.out_channels});
   const Nhwc<T> y = dense_nhwc<T>(output, kOp, "output");
   py::gil_scoped_release release;
@@ -116,9 +110,7 @@ bool is_double(const py::array& array) { return py::isinstance<py::array_t<doubl
 
 using Pair = std::array<int64_t, 2>;
 
-}  // namespace
-
-void bind_deform_conv2d(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       kOp,
       [](const py::array& input, const py::array& offset, const py::array& weight,
@@ -141,4 +133,4 @@ void bind_deform_conv2d(py::module_& m) {
       py::arg("stride"), py::arg("padding"), py::arg("dilation"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::deform_conv2d_bind

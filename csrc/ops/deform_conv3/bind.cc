@@ -7,8 +7,7 @@
 #include "ops/conv2d/conv2d.h"
 #include "ops/deform_conv3/deform_conv3.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::deform_conv3_bind {
 
 struct Geometry {
   std::array<int64_t, 2> kernel_size, stride, padding, dilation;
@@ -126,9 +125,7 @@ bool is_double(const py::array& array) { return py::isinstance<py::array_t<doubl
 
 using Pair = std::array<int64_t, 2>;
 
-}  // namespace
-
-void bind_deform_conv3(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "deform_conv3",
       [](const py::array& input, const py::array& offset, const std::optional<py::array>& mask,
@@ -155,4 +152,4 @@ void bind_deform_conv3(py::module_& m) {
       py::arg("remove_center"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::deform_conv3_bind

@@ -2,8 +2,7 @@
 #include "core/bind.h"
 #include "ops/elementwise/elementwise.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::elementwise_bind {
 
 std::vector<int64_t> shape_of(const Nhwc<const float>& x) { return {x.n, x.h, x.w, x.c}; }
 
@@ -155,9 +154,7 @@ std::vector<py::array> bind_split(const py::array& input, const std::vector<int6
   return parts;
 }
 
-}  // namespace
-
-void bind_elementwise(py::module_& m) {
+void define(py::module_& m) {
   m.def("activate", &bind_activate, py::arg("input"), py::arg("activation"), py::arg("slope") = 0.01f,
         py::arg("out") = py::none());
   def_binary(m, "add", &add);
@@ -168,4 +165,4 @@ void bind_elementwise(py::module_& m) {
   m.def("split", &bind_split, py::arg("input"), py::arg("sizes"), py::arg("dim"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::elementwise_bind

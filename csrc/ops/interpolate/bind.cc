@@ -5,8 +5,7 @@
 #include "core/bind.h"
 #include "ops/interpolate/interpolate.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::interpolate_bind {
 
 constexpr const char* kOp = "interpolate";
 
@@ -42,12 +41,10 @@ py::array bind(const py::array& input, const std::array<int64_t, 2>& size, const
   return output;
 }
 
-}  // namespace
-
-void bind_interpolate(py::module_& m) {
+void define(py::module_& m) {
   m.def("interpolate", &bind, py::arg("input"), py::arg("size"), py::arg("mode"), py::arg("align_corners"),
         py::arg("scale") = std::array<double, 2>{0, 0}, py::arg("addend") = py::none(),
         py::arg("out") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::interpolate_bind

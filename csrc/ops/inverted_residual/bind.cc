@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/separable_conv2d/bind.h"
+#include "ops/conv2d/bias.h"
 #include "ops/inverted_residual/inverted_residual.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::inverted_residual_bind {
 
 constexpr const char* kOp = "inverted_residual";
 using Bias = std::optional<py::array>;
@@ -21,7 +21,7 @@ InvertedResidual make_inverted_residual(const py::array& expand_weight, const py
   Conv2dParams p;
   p.in_channels = e.shape[1], p.out_channels = e.shape[0];
   p.activation = {parse_activation(kOp, expand_activation), expand_slope};
-  const float* const bias = parse_bias(kOp, expand_bias, "expand_bias", p.out_channels);
+  const float* const bias = bias_view<float>(expand_bias, p.out_channels, kOp, "expand_bias");
   SeparableConv2d separable =
       parse_separable_conv2d(kOp, depthwise_weight, project_weight, "project_weight", depthwise_bias,
                              project_bias, "project_bias", stride, padding, dilation, p.out_channels,
@@ -56,9 +56,7 @@ py::array run_inverted_residual(const InvertedResidual& block, const py::array& 
   return output;
 }
 
-}  // namespace
-
-void bind_inverted_residual(py::module_& m) {
+void define(py::module_& m) {
   py::class_<InvertedResidual>(m, "InvertedResidual")
       .def(py::init(&make_inverted_residual), py::arg("expand_weight"), py::arg("depthwise_weight"),
            py::arg("project_weight"), py::arg("expand_bias"), py::arg("depthwise_bias"),
@@ -70,4 +68,4 @@ void bind_inverted_residual(py::module_& m) {
       .def_property_readonly("packed_bytes", &InvertedResidual::packed_bytes);
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::inverted_residual_bind

@@ -2,9 +2,9 @@
 #include "core/bind.h"
 #include "ops/layout/layout.h"
 
-namespace pyvision {
+namespace pyvision::layout_bind {
 
-void bind_layout(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "nchw_to_nhwc",
       [](const py::array& input) {
@@ -31,4 +31,4 @@ void bind_layout(py::module_& m) {
       py::arg("input"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::layout_bind

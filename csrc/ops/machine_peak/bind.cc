@@ -2,13 +2,13 @@
 #include "core/bind.h"
 #include "ops/machine_peak/machine_peak.h"
 
-namespace pyvision {
+namespace pyvision::machine_peak_bind {
 
-void bind_machine_peak(py::module_& m) {
+void define(py::module_& m) {
   m.def("measure_fma_peak", &measure_fma_peak, py::arg("seconds"), py::arg("threads"),
         py::call_guard<py::gil_scoped_release>());
   m.def("measure_copy_bandwidth", &measure_copy_bandwidth, py::arg("bytes"), py::arg("seconds"),
         py::arg("threads"), py::call_guard<py::gil_scoped_release>());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::machine_peak_bind

@@ -2,8 +2,7 @@
 #include "ops/mask_nms/mask_nms.h"
 #include "ops/nms/arguments.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::mask_nms_bind {
 
 template <class T>
 py::array_t<int64_t> run(const Tensor& masks, const py::array& scores, const OptionalArray& idxs,
@@ -18,9 +17,7 @@ py::array_t<int64_t> run(const Tensor& masks, const py::array& scores, const Opt
   });
 }
 
-}  // namespace
-
-void bind_mask_nms(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "mask_nms",
       [](const py::array& masks, const py::array& scores, double iou_threshold, const OptionalArray& idxs,
@@ -34,4 +31,4 @@ void bind_mask_nms(py::module_& m) {
       py::arg("max_output") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::mask_nms_bind

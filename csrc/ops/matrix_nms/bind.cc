@@ -5,8 +5,7 @@
 #include "ops/matrix_nms/matrix_nms.h"
 #include "ops/nms/arguments.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::matrix_nms_bind {
 
 // The options, which are the same for boxes and masks.
 struct Options {
@@ -51,9 +50,7 @@ py::tuple run_masks(const py::array& masks, const py::array& scores, const Optio
   });
 }
 
-}  // namespace
-
-void bind_matrix_nms(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "matrix_nms",
       [](const py::array& boxes, const py::array& scores, const OptionalArray& idxs,
@@ -76,4 +73,4 @@ void bind_matrix_nms(py::module_& m) {
       py::arg("score_threshold"), py::arg("max_output") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::matrix_nms_bind

@@ -4,8 +4,7 @@
 #include "core/bind.h"
 #include "ops/multi_scale_deformable_attention/multi_scale_deformable_attention.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::multi_scale_deformable_attention_bind {
 
 constexpr const char* kOp = "multi_scale_deformable_attention";
 constexpr const char* kBackward = "multi_scale_deformable_attention_backward";
@@ -88,9 +87,7 @@ py::tuple backward(const py::array& grad_output, const py::array& value, const p
   return py::make_tuple(grad_value, grad_locations, grad_weights);
 }
 
-}  // namespace
-
-void bind_multi_scale_deformable_attention(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       kOp,
       [](const py::array& value, const py::array& shapes, const py::array& locations,
@@ -111,4 +108,4 @@ void bind_multi_scale_deformable_attention(py::module_& m) {
       py::arg("attention_weights"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::multi_scale_deformable_attention_bind

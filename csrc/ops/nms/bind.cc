@@ -4,8 +4,7 @@
 #include "ops/nms/arguments.h"
 #include "ops/nms/nms.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::nms_bind {
 
 template <class T>
 py::array_t<int64_t> run(const char* op, const py::array& boxes, const py::array& scores,
@@ -38,9 +37,7 @@ int64_t nms_f32(const float* boxes, const float* scores, int64_t n, double iou_t
   }
 }
 
-}  // namespace
-
-void bind_nms(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "nms",
       [](const py::array& boxes, const py::array& scores, double iou_threshold,
@@ -60,4 +57,4 @@ void bind_nms(py::module_& m) {
   m.attr("nms_f32") = py::capsule(reinterpret_cast<void*>(&nms_f32), "pyvision._core.nms_f32");
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::nms_bind

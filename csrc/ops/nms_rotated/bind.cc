@@ -2,8 +2,7 @@
 #include "ops/nms/arguments.h"
 #include "ops/nms_rotated/nms_rotated.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::nms_rotated_bind {
 
 template <class T>
 py::array_t<int64_t> run(const py::array& boxes, const py::array& scores, const OptionalArray& idxs,
@@ -19,9 +18,7 @@ py::array_t<int64_t> run(const py::array& boxes, const py::array& scores, const 
       op, n, [&](int64_t* keep) { return nms_rotated(b.as<const T>(), s, n, groups, iou_threshold, keep); });
 }
 
-}  // namespace
-
-void bind_nms_rotated(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "nms_rotated",
       [](const py::array& boxes, const py::array& scores, const OptionalArray& idxs, double iou_threshold,
@@ -34,4 +31,4 @@ void bind_nms_rotated(py::module_& m) {
       py::arg("max_output") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::nms_rotated_bind

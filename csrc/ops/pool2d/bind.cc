@@ -4,8 +4,7 @@
 #include "core/bind.h"
 #include "ops/pool2d/pool2d.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::pool2d_bind {
 
 using Pair = std::array<int64_t, 2>;
 using Padding = std::array<int64_t, 4>;  // top, left, bottom, right
@@ -89,9 +88,7 @@ py::array bind_adaptive(const py::array& input, const Pair& output_size,
   return output;
 }
 
-}  // namespace
-
-void bind_pool2d(py::module_& m) {
+void define(py::module_& m) {
   m.def("max_pool2d", &bind_max, py::arg("input"), py::arg("kernel_size"), py::arg("stride"),
         py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("return_indices"),
         py::arg("out") = py::none());
@@ -102,4 +99,4 @@ void bind_pool2d(py::module_& m) {
         py::arg("out") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::pool2d_bind

@@ -7,8 +7,7 @@
 #include "core/bind.h"
 #include "ops/prepare_image/prepare_image.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::prepare_image_bind {
 
 using Triple = std::array<float, 3>;
 using Quad = std::array<int64_t, 4>;
@@ -53,11 +52,9 @@ py::array run(const py::array& image, std::array<int64_t, 2> size, const Quad& r
   return *out;
 }
 
-}  // namespace
-
-void bind_prepare_image(py::module_& m) {
+void define(py::module_& m) {
   m.def("prepare_image", &run, py::arg("image"), py::arg("size"), py::arg("region"), py::arg("mean"),
         py::arg("std"), py::arg("bgr"), py::arg("pad_value"), py::arg("out") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::prepare_image_bind

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/separable_conv2d/bind.h"
 
+#include "ops/conv2d/bias.h"
+
 namespace pyvision {
 
 SeparableConv2d parse_separable_conv2d(const char* op, const py::array& depthwise_weight,
@@ -28,13 +30,15 @@ SeparableConv2d parse_separable_conv2d(const char* op, const py::array& depthwis
   check_conv2d_params(op, p);
   check(w.shape[0] > 0 && w.shape[1] == p.out_channels && w.shape[2] == 1 && w.shape[3] == 1, op, "expected ",
         pointwise_name, " of shape (out_channels, ", p.out_channels, ", 1, 1), got ", shape_text(w));
-  const float* const d_bias = parse_bias(op, depthwise_bias, "depthwise_bias", p.out_channels);
-  const float* const w_bias = parse_bias(op, pointwise_bias, pointwise_bias_name, w.shape[0]);
+  const float* const d_bias = bias_view<float>(depthwise_bias, p.out_channels, op, "depthwise_bias");
+  const float* const w_bias = bias_view<float>(pointwise_bias, w.shape[0], op, pointwise_bias_name);
   py::gil_scoped_release release;
   return SeparableConv2d(p, w.shape[0], activation, d.as<const float>(), w.as<const float>(), d_bias, w_bias);
 }
 
-namespace {
+}  // namespace pyvision
+
+namespace pyvision::separable_conv2d_bind {
 
 constexpr const char* kOp = "separable_conv2d";
 
@@ -66,9 +70,7 @@ py::array run_separable_conv2d(const SeparableConv2d& conv, const py::array& inp
   return output;
 }
 
-}  // namespace
-
-void bind_separable_conv2d(py::module_& m) {
+void define(py::module_& m) {
   py::class_<SeparableConv2d>(m, "SeparableConv2d")
       .def(py::init(&make_separable_conv2d), py::arg("depthwise_weight"), py::arg("pointwise_weight"),
            py::arg("depthwise_bias"), py::arg("pointwise_bias"), py::arg("stride"), py::arg("padding"),
@@ -78,4 +80,4 @@ void bind_separable_conv2d(py::module_& m) {
       .def_property_readonly("packed_bytes", &SeparableConv2d::packed_bytes);
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::separable_conv2d_bind

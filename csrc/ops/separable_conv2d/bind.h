@@ -10,14 +10,6 @@
 
 namespace pyvision {
 
-inline const float* parse_bias(const char* op, const std::optional<py::array>& bias, const char* name,
-                               int64_t channels) {
-  if (!bias) return nullptr;
-  const Tensor b = dense_view<const float>(*bias, op, name, 1);
-  check(b.shape[0] == channels, op, "expected ", name, " of shape (", channels, ",), got ", shape_text(b));
-  return b.as<const float>();
-}
-
 // in_channels: of the depthwise convolution, at least one. The names are those of the caller's arguments.
 SeparableConv2d parse_separable_conv2d(const char* op, const py::array& depthwise_weight,
                                        const py::array& pointwise_weight, const char* pointwise_name,

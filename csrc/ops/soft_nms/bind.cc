@@ -5,8 +5,7 @@
 #include "ops/nms/arguments.h"
 #include "ops/soft_nms/soft_nms.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::soft_nms_bind {
 
 constexpr const char* kOp = "soft_nms";
 
@@ -29,9 +28,7 @@ py::tuple run(const py::array& boxes, const py::array& scores, const SoftNmsPara
   });
 }
 
-}  // namespace
-
-void bind_soft_nms(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "soft_nms",
       [](const py::array& boxes, const py::array& scores, double iou_threshold, double sigma,
@@ -50,4 +47,4 @@ void bind_soft_nms(py::module_& m) {
       py::arg("score_threshold"), py::arg("method"), py::arg("max_output") = py::none());
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::soft_nms_bind

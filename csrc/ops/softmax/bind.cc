@@ -2,9 +2,9 @@
 #include "core/bind.h"
 #include "ops/softmax/softmax.h"
 
-namespace pyvision {
+namespace pyvision::softmax_bind {
 
-void bind_softmax(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "softmax",
       [](const py::array& input, int64_t dim) {
@@ -25,4 +25,4 @@ void bind_softmax(py::module_& m) {
       py::arg("input"), py::arg("dim"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::softmax_bind

@@ -6,8 +6,7 @@
 #include "core/bind.h"
 #include "ops/weighted_boxes_fusion/weighted_boxes_fusion.h"
 
-namespace pyvision {
-namespace {
+namespace pyvision::weighted_boxes_fusion_bind {
 
 constexpr const char* kOp = "weighted_boxes_fusion";
 
@@ -57,9 +56,7 @@ py::tuple run(const py::array& boxes, const py::array& scores, const py::array& 
   return py::make_tuple(boxes_out, scores_out, labels_out);
 }
 
-}  // namespace
-
-void bind_weighted_boxes_fusion(py::module_& m) {
+void define(py::module_& m) {
   m.def(
       "weighted_boxes_fusion",
       [](const py::array& boxes, const py::array& scores, const py::array& labels, const py::array& models,
@@ -80,4 +77,4 @@ void bind_weighted_boxes_fusion(py::module_& m) {
       py::arg("iou_thr"), py::arg("skip_box_thr"), py::arg("conf_type"), py::arg("allows_overflow"));
 }
 
-}  // namespace pyvision
+}  // namespace pyvision::weighted_boxes_fusion_bind
