@@ -89,10 +89,12 @@ def test_peaks_of_every_isa(isa: str, threads: int) -> None:
 @pytest.mark.parametrize(
     ("function", "arguments", "name"),
     [
-        ("measure_fma_peak", (0.0, 1), "seconds"),
-        ("measure_fma_peak", (math.nan, 1), "seconds"),
-        ("measure_fma_peak", (0.01, 0), "threads"),
-        ("measure_fma_peak", (0.01, 5000), "threads"),
+        ("run_fma_chains", (0, 1), "repetitions"),
+        ("run_fma_chains", (2**40, 1), "repetitions"),
+        ("run_fma_chains", (1, 0), "threads"),
+        ("run_fma_chains", (1, 5000), "threads"),
+        ("measure_copy_bandwidth", (1 << 20, 0.0, 1), "seconds"),
+        ("measure_copy_bandwidth", (1 << 20, math.nan, 1), "seconds"),
         ("measure_copy_bandwidth", (0, 0.01, 1), "bytes"),
         ("measure_copy_bandwidth", (2**60, 0.01, 1), "bytes"),
     ],

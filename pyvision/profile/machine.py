@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -56,7 +57,7 @@ class Budget:
 
     rounds: int = 15
     min_time: float = 0.02  # seconds per candidate and round
-    peak_time: float = 0.1  # seconds per ceiling
+    peak_time: float = 0.1  # seconds per copy measured
 
 
 DEFAULT_BUDGET = Budget()
@@ -87,21 +88,46 @@ def describe_machine(packages: Iterable[str] = ()) -> Machine:
 def measure_peak(*, threads: int | None = None, seconds: float = 0.1) -> Peak:
     """The FMA peak of the ISA in force, and the bandwidth of copies well beyond the last cache."""
     count = _core.num_threads() if threads is None else threads
-    copy_bytes = max(_COPY_BYTES_MIN, 8 * max(_caches().values(), default=0))
-    return Peak(
-        gflops=_core.measure_fma_peak(seconds, count) / 1e9,
-        copy_gbs=_core.measure_copy_bandwidth(copy_bytes, seconds, count) / 1e9,
+    chains, gflop = _fma_chains(count)
+    times = compare(
+        {_CHAINS: chains}, rounds=max(1, round(seconds / _BLOCK_SECONDS)), min_time=_BLOCK_SECONDS
     )
+    return Peak(gflop / float(times.seconds[_CHAINS].min()), _copy_gbs(count, seconds))
 
 
 def compare_with_peak(
     candidates: Mapping[str, Callable[[], object]], budget: Budget
 ) -> tuple[Comparison, Peak]:
-    """The comparison, and the higher of the peaks measured before and after it."""
-    before = measure_peak(seconds=budget.peak_time)
-    times = compare(candidates, rounds=budget.rounds, min_time=budget.min_time)
-    after = measure_peak(seconds=budget.peak_time)
-    return times, Peak(max(before.gflops, after.gflops), max(before.copy_gbs, after.copy_gbs))
+    """The comparison and its ceilings: independent multiply-adds that took their turn in every round, and so
+    saw the clock that the candidates saw; the faster of two copies, before and after.
+    """
+    threads = _core.num_threads()
+    chains, gflop = _fma_chains(threads)
+    before = _copy_gbs(threads, budget.peak_time)
+    times = compare({**candidates, _CHAINS: chains}, rounds=budget.rounds, min_time=budget.min_time)
+    after = _copy_gbs(threads, budget.peak_time)
+    peak = Peak(gflop / (times.median_ms(_CHAINS) * 1e-3), max(before, after))
+    return Comparison({name: times.seconds[name] for name in candidates}), peak
+
+
+_CHAINS = "FMA chains"
+_BLOCK_SECONDS = 1e-3  # far above a call's overhead and the clock's resolution, far below a scheduler slice
+
+
+def _fma_chains(threads: int) -> tuple[Callable[[], object], float]:
+    """Independent multiply-adds that take about a block, and how many GFLOP they are."""
+    repetitions, elapsed = 1 << 10, 0.0
+    while elapsed < _BLOCK_SECONDS:
+        repetitions *= 2
+        start = time.perf_counter()
+        flop = _core.run_fma_chains(repetitions, threads)
+        elapsed = time.perf_counter() - start
+    return lambda: _core.run_fma_chains(repetitions, threads), flop * 1e-9
+
+
+def _copy_gbs(threads: int, seconds: float) -> float:
+    copy_bytes = max(_COPY_BYTES_MIN, 8 * max(_caches().values(), default=0))
+    return _core.measure_copy_bandwidth(copy_bytes, seconds, threads) / 1e9
 
 
 def _cpu_info() -> dict[str, str]:

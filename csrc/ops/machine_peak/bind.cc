@@ -5,7 +5,7 @@
 namespace pyvision::machine_peak_bind {
 
 void define(py::module_& m) {
-  m.def("measure_fma_peak", &measure_fma_peak, py::arg("seconds"), py::arg("threads"),
+  m.def("run_fma_chains", &run_fma_chains, py::arg("repetitions"), py::arg("threads"),
         py::call_guard<py::gil_scoped_release>());
   m.def("measure_copy_bandwidth", &measure_copy_bandwidth, py::arg("bytes"), py::arg("seconds"),
         py::arg("threads"), py::call_guard<py::gil_scoped_release>());

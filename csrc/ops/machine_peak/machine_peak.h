@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // machine_peak: the two ceilings a kernel is measured against, taken in the same process and minute.
-//   fma peak        2 * lanes * chains * repetitions / seconds, of independent multiply-adds held in
-//   registers copy bandwidth  2 * bytes / seconds, of memcpy: each byte is read once and written once
-//
-// Work is timed in blocks of about a millisecond and each thread's fastest block counts: a block that was
-// interrupted says nothing about a ceiling. The threads' rates are summed.
+//   fma peak        2 * lanes * chains * repetitions / seconds, of independent multiply-adds in registers
+//   copy bandwidth  2 * bytes / seconds, of memcpy: each byte is read once and written once
 #pragma once
 
 #include <cstdint>
@@ -24,11 +21,13 @@ struct MachinePeakKernels {
 
 PYVISION_KERNELS(MachinePeakKernels, machine_peak)
 
-// FLOP per second of the ISA in force. `seconds` of measuring, `threads` of the pool's.
-double measure_fma_peak(double seconds, int threads);
+// Multiply-adds of the ISA in force on each of `threads` threads, a few nanoseconds a repetition. What they
+// are in FLOP: whoever times them has the peak.
+double run_fma_chains(int64_t repetitions, int threads);
 
 // Bytes per second, read and written, when each thread copies its share of a buffer of `bytes` bytes to
-// another one.
+// another one for `seconds`. Each thread's fastest copy counts: one that was interrupted says nothing about a
+// ceiling.
 double measure_copy_bandwidth(int64_t bytes, double seconds, int threads);
 
 }  // namespace pyvision
