@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pyvision
 from pyvision import _core, nn
+from pyvision.nn._algorithms import set_precision
 from pyvision.nn._compile import trace
 from tests.helpers import check_threads_agree, random
+from tests.reference.rounding import round_to_bf16
 
 SHAPE = (9, 10, 8)  # (h, w, c) of every input here: 45 cache lines
 RTOL = 2e-5  # a few roundings of sums of some hundred terms
@@ -275,6 +278,12 @@ PASS_CASES = {
         ["conv2d", "conv2d"],
         ["conv2d", "conv2d"],
     ),
+    "maps between convolutions in f32 stay f32": (
+        "store_bf16",
+        Function(lambda x, c, d: d(c(x)), conv(), conv()),
+        ["conv2d", "conv2d"],
+        ["conv2d", "conv2d"],
+    ),
     "a grouped convolution is not depthwise": (
         "fuse_separable",
         Function(
@@ -325,6 +334,49 @@ def test_block_of_a_residual_network_becomes_two_steps() -> None:
     graph.optimize()
     assert ops(graph) == ["conv2d+batch_norm+relu", "conv2d+batch_norm+add+relu"]
     assert_close(run(graph, x), expected)
+
+
+def test_maps_between_bf16_convolutions_are_stored_as_bf16(bf16_isa: str) -> None:
+    """Rounded once more as residual, not at all as input; where others read or write them, they are f32."""
+    first, a, b, alone = conv(16), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 3, padding=1), conv(16)
+    other = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+    module = Function(
+        lambda x, first, a, b, alone, other: let(
+            relu(first(x)), lambda y: [relu(b(a(y)) + y), other(y), other(alone(x))]
+        ),
+        *(first, a, b, alone, other),
+    )
+    graph = trace(module, (SHAPE,)).graph
+    set_precision(graph, "bf16")
+    graph.optimize()
+    assert sorted(ops(graph)) == sorted(
+        ["to_bf16", "conv2d+relu", "to_f32", "conv2d", "conv2d+add+relu", "to_f32"] + ["conv2d"] * 3
+    )
+
+    def convolve(x: np.ndarray, layer: nn.Conv2d, **options: Any) -> np.ndarray:
+        options |= {"padding": layer.weight.shape[2] // 2, "layout": "NHWC", "precision": "bf16"}
+        return pyvision.ops.conv2d(x, layer.weight, layer.bias, **options)
+
+    x = random((2, *SHAPE))
+    y = round_to_bf16(convolve(x, first, activation="relu"))
+    z = round_to_bf16(convolve(y, a))
+    expected = [
+        round_to_bf16(convolve(z, b, residual=y, activation="relu")),
+        convolve(y, other, groups=16),
+        convolve(convolve(x, alone), other, groups=16),
+    ]
+    for got, wanted in zip(run(graph, x), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_bf16_maps_take_half_the_arena() -> None:
+    bytes_of = []
+    for precision in ("f32", "bf16"):
+        graph = trace(Function(lambda x, a, b, c: c(b(a(x))), conv(), conv(), conv()), (SHAPE,)).graph
+        set_precision(graph, precision)
+        graph.optimize()
+        bytes_of.append(_core.Executable(graph).arena_bytes(1))
+    assert bytes_of == [2 * 45 * 64, 2 * 23 * 64]  # two maps at a time, in whole cache lines
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -304,7 +304,7 @@ def test_allow_winograd_in_transposed_convolutions() -> None:
 
 
 def test_precision(bf16_isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of convolutions that are not depthwise, in what would be fused in f32 too; all maps are float32."""
+    """Of convolutions that are not depthwise, in what would be fused in f32 too."""
     first, depthwise = nn.Conv2d(32, 33, 3, padding=1), nn.Conv2d(33, 33, 3, groups=33)
     last = nn.Conv2d(33, 17, 1)
     model = nn.Sequential(first, nn.BatchNorm2d(33), nn.ReLU(), depthwise, nn.ReLU6(), last)

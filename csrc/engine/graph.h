@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -19,12 +20,21 @@ namespace pyvision::engine {
 
 using ValueId = int;
 
-// The shape of one image's map.
+// What a map's values are in memory. Networks are traced in f32; a pass stores what lies between convolutions
+// of precision bf16 as those will read it.
+enum class Storage { kF32, kBf16 };
+
+// The shape of one image's map, and how it is stored.
 struct MapShape {
   int64_t h = 0, w = 0, c = 0;
+  Storage storage = Storage::kF32;
 
   int64_t numel() const { return h * w * c; }
-  bool operator==(const MapShape& other) const { return h == other.h && w == other.w && c == other.c; }
+  // Of memory, counted in floats.
+  int64_t floats() const { return storage == Storage::kBf16 ? (numel() + 1) / 2 : numel(); }
+  bool operator==(const MapShape& other) const {
+    return h == other.h && w == other.w && c == other.c && storage == other.storage;
+  }
   bool operator!=(const MapShape& other) const { return !(*this == other); }
 };
 
@@ -89,6 +99,7 @@ class Graph {
   // Everything that read `from` reads `to` instead.
   void replace_uses(ValueId from, ValueId to);
   void erase_node(int index) { nodes_.erase(nodes_.begin() + index); }
+  void insert_node(int index, Node node) { nodes_.insert(nodes_.begin() + index, std::move(node)); }
 
  private:
   std::vector<MapShape> shapes_;  // by ValueId

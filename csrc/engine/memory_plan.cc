@@ -144,7 +144,7 @@ class Planner {
       if (members_[id].empty() || plan_.placements[id].where != Placement::kArena) continue;
       const Interval life = group_life(static_cast<ValueId>(id));
       if (life.end < 0) continue;  // a value that a pass left behind
-      const int64_t floats = graph_.shape(static_cast<ValueId>(id)).numel();
+      const int64_t floats = graph_.shape(static_cast<ValueId>(id)).floats();
       const int64_t size = (floats + kFloatsPerLine - 1) / kFloatsPerLine * kFloatsPerLine;
       waiting.push_back({static_cast<ValueId>(id), life, size, 0});
     }

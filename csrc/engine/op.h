@@ -21,6 +21,13 @@ struct StepMaps {
   std::vector<Nhwc<float>> outputs;
 };
 
+// A map whose storage is bf16, among those of a step. To: Bf16 or const Bf16
+template <class To, class From>
+Nhwc<To> stored_as(const Nhwc<From>& map) {
+  return {
+      reinterpret_cast<To*>(map.data), map.n, map.h, map.w, map.c, map.stride_n, map.stride_h, map.stride_w};
+}
+
 // A node made ready to run: weights packed for the ISA in force, algorithm chosen. Immutable once made, so
 // that several threads may run it at once.
 struct Step {

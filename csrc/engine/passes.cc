@@ -364,6 +364,61 @@ void remove_dead_nodes(Graph& graph) {
   }
 }
 
+// A dense convolution whose factors are rounded to bf16 anyway, and which has kernels for maps stored so.
+bool may_store_bf16(const Node& node) {
+  return node.op == "conv2d" && node.has("precision") && node.text("precision") == "bf16" &&
+         node.integer("groups") == 1;
+}
+
+// A value for the same map in another storage.
+ValueId new_stored(Graph& graph, ValueId id, Storage storage) {
+  MapShape shape = graph.shape(id);
+  shape.storage = storage;
+  return graph.new_value(shape);
+}
+
+Node conversion(const char* op, ValueId from, ValueId to) {
+  Node node;
+  node.op = node.name = op;
+  node.inputs = {from};
+  node.outputs = {to};
+  return node;
+}
+
+// What such convolutions hand to one another is stored as bf16: half the memory, and as input rounded where
+// it would be read. Where other ops meet them, a conversion stands; convolutions that have no such neighbour
+// stay as they are.
+void store_bf16(Graph& graph) {
+  auto& nodes = graph.mutable_nodes();
+  const int count = static_cast<int>(nodes.size());
+  std::vector<bool> stores(nodes.size(), false);
+  for (int i = 0; i < count; ++i) {
+    if (!may_store_bf16(nodes[i])) continue;
+    for (const ValueId id : nodes[i].inputs) {
+      const int from = graph.producer(id);
+      if (from >= 0 && may_store_bf16(nodes[from])) stores[i] = stores[from] = true;
+    }
+  }
+  std::map<ValueId, ValueId> stored;  // an f32 value -> the same as bf16
+  for (int i = 0, at = 0; i < count; ++i, ++at) {
+    if (!stores[i]) continue;
+    for (size_t input = 0; input < nodes[at].inputs.size(); ++input) {
+      const ValueId id = nodes[at].inputs[input];
+      auto found = stored.find(id);
+      if (found == stored.end()) {
+        found = stored.emplace(id, new_stored(graph, id, Storage::kBf16)).first;
+        graph.insert_node(at++, conversion("to_bf16", id, found->second));
+      }
+      nodes[at].inputs[input] = found->second;
+    }
+    const ValueId output = nodes[at].outputs[0];
+    nodes[at].outputs[0] = stored[output] = new_stored(graph, output, Storage::kBf16);
+    // Dead where only such convolutions read it.
+    graph.insert_node(++at, conversion("to_f32", stored[output], output));
+  }
+  remove_dead_nodes(graph);
+}
+
 }  // namespace
 
 const std::vector<Pass>& passes() {
@@ -382,6 +437,7 @@ const std::vector<Pass>& passes() {
       {"fuse_activation", fuse_activation},  // after fuse_residual: the activation follows the sum
       {"fuse_inverted_residual", fuse_inverted_residual},  // of whole convolutions
       {"fuse_separable", fuse_separable},                  // of what that left
+      {"store_bf16", store_bf16},                          // of whatever convolutions there are in the end
   };
   return kPasses;
 }

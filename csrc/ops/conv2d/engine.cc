@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's conv2d: inputs {x} or {x, residual}, constants "weight" and, where there is one, "bias".
-// Attributes "algorithm" ("auto"), "precision" ("f32") and "allow_winograd" (1) may be left out.
+// Attributes "algorithm" ("auto"), "precision" ("f32") and "allow_winograd" (1) may be left out. Its maps are
+// all stored as f32 or all as bf16; to_bf16 {x} and to_f32 {x} go from one to the other.
 #include "ops/conv2d/engine.h"
 
 #include "core/check.h"
+#include "core/parallel.h"
+#include "ops/conv2d/kernels.h"
 
 namespace pyvision::engine {
 
@@ -88,15 +91,60 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
   const auto conv = std::make_shared<const Conv2d>(params, conv2d_weight(node), conv2d_bias(node), algorithm,
                                                    inputs[0].h, inputs[0].w);
   Step step;
-  step.run = [conv](const StepMaps& maps) {
-    conv->run(maps.inputs[0], maps.inputs.size() == 2 ? &maps.inputs[1] : nullptr, maps.outputs[0]);
-  };
+  if (outputs[0].storage == Storage::kBf16) {
+    step.run = [conv](const StepMaps& maps) {
+      Nhwc<const Bf16> residual;
+      if (maps.inputs.size() == 2) residual = stored_as<const Bf16>(maps.inputs[1]);
+      conv->run(stored_as<const Bf16>(maps.inputs[0]), maps.inputs.size() == 2 ? &residual : nullptr,
+                stored_as<Bf16>(maps.outputs[0]));
+    };
+  } else {
+    step.run = [conv](const StepMaps& maps) {
+      conv->run(maps.inputs[0], maps.inputs.size() == 2 ? &maps.inputs[1] : nullptr, maps.outputs[0]);
+    };
+  }
   step.algorithm = conv2d_algorithm_name(conv->algorithm());
   step.packed_bytes = conv->packed_bytes();
   step.flops = conv2d_flops(params, outputs[0]);
   return step;
 }
 
+std::vector<MapShape> infer_conversion(const Node& node, const std::vector<MapShape>& inputs) {
+  check_input_count(node, inputs, 1);
+  MapShape output = inputs[0];
+  output.storage = node.op == "to_bf16" ? Storage::kBf16 : Storage::kF32;
+  return {output};
+}
+
+Step prepare_conversion(const Node& node, const std::vector<MapShape>&, const std::vector<MapShape>&) {
+  const Bf16Kernels* const kernels = &conv2d_bf16_kernels();
+  Step step;
+  // A task is a few dozen KB.
+  const auto convert = [](const Nhwc<const float>& x, auto body) {
+    parallel_for(x.pixels() * x.c, int64_t{1} << 15, body);
+  };
+  if (node.op == "to_bf16") {
+    step.run = [=](const StepMaps& maps) {
+      convert(maps.inputs[0], [&](int64_t begin, int64_t end) {
+        kernels->to_bf16(maps.inputs[0].data + begin, stored_as<Bf16>(maps.outputs[0]).data + begin,
+                         end - begin);
+      });
+    };
+  } else {
+    step.run = [=](const StepMaps& maps) {
+      convert(maps.inputs[0], [&](int64_t begin, int64_t end) {
+        kernels->to_f32(stored_as<const Bf16>(maps.inputs[0]).data + begin, maps.outputs[0].data + begin,
+                        end - begin);
+      });
+    };
+  }
+  return step;
+}
+
+const RegisterOp kToBf16({"to_bf16", infer_conversion, prepare_conversion, /*aliases=*/nullptr,
+                          /*fuses_activation=*/false, /*takes_slices=*/false});
+const RegisterOp kToF32({"to_f32", infer_conversion, prepare_conversion, /*aliases=*/nullptr,
+                         /*fuses_activation=*/false, /*takes_slices=*/false});
 const RegisterOp kRegistered({"conv2d", infer_shapes, prepare, residual_aliases, /*fuses_activation=*/true});
 
 }  // namespace
