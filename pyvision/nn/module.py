@@ -43,7 +43,7 @@ class Module:
     precision: str = "f32"
     """Of the products of convolutions: "bf16" rounds their inputs and weights to bfloat16, sums in f32, and
     is up to twice as fast where the CPU has AVX512_BF16 (see :func:`pyvision.ops.conv2d`). What one of them
-    hands to another is stored as bfloat16; everything else is float32. Read from the module that is called."""
+    hands to another is stored as bfloat16, everything else is float32. Read from the module called."""
 
     _version: int
     _runtime: Runtime
