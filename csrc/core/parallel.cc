@@ -38,26 +38,62 @@ inline void cpu_relax() {
 #endif
 }
 
+constexpr int kMostShares = 64;
+
 // One parallel_for in flight. Lives on the caller's stack; `users` keeps it alive until the last worker left.
+//
+// Each thread begins with a share of its own, the same part of [0, n) in every call: what it wrote in one
+// layer of a network it finds in its own cache in the next. A thread that is done takes chunks of the
+// others'.
 struct Job {
-  Job(FunctionRef<void(int64_t, int64_t)> body, int64_t n, int64_t grain) : body(body), n(n), grain(grain) {}
+  Job(FunctionRef<void(int64_t, int64_t)> body, int64_t n, int64_t grain, int64_t chunks, int threads)
+      : body(body),
+        grain(grain),
+        share_count(static_cast<int>(std::min<int64_t>({chunks, threads, kMostShares}))) {
+    for (int s = 0; s < share_count; ++s) {
+      shares[s].next.store(chunks * s / share_count * grain, std::memory_order_relaxed);
+      shares[s].end = std::min(chunks * (s + 1) / share_count * grain, n);
+    }
+  }
+
+  struct alignas(64) Share {  // a cache line each: threads count in their own
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  // A thread's way through the shares, beginning with its own.
+  struct Turn {
+    int share, visited = 0;
+  };
 
   const FunctionRef<void(int64_t, int64_t)> body;
-  const int64_t n, grain;
-  std::atomic<int64_t> next{0};
+  const int64_t grain;
+  const int share_count;
+  Share shares[kMostShares];
   std::atomic<int> users{0};
   std::atomic<bool> cancelled{false};
   std::exception_ptr error;
   std::mutex error_mutex;
 
-  bool exhausted() const { return next.load(std::memory_order_relaxed) >= n; }
+  bool exhausted() const {
+    return std::all_of(shares, shares + share_count, [](const Share& share) {
+      return share.next.load(std::memory_order_relaxed) >= share.end;
+    });
+  }
 
-  bool run_one_chunk() {
-    const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-    if (begin >= n) return false;
+  Turn turn(int thread) const { return {thread % share_count}; }
+
+  bool run_one_chunk(Turn* turn) {
+    Share* share = &shares[turn->share];
+    int64_t begin = share->next.fetch_add(grain, std::memory_order_relaxed);
+    while (begin >= share->end) {
+      if (++turn->visited == share_count) return false;
+      turn->share = (turn->share + 1) % share_count;
+      share = &shares[turn->share];
+      begin = share->next.fetch_add(grain, std::memory_order_relaxed);
+    }
     if (cancelled.load(std::memory_order_relaxed)) return true;
     try {
-      body(begin, std::min(begin + grain, n));
+      body(begin, std::min(begin + grain, share->end));
     } catch (...) {
       std::lock_guard<std::mutex> lock(error_mutex);
       if (!error) error = std::current_exception();
@@ -71,7 +107,7 @@ class Pool {
  public:
   explicit Pool(int workers) {
     threads_.reserve(workers);
-    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+    for (int i = 0; i < workers; ++i) threads_.emplace_back([this, i] { work(i + 1); });
   }
 
   ~Pool() {
@@ -83,6 +119,8 @@ class Pool {
     wake_.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
+
+  int threads() const { return static_cast<int>(threads_.size()) + 1; }
 
   void submit(Job* job, int64_t chunks) {
     bool anyone_parked;
@@ -116,13 +154,14 @@ class Pool {
     return nullptr;
   }
 
-  void work() {
+  // index: among the threads of a job, whose caller is 0.
+  void work(int index) {
     t_inside_parallel = true;
     uint64_t seen = 0;
     for (;;) {
       seen = version_.load(std::memory_order_acquire);
       if (Job* job = claim()) {
-        while (job->run_one_chunk()) {
+        for (Job::Turn turn = job->turn(index); job->run_one_chunk(&turn);) {
         }
         job->users.fetch_sub(1, std::memory_order_release);
         continue;
@@ -242,7 +281,7 @@ bool run_as_caller(Job* job) {
   bool interrupted = false;
   auto last_check = Clock::now();
   t_inside_parallel = true;
-  while (job->run_one_chunk()) {
+  for (Job::Turn turn = job->turn(0); job->run_one_chunk(&turn);) {
     const auto now = Clock::now();
     if (now - last_check < kInterruptPeriod) continue;
     last_check = now;
@@ -268,7 +307,7 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> 
   const int64_t chunks = (n + grain - 1) / grain;
   State* state = g_state;
   Pool* pool = chunks > 1 ? acquire_pool(state) : nullptr;
-  Job job(body, n, grain);
+  Job job(body, n, grain, chunks, pool == nullptr ? 1 : pool->threads());
   if (pool != nullptr) pool->submit(&job, chunks);
   const bool interrupted = run_as_caller(&job);
   if (pool != nullptr) {
