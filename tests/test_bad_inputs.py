@@ -194,6 +194,13 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "iou_threshold": 0.5,
         "idxs": np.array([0, 0, 1]),
     },
+    "paste_masks": lambda: {
+        "masks": np.abs(random((3, 5, 5))),
+        "boxes": BOXES.copy(),
+        "img_shape": (40, 55),
+    },
+    "masks_to_boxes": lambda: {"masks": random((3, 7, 9)) > 0},
+    "rle_encode": lambda: {"masks": random((3, 7, 9)) > 0},
     "encode_boxes": lambda: {"reference_boxes": BOXES.copy(), "proposals": BOXES[::-1].copy()},
     "decode_boxes": lambda: {"rel_codes": random((3, 8)), "boxes": BOXES.copy()},
     "distances_to_boxes": lambda: {"points": random((3, 2)), "distances": random((3, 4))},
@@ -297,6 +304,9 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         "scores": ("float32", "float64"),
         "idxs": ("int32", "int64"),
     },
+    "paste_masks": {"masks": ("float32",), "boxes": ("float32",)},
+    "masks_to_boxes": {"masks": ("bool", "uint8")},
+    "rle_encode": {"masks": ("bool", "uint8")},
     "encode_boxes": {"reference_boxes": ("float32", "float64"), "proposals": ("float32",)},
     "decode_boxes": {"rel_codes": ("float32", "float64"), "boxes": ("float32",)},
     "distances_to_boxes": {"points": ("float32", "float64"), "distances": ("float32",)},
@@ -341,6 +351,8 @@ def call(op: str, arguments: Arguments) -> Any:
     result = getattr(ops, op)(**arguments)
     if op in ("prepare_image", "soft_nms", "matrix_nms"):
         return result[0]
+    if op == "rle_encode":
+        return np.frombuffer(b"".join(rle["counts"] for rle in result), np.uint8)
     if op.endswith("_backward"):
         return np.concatenate([gradient.ravel() for gradient in result])
     return np.concatenate(result, axis=arguments["dim"]) if op == "split" else result
@@ -437,6 +449,32 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for name in ("boxes1", "boxes2")
         for shape in ((), (4,), (2, 6))
     ],
+    # masks
+    *[(1, "paste_masks", "padding", {"padding": value}) for value in (-1, 2**20, 2**63)],
+    *[(1, "paste_masks", "extents|shape", {"img_shape": size}) for size in ((-1, 5), (5, -1))],
+    *[
+        (row, "paste_masks", "threshold", {"threshold": value})
+        for row, value in ((1, -0.5), (2, 1.5), (2, float("inf")), (3, float("nan")), (16, "0.5"), (16, True))
+    ],
+    *[
+        (row, "paste_masks", "boxes", {"boxes": np.full((3, 4), value, np.float32)})
+        for row, value in ((2, np.inf), (2, 3e38), (2, 2**31), (3, np.nan))
+    ],
+    *[(5, "paste_masks", "boxes", {"boxes": _ones((2, 4))})],
+    *[(8, "paste_masks", "output|shape", {"img_shape": (n, n)}) for n in (_WIDE, _HUGE)],
+    *[(9, "paste_masks", "boxes", {"boxes": _ones(s)}) for s in ((), (4,), (3, 5), (3, 1, 4))],
+    *[
+        (9, "paste_masks", "masks", {"masks": _ones(s)})
+        for s in ((), (3,), (3, 5), (3, 5, 4), (3, 2, 5, 5), (3, 0, 0), (3, 1, 1, 5, 5))
+    ],
+    *[
+        (9, op, "masks", {"masks": np.ones(s, bool)})
+        for op in ("masks_to_boxes", "rle_encode")
+        for s in ((), (3,))
+    ],
+    *[(9, op, "masks", {"masks": np.ones((3, 1, 7, 9), bool)}) for op in ("masks_to_boxes", "rle_encode")],
+    *[(16, "paste_masks", "img_shape", {"img_shape": v}) for v in ((3,), (3, 3, 3), 1.5, "3", None)],
+    *[(16, "paste_masks", "padding", {"padding": v}) for v in (1.5, "1", None, True)],
     *[(9, "encode_boxes", n, {n: _ones((3, 5))}) for n in ("reference_boxes", "proposals")],
     *[(5, "encode_boxes", "proposals", {"proposals": _ones((2, 4))})],
     *[(5, "decode_boxes", "boxes", {"boxes": _ones((2, 4))})],
@@ -1170,6 +1208,12 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
         yield "box_convert", {"boxes": b, "in_fmt": "xyxy", "out_fmt": "cxcywh"}
         yield "clip_boxes_to_image", {"boxes": b, "size": (1, 1)}
     yield "mask_nms", {"masks": random((3, 5, n)) > 0, "scores": SCORES, "iou_threshold": 0.3}
+    for op in ("masks_to_boxes", "rle_encode"):
+        for masks in (random((2, 3, n)) > 0, random((2, n, 3)) > 0):
+            yield op, {"masks": masks}
+    pasted = {"boxes": BOXES[:2], "img_shape": (5, n)}
+    for threshold in (None, 0.5):
+        yield "paste_masks", {"masks": np.abs(random((2, n, n))), "threshold": threshold} | pasted
     for channels in (3, 4):
         yield "prepare_image", {"image": _image((3, n, channels)), "size": (4, n)}
         yield "prepare_image", {"image": _image((n, 2, channels)), "size": (5, 7), "mode": "letterbox"}
@@ -1320,6 +1364,8 @@ _SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")  # it reserves teraby
         'ops.adaptive_avg_pool2d(small, (20000, 20000), layout="NHWC")',
         "ops.box_iou(boxes, boxes)",
         "ops.prepare_image(np.zeros((8, 8, 3), np.uint8), (30000, 30000))",
+        "ops.paste_masks(np.ones((9, 8, 8), np.float32), boxes[:9], (20000, 20000))",
+        'ops.rle_decode([{"size": [60000, 60000], "counts": [3600000000]}])',
     ],
 )
 def test_row22_an_allocation_that_fails_is_a_memory_error(operation: str) -> None:

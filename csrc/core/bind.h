@@ -90,6 +90,13 @@ py::array_t<typename NumpyType<T>::type> empty(const char* op, const std::vector
   return py::array_t<typename NumpyType<T>::type>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }
 
+// The same of zeros, from NumPy: the system hands out large ones unwritten, page by page as they are touched.
+template <class T>
+py::array zeros(const char* op, const std::vector<int64_t>& shape) {
+  checked_numel(op, shape.data(), static_cast<int>(shape.size()), sizeof(T));
+  return py::module_::import("numpy").attr("zeros")(py::cast(shape), py::dtype::of<T>());
+}
+
 // `out` where the caller gave one of the right shape, else a fresh array.
 template <class T>
 py::array output_array(const char* op, const std::optional<py::array>& out,

@@ -64,6 +64,18 @@ from pyvision.ops.elementwise import (
     tanh,
 )
 from pyvision.ops.image import ImageTransform, prepare_image
+from pyvision.ops.masks import (
+    masks_to_boxes,
+    paste_masks,
+    polygons_to_mask,
+    rle_area,
+    rle_decode,
+    rle_encode,
+    rle_from_polygons,
+    rle_iou,
+    rle_merge,
+    rle_to_bbox,
+)
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
@@ -124,6 +136,7 @@ __all__ = [
     "linear",
     "mask_matrix_nms",
     "mask_nms",
+    "masks_to_boxes",
     "matrix_nms",
     "max_pool2d",
     "mul",
@@ -131,12 +144,21 @@ __all__ = [
     "multi_scale_deformable_attention_backward",
     "nms",
     "nms_rotated",
+    "paste_masks",
     "point_grid",
+    "polygons_to_mask",
     "prepare_image",
     "prior_grid",
     "relu",
     "relu6",
     "remove_small_boxes",
+    "rle_area",
+    "rle_decode",
+    "rle_encode",
+    "rle_from_polygons",
+    "rle_iou",
+    "rle_merge",
+    "rle_to_bbox",
     "separable_conv2d",
     "separable_conv2d_backward",
     "sigmoid",

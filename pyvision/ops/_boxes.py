@@ -9,6 +9,7 @@ from pyvision._array import Array, as_numpy, dtype_name
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int64", "int32")
+MASKS = ("bool", "uint8")
 
 
 def boxes_of(
@@ -39,6 +40,14 @@ def vector_of(x: Array, count: int, op: str, name: str, dtypes: tuple[str, ...])
 def indices_of(x: Array, count: int, op: str, name: str) -> np.ndarray:
     """``x`` as an int64 (count,) array."""
     return vector_of(x, count, op, name, INTEGERS).astype(np.int64, copy=False)
+
+
+def masks_of(x: Array, op: str, ranks: tuple[int, ...] = (3,)) -> np.ndarray:
+    """``x`` as C-contiguous masks, (N, H, W) or of another of ``ranks``: bytes, of which any but 0 is set."""
+    array = as_numpy(x, op, "masks", MASKS)
+    if array.ndim not in ranks:
+        raise ValueError(f"[{op}] expected masks of shape (N, H, W), got {array.shape}")
+    return np.ascontiguousarray(array).view(np.uint8)
 
 
 def check_shape(x: np.ndarray, shape: tuple[int, ...], op: str, name: str) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision._array import Array, dtype_name, result_like
 from pyvision.ops._args import flag, integer, real
-from pyvision.ops._boxes import FLOATS, boxes_and_scores, boxes_of, indices_of, vector_of
+from pyvision.ops._boxes import FLOATS, boxes_and_scores, boxes_of, indices_of, masks_of, vector_of
 
 
 def nms(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | None = None) -> Array:
@@ -336,10 +336,8 @@ def weighted_boxes_fusion(
 
 
 def _masks_and_scores(masks: Array, scores: Array, op: str) -> tuple[np.ndarray, np.ndarray]:
-    m = as_numpy(masks, op, "masks", ("bool", "uint8"))
-    if m.ndim != 3:
-        raise ValueError(f"[{op}] expected masks of shape (N, H, W), got {m.shape}")
-    return np.ascontiguousarray(m).view(np.uint8), vector_of(scores, m.shape[0], op, "scores", FLOATS)
+    m = masks_of(masks, op)
+    return m, vector_of(scores, len(m), op, "scores", FLOATS)
 
 
 def _name(value: str, op: str, argument: str = "method") -> str:
