@@ -21,8 +21,8 @@ _RADIUS = 15  # of the 31 x 31 pixels that test points lie in
 class BRIEF:
     """Bits that say which of two blurred pixels is darker, for pairs scattered around the keypoint.
 
-    The pairs are drawn as the paper found best: both points from a Gaussian around the keypoint whose variance is
-    a twenty-fifth of the squared patch width.
+    The pairs are drawn as the paper found best: both points from a Gaussian around the keypoint whose
+    variance is a twenty-fifth of the squared patch width.
 
     Args:
         bytes: length of a descriptor: 16, 32 or 64.
@@ -33,7 +33,8 @@ class BRIEF:
         TypeError: an argument has another type.
         ValueError: it is out of range.
 
-    Source: Calonder, Lepetit, Strecha and Fua, "BRIEF: Binary Robust Independent Elementary Features", ECCV 2010.
+    Source: Calonder, Lepetit, Strecha and Fua, "BRIEF: Binary Robust Independent Elementary Features",
+    ECCV 2010.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class BRIEF:
         """Descriptors at given keypoints, on the picture itself whatever their size and octave.
 
         Returns:
-            The keypoints 22 or more pixels from the border, and their descriptors, uint8 (N, bytes), of the kind
-            of ``image``.
+            The keypoints 22 or more pixels from the border, and their descriptors, uint8 (N, bytes), of the
+            kind of ``image``.
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
@@ -69,8 +70,8 @@ class BRIEF:
 def _pairs(count: int, seed: int) -> np.ndarray:
     """float32 (4, count): ax, ay, bx, by of each pair, whole pixels.
 
-    By the normal distribution's inverse in twelve uniform numbers each: what NumPy promises to repeat forever are
-    a bit generator's raw numbers, not what its distributions make of them.
+    Normal numbers are sums of twelve uniform ones: what NumPy promises to repeat forever are a bit
+    generator's raw numbers, not what its distributions make of them.
     """
     raw = np.random.PCG64(seed).random_raw(4 * count * 12)
     uniform = (np.asarray(raw, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53

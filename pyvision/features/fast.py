@@ -20,8 +20,8 @@ _OP = "FAST"
 class FAST:
     """Corners: pixels with an arc of a circle around them that is brighter or darker throughout.
 
-    With the circle 9-16 keypoints, their order and responses are OpenCV's; its 7-12 and 5-8 miss corners that
-    these find. Keypoints have size 7, no angle, and as response the greatest threshold at which they still are
+    With the circle 9-16 keypoints, their order and responses are OpenCV's; its 7-12 and 5-8 miss corners
+    that these find. Keypoints have size 7, no angle, and as response the greatest threshold at which they still are
     corners.
 
     Args:
@@ -34,8 +34,8 @@ class FAST:
         TypeError: an argument has another type.
         ValueError: it is out of range.
 
-    Source: Rosten, Porter and Drummond, "Faster and better: a machine learning approach to corner detection",
-    PAMI 2010.
+    Source: Rosten, Porter and Drummond, "Faster and better: a machine learning approach to corner
+    detection", PAMI 2010.
     """
 
     def __init__(

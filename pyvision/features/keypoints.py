@@ -23,7 +23,8 @@ class Keypoints:
     Args:
         xy: (N, 2) float32, finite. Pixels; the centre of the top-left one is (0, 0).
         size: (N,) float32, finite: diameters in pixels; 1 each without.
-        angle: (N,) float32, finite: degrees in [0, 360), clockwise on screen, -1 where undefined; -1 each without.
+        angle: (N,) float32, finite: degrees in [0, 360), clockwise on screen, -1 where undefined; -1 each
+            without.
         response: (N,) float32: how strong; 0 each without.
         octave: (N,) int32: the pyramid's level; 0 each without.
 
@@ -99,7 +100,9 @@ class Keypoints:
         return cls(table[:, :2], table[:, 2].copy(), table[:, 3].copy(), table[:, 4].copy(), octave)
 
 
-def _column(values: Array | None, name: str, length: int, default: float, dtype: str = "float32") -> np.ndarray:
+def _column(
+    values: Array | None, name: str, length: int, default: float, dtype: str = "float32"
+) -> np.ndarray:
     if values is None:
         return np.full(length, default, dtype)
     column = np.ascontiguousarray(as_numpy(values, _OP, name, (dtype,)))

@@ -53,18 +53,18 @@ def match(
         a: (N_a, d): float32, or uint8 of which every bit counts.
         b: (N_b, d), of the same type.
         metric: ``"l2"`` or ``"l1"`` for float32, ``"hamming"`` (bits that differ) for uint8; ``"l2"`` and
-            ``"hamming"`` without. With ``"l2"``, rows whose distances agree to some 1e-6 of the squared norms may
-            be chosen for each other.
+            ``"hamming"`` without. With ``"l2"``, rows whose distances agree to some 1e-6 of the squared norms
+            may be chosen for each other.
         k: so many neighbours, or all where there are fewer.
-        ratio: keep the nearest neighbour, if its distance is less than this, in (0, 1], times that of the second
-            nearest. Where ``b`` has one row alone there is no second, and nothing is kept.
+        ratio: keep the nearest neighbour, if its distance is less than this, in (0, 1], times that of the
+            second nearest. Where ``b`` has one row alone there is no second, and nothing is kept.
         cross_check: keep the nearest neighbour, if the row of ``a`` is also its nearest.
         max_distance: keep pairs this far apart or nearer.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
-        ValueError: shapes or metric contradict the arrays, a number is out of range, rows are not finite or so
-            large that distances are not, or ``k`` is given with ``ratio`` or ``cross_check``.
+        ValueError: shapes or metric contradict the arrays, a number is out of range, rows are not finite or
+            so large that distances are not, or ``k`` is given with ``ratio`` or ``cross_check``.
 
     Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004, for ``ratio``.
     """
@@ -75,7 +75,9 @@ def match(
     if metric not in _DTYPES:
         raise ValueError(f"[{_OP}] expected metric to be one of {', '.join(_DTYPES)}, got {metric!r}")
     if dtype != _DTYPES[metric]:
-        raise ValueError(f"[{_OP}] expected a metric for {dtype}, got {metric!r}, which is for {_DTYPES[metric]}")
+        raise ValueError(
+            f"[{_OP}] expected a metric for {dtype}, got {metric!r}, which is for {_DTYPES[metric]}"
+        )
     if x.shape[1] != y.shape[1] or x.shape[1] == 0:
         raise ValueError(f"[{_OP}] expected a and b to have rows of one length, got {x.shape} and {y.shape}")
     count = integer(k, _OP, "k")

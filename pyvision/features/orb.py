@@ -13,7 +13,7 @@ _OP = "ORB"
 
 
 class ORB:
-    """Oriented FAST corners on a pyramid, chosen by Harris response, and steered BRIEF descriptors of 32 bytes.
+    """Oriented FAST corners on a pyramid, chosen by Harris response, and steered BRIEF of 32 bytes.
 
     Keypoints and descriptors are OpenCV's with its defaults, but for rare bits where a rotated point falls
     between two pixels; `max_features` is never exceeded. The 256 test pairs are the published ones.
@@ -66,7 +66,8 @@ class ORB:
         """Descriptors at given keypoints, with the angles and octaves they have.
 
         Returns:
-            The keypoints whose patch lies in their level of the pyramid, and their descriptors, uint8 (N, 32).
+            The keypoints whose patch lies in their level of the pyramid, and their descriptors, uint8
+            (N, 32).
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
