@@ -10,7 +10,7 @@ from pyvision._config import get_num_threads, set_num_threads, show_config
 from pyvision._core import __version__
 
 if TYPE_CHECKING:
-    from pyvision import models, nn, ops, postprocess, profile
+    from pyvision import features, models, nn, ops, postprocess, profile
     from pyvision.image_io import ImageError
     from pyvision.predictor import Predictor, load
     from pyvision.results import Detection, Detections, Segmentation
@@ -22,6 +22,7 @@ __all__ = [
     "Predictor",
     "Segmentation",
     "__version__",
+    "features",
     "get_num_threads",
     "load",
     "models",
@@ -33,7 +34,7 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = frozenset(["models", "nn", "ops", "postprocess", "profile"])
+_SUBMODULES = frozenset(["features", "models", "nn", "ops", "postprocess", "profile"])
 _HOMES = {
     "Detection": "results",
     "Detections": "results",

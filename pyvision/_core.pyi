@@ -429,6 +429,42 @@ def prepare_image(
     out: np.ndarray | None = None,
 ) -> _Floats: ...
 
+# Features: images are uint8 (H, W) with contiguous rows
+_Bytes = NDArray[np.uint8]
+_Keypoints = tuple[_Floats, _Floats, _Floats, _Floats, NDArray[np.int32]]  # xy, size, angle, response, octave
+
+def to_grey(image: np.ndarray) -> _Bytes: ...  # (H, W, 3 or 4)
+def resize_grey(image: np.ndarray, height: int, width: int) -> _Bytes: ...
+def blur_grey(image: np.ndarray) -> _Bytes: ...
+def fast(image: np.ndarray, circle: int, threshold: int, suppress: bool) -> tuple[_Floats, _Floats]: ...
+def orb_detect(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    max_features: int,
+    scale_factor: float,
+    levels: int,
+    edge_threshold: int,
+    threshold: int,
+    describe: bool,
+) -> tuple[_Keypoints, _Bytes]: ...
+
+# which of the keypoints have a descriptor, and those descriptors
+def orb_compute(
+    image: np.ndarray,
+    xy: np.ndarray,
+    angle: np.ndarray,
+    octave: np.ndarray,
+    scale_factor: float,
+    levels: int,
+) -> tuple[NDArray[np.bool_], _Bytes]: ...
+def brief(
+    image: np.ndarray, xy: np.ndarray, angle: np.ndarray, pattern: np.ndarray
+) -> tuple[NDArray[np.bool_], _Bytes]: ...
+
+# distances and indices, (N_a, k) each
+def match(a: np.ndarray, b: np.ndarray, metric: str, k: int) -> tuple[_Floats, NDArray[np.int64]]: ...
+def match_bits_isa() -> str: ...
+
 # The engine: pyvision.nn records graphs and runs executables
 _Attribute = int | float | str | Sequence[int]
 

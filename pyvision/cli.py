@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast
 
@@ -48,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pyvision._cli_features import FeaturesJob, add_features_options, add_match_options, run_match
+
     parser = argparse.ArgumentParser(
         prog="pyvision",
-        description="Computer vision on hand-written kernels: find objects and people in pictures.",
+        description="Computer vision on hand-written kernels: objects, people and keypoints in pictures.",
     )
     parser.add_argument("--version", action="version", version=f"pyvision {pyvision.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -65,6 +67,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_image_options(segment, model="selfie_segmentation")
     segment.add_argument("--threshold", type=_fraction, default=0.5, help="least probability (default: 0.5)")
     segment.set_defaults(run=lambda args: _annotate(args, _Segment(args), segment))
+
+    features = commands.add_parser("features", help="find keypoints: pictures that show them, and JSON")
+    _add_files_options(features)
+    add_features_options(features)
+    features.set_defaults(run=lambda args: _annotate(args, FeaturesJob(args), features))
+
+    match = commands.add_parser(
+        "match", help="find what two pictures have in common: one with lines, and JSON"
+    )
+    add_match_options(match)
+    _add_threads_option(match)
+    match.set_defaults(run=lambda args: run_match(args, match))
 
     profile = commands.add_parser(
         "profile", help="time layers against this machine's peak, and convolutions against other libraries"
@@ -99,8 +113,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_image_options(parser: argparse.ArgumentParser, *, model: str) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, directory or quoted pattern")
     parser.add_argument("--model", default=model, help=f"model name or weights file (default: {model})")
+    _add_files_options(parser)
+
+
+def _add_files_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, directory or quoted pattern")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     place.add_argument("--no-save", action="store_true", help="save nothing")
@@ -255,11 +273,16 @@ def _print_report(
 
 
 class _Job(Protocol):
-    """What differs between detect and segment."""
+    """What differs between detect, segment and features."""
 
     task: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
-    options: dict[str, Any]
+
+    def prepare(self, parser: argparse.ArgumentParser) -> Callable[[str], tuple[Any, float]]:
+        """Load what is needed; from a file to its result and the milliseconds it took."""
+
+    def tool(self) -> str:
+        """What was at work, for people."""
 
     def summary(self, result: Any) -> Summary: ...
     def rows(self, summary: Summary) -> list[tuple[str, ...]]:
@@ -272,12 +295,38 @@ class _Job(Protocol):
         """Write all of `names` but the JSON."""
 
 
-class _Detect:
+class _ModelJob:
+    """What a network does, its options aside."""
+
+    task: ClassVar[str]
+
+    def __init__(self, args: argparse.Namespace, **options: float) -> None:
+        self.model: str = args.model
+        self.options = options
+
+    def prepare(self, parser: argparse.ArgumentParser) -> Callable[[str], tuple[Any, float]]:
+        import numpy as np
+
+        predictor = _load(self.model, self.task, parser)
+        # Compiles the model: no image's time should include that.
+        predictor.predict(np.zeros((1, 1, 3), np.uint8))
+
+        def run(file: str) -> tuple[Any, float]:
+            result = predictor.predict(file, **self.options)
+            return result, result.speed["prepare"] + result.speed["infer"]
+
+        return run
+
+    def tool(self) -> str:
+        return self.model
+
+
+class _Detect(_ModelJob):
     task: ClassVar[str] = "detect"
     columns: ClassVar[tuple[str, ...]] = ("found", "score", "box")
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.options: dict[str, Any] = {"score_threshold": args.score, "iou_threshold": args.iou}
+        super().__init__(args, score_threshold=args.score, iou_threshold=args.iou)
 
     def summary(self, result: pyvision.Detections) -> Summary:
         return result.to_dict()
@@ -295,12 +344,12 @@ class _Detect:
         result.save(paths[0])
 
 
-class _Segment:
+class _Segment(_ModelJob):
     task: ClassVar[str] = "segment"
     columns: ClassVar[tuple[str, ...]] = ("found", "share", "box")
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.options: dict[str, Any] = {}
+        super().__init__(args)
         self.threshold: float = args.threshold
 
     def summary(self, result: pyvision.Segmentation) -> Summary:
@@ -322,7 +371,6 @@ class _Segment:
 
 
 def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentParser) -> int:
-    import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -333,14 +381,10 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if args.threads is not None:
         pyvision.set_num_threads(args.threads)
-    predictor = _load(args.model, job.task, parser)
+    run = job.prepare(parser)
     errors = Console(stderr=True)
     files, failures = _find(args.images, errors)
     outputs = {} if args.no_save else _plan_outputs(files, args.out, job, parser)
-    if files:
-        predictor.predict(
-            np.zeros((1, 1, 3), np.uint8)
-        )  # compiles the model: no image's time should include that
 
     summaries: list[Summary] = []
     table = _table(job)
@@ -349,7 +393,7 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
     with Progress(*columns, console=errors, transient=True, disable=not show_progress) as progress:
         for file in progress.track(files):
             try:
-                result = predictor.predict(file, **job.options)
+                result, milliseconds = run(file)
                 summary = job.summary(result)
                 if file in outputs:
                     job.save(result, outputs[file])
@@ -365,7 +409,7 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
                 continue
             summaries.append(summary)
             for i, row in enumerate(job.rows(summary)):
-                took = f"{result.speed['prepare'] + result.speed['infer']:.1f} ms"
+                took = f"{milliseconds:.1f} ms"
                 cells = (_printable(file), *row, took) if i == 0 else ("", *row, "")
                 table.add_row(*map(Text, cells))  # Text: brackets in a name are no markup
 
@@ -374,7 +418,7 @@ def _annotate(args: argparse.Namespace, job: _Job, parser: argparse.ArgumentPars
     elif summaries:
         place = "" if args.no_save else f"; saved in {args.out}"
         threads = f"{pyvision.get_num_threads()} threads, {pyvision._core.isa()}"
-        table.caption = Text(_printable(f"{args.model}: {threads}{place}"))
+        table.caption = Text(_printable(f"{job.tool()}: {threads}{place}"))
         console = Console()
         if not console.is_terminal:
             console.width = 200  # a file or a pipe has no width to fit in: keep each row on its line

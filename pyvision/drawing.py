@@ -85,6 +85,41 @@ def draw_mask(image: Rgb, mask: npt.NDArray[np.bool_], color: Color, *, opacity:
     return np.asarray(canvas)
 
 
+def draw_keypoints(
+    image: Rgb,
+    xy: npt.NDArray[np.floating[Any]],
+    size: npt.NDArray[np.floating[Any]],
+    angle: npt.NDArray[Any],
+) -> Rgb:
+    """`image` with a circle of its diameter per keypoint (K, 2), and a radius at its angle unless negative."""
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    columns = (xy, size, angle)
+    for i, ((x, y), diameter, degrees) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        radius, color = diameter / 2, class_color(i % 16)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color)
+        if degrees >= 0:
+            turn = math.radians(degrees)
+            draw.line((x, y, x + radius * math.cos(turn), y + radius * math.sin(turn)), fill=color)
+    return np.asarray(canvas)
+
+
+def draw_matches(
+    a: Rgb, b: Rgb, from_xy: npt.NDArray[np.floating[Any]], to_xy: npt.NDArray[np.floating[Any]]
+) -> Rgb:
+    """`a` and `b` side by side, and a line from each point of the one to that of the other, (K, 2) both."""
+    canvas = Image.new("RGB", (a.shape[1] + b.shape[1], max(a.shape[0], b.shape[0])), _BLACK)
+    canvas.paste(Image.fromarray(a), (0, 0))
+    canvas.paste(Image.fromarray(b), (a.shape[1], 0))
+    draw = ImageDraw.Draw(canvas)
+    for i, ((x, y), (u, v)) in enumerate(zip(from_xy.tolist(), to_xy.tolist(), strict=True)):
+        color = class_color(i % 16)
+        draw.line((x, y, a.shape[1] + u, v), fill=color)
+        for left, top in ((x, y), (a.shape[1] + u, v)):
+            draw.ellipse((left - 3, top - 3, left + 3, top + 3), outline=color)
+    return np.asarray(canvas)
+
+
 def line_width(size: tuple[int, int]) -> int:
     """Pixels that look equally thick on a picture of any (width, height)."""
     return max(1, round(sum(size) / 2 * 0.005))

@@ -53,6 +53,13 @@ def vnni_isa(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture(params=["scalar", "avx2", "avx512", "avx512_vpopcntdq"])
+def popcount_isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same of the kernels that count bits."""
+    with _forced(*request.param.split("_")):
+        yield request.param
+
+
 @pytest.fixture(params=[1, 2])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = _core.num_threads()

@@ -43,7 +43,7 @@ bool isa_supported(Isa isa) {
 }
 
 const char* extension_name(IsaExtension extension) {
-  static constexpr const char* kNames[kIsaExtensionCount] = {"bf16", "vnni"};
+  static constexpr const char* kNames[kIsaExtensionCount] = {"bf16", "vnni", "vpopcntdq"};
   return kNames[static_cast<int>(extension)];
 }
 
@@ -52,7 +52,8 @@ bool extension_supported(IsaExtension extension) {
   __builtin_cpu_init();
   if (!isa_supported(Isa::kAvx512)) return false;
   if (extension == IsaExtension::kBf16) return __builtin_cpu_supports("avx512bf16");
-  return __builtin_cpu_supports("avx512vnni");
+  if (extension == IsaExtension::kVnni) return __builtin_cpu_supports("avx512vnni");
+  return __builtin_cpu_supports("avx512vpopcntdq");
 #else
   static_cast<void>(extension);
   return false;

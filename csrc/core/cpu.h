@@ -15,8 +15,8 @@ bool isa_supported(Isa isa);
 
 // What a CPU may have beyond AVX-512 F, BW, DQ, VL. A kernel that uses one stands beside that of plain
 // AVX-512, which gives the same result.
-enum class IsaExtension { kBf16, kVnni };
-constexpr int kIsaExtensionCount = 2;
+enum class IsaExtension { kBf16, kVnni, kVpopcntdq };
+constexpr int kIsaExtensionCount = 3;
 
 const char* extension_name(IsaExtension extension);
 bool extension_supported(IsaExtension extension);

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FAST, ORB and brute-force matching, against OpenCV, on a photograph of 1920 x 1080 pixels.
+
+The photograph is the example picture, repeated: what detectors find depends on what they see, so the numbers of
+keypoints stand beside the times.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
+from PIL import Image
+
+from pyvision.features import BRIEF, FAST, ORB, match
+from pyvision.profile import Case, Report, compare_with_peak
+from pyvision.profile.peers import Run, Unavailable, require
+from pyvision.profile.report import OURS
+
+HEIGHT, WIDTH = 1080, 1920
+ROWS = 4000
+
+
+def main() -> None:
+    options = parse_arguments(__doc__)
+    report = new_report("features")
+    photo = photograph()
+    for threshold in (10, 20, 40):
+        add(
+            report,
+            options,
+            f"FAST 9-16, threshold {threshold}",
+            lambda t=threshold: FAST(threshold=t).detect(photo),
+            lambda cv2, t=threshold: lambda: cv2.FastFeatureDetector_create(t).detect(photo),
+            note=f"{len(FAST(threshold=threshold).detect(photo))} keypoints",
+        )
+    for count in (500, 2000):
+        orb = ORB(count)
+        add(
+            report,
+            options,
+            f"ORB, {count} features",
+            lambda orb=orb: orb.detect_and_compute(photo),
+            lambda cv2, n=count: lambda: cv2.ORB_create(n).detectAndCompute(photo, None),
+        )
+    keypoints = FAST(2000, threshold=20).detect(photo)
+    add(
+        report,
+        options,
+        "BRIEF, 32 bytes at 2000 keypoints",
+        lambda: BRIEF().compute(photo, keypoints),
+        lambda cv2: brief_of(cv2, photo, keypoints.to_opencv()),
+    )
+    rng = np.random.default_rng(0)
+    floats = [rng.integers(0, 256, (ROWS, 128)).astype(np.float32) for _ in range(2)]
+    bits = [rng.integers(0, 256, (ROWS, 32), dtype=np.uint8) for _ in range(2)]
+    for metric, rows in (("l2", floats), ("l1", floats), ("hamming", bits)):
+        width = "128" if metric != "hamming" else "256 bit"
+        add(
+            report,
+            options,
+            f"match, {metric}, 2 nearest of {ROWS} x {ROWS} x {width}",
+            lambda rows=rows, metric=metric: match(*rows, metric=metric, k=2),
+            lambda cv2, rows=rows, metric=metric: matcher_of(cv2, metric, *rows),
+            gflop=2e-9 * ROWS * ROWS * 128 if metric == "l2" else None,
+        )
+    finish(report, options)
+
+
+def photograph() -> np.ndarray:
+    with Image.open(ROOT / "examples" / "astronaut.jpg") as image:
+        grey = np.asarray(image.convert("L"))
+    repeats = (-(-HEIGHT // grey.shape[0]), -(-WIDTH // grey.shape[1]))
+    return np.ascontiguousarray(np.tile(grey, repeats)[:HEIGHT, :WIDTH])
+
+
+def brief_of(cv2: Any, photo: np.ndarray, keypoints: tuple[Any, ...]) -> Run:
+    extractor = cv2.xfeatures2d.BriefDescriptorExtractor_create(32)
+    return lambda: extractor.compute(photo, keypoints)
+
+
+def matcher_of(cv2: Any, metric: str, a: np.ndarray, b: np.ndarray) -> Run:
+    """The algorithm alone: what its matches become in Python would take as long again."""
+    norm = {"l2": cv2.NORM_L2, "l1": cv2.NORM_L1, "hamming": cv2.NORM_HAMMING}[metric]
+    dtype = cv2.CV_32S if metric == "hamming" else cv2.CV_32F
+    return lambda: cv2.batchDistance(a, b, dtype, normType=norm, K=2)
+
+
+def add(
+    report: Report,
+    options: argparse.Namespace,
+    name: str,
+    ours: Run,
+    theirs: Callable[[Any], Run],
+    *,
+    gflop: float | None = None,
+    note: str = "",
+) -> None:
+    if options.only not in name:
+        return
+    candidates, absent = {OURS: ours}, {}
+    try:
+        cv2 = require("cv2")
+        cv2.setNumThreads(options.threads)
+        candidates["OpenCV"] = theirs(cv2)
+    except Unavailable as reason:
+        absent["OpenCV"] = str(reason)
+    times, peak = compare_with_peak(candidates, budget(options))
+    add_case(report, Case(name, times, peak, gflop=gflop, note=note, absent=absent))
+
+
+if __name__ == "__main__":
+    main()

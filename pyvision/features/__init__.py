@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Corners, binary descriptors and their matching.
+
+A picture is uint8 or float32 on the scale 0 to 255, which is rounded: grey (H, W) or (H, W, 1), RGB
+(H, W, 3), or RGB with alpha (H, W, 4), which is dropped; colour is converted as OpenCV does. A mask is
+(H, W), bool or uint8: keypoints lie where it is not 0.
+"""
+
+from __future__ import annotations
+
+from pyvision.features.brief import BRIEF
+from pyvision.features.fast import FAST
+from pyvision.features.keypoints import Keypoints
+from pyvision.features.matching import Matches, match
+from pyvision.features.orb import ORB
+
+__all__ = ["BRIEF", "FAST", "ORB", "Keypoints", "Matches", "match"]

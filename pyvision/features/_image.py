@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures and masks as the kernels take them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy
+from pyvision.features.keypoints import Keypoints
+
+
+def grey_of(image: Array, op: str) -> np.ndarray:
+    """``image`` as grey uint8 (H, W) with contiguous rows; not copied where it is so already.
+
+    Raises:
+        TypeError: ``image`` is not a uint8 or float32 array.
+        ValueError: it has another shape, no pixels, or pixels that are not finite.
+    """
+    x = as_numpy(image, op, "image", ("uint8", "float32"))
+    if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"[{op}] expected image of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    if x.dtype == np.float32:
+        if not np.isfinite(x).all():
+            raise ValueError(f"[{op}] expected image to have finite pixels, got NaN or infinity")
+        x = np.rint(x).clip(0, 255).astype(np.uint8)
+    if x.ndim == 3:
+        x = _core.to_grey(_with_contiguous_last(x)) if x.shape[2] > 1 else x[:, :, 0]
+    return _with_contiguous_last(x)
+
+
+def mask_of(mask: Array | None, shape: tuple[int, ...], op: str) -> np.ndarray | None:
+    """``mask`` as uint8 of ``shape`` with contiguous rows.
+
+    Raises:
+        TypeError: ``mask`` is not a bool or uint8 array.
+        ValueError: it has another shape.
+    """
+    if mask is None:
+        return None
+    m = as_numpy(mask, op, "mask", ("bool", "uint8"))
+    if m.shape != shape:
+        raise ValueError(f"[{op}] expected mask of shape {shape}, got {m.shape}")
+    return _with_contiguous_last(m.view(np.uint8))
+
+
+def keypoints_of(keypoints: Keypoints, op: str) -> Keypoints:
+    """``keypoints`` if they are; raises TypeError otherwise."""
+    if not isinstance(keypoints, Keypoints):
+        raise TypeError(f"[{op}] expected keypoints to be Keypoints, got {type(keypoints).__name__}")
+    return keypoints
+
+
+def _with_contiguous_last(x: np.ndarray) -> np.ndarray:
+    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)

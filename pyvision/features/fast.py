@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FAST corners."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array
+from pyvision.features._image import grey_of, mask_of
+from pyvision.features.keypoints import Keypoints
+from pyvision.ops._args import flag, integer
+
+_CIRCLES = {"9-16": 16, "7-12": 12, "5-8": 8}
+_OP = "FAST"
+
+
+class FAST:
+    """Corners: pixels with an arc of a circle around them that is brighter or darker throughout.
+
+    With the circle 9-16 keypoints, their order and responses are OpenCV's; its 7-12 and 5-8 miss corners
+    that these find. Keypoints have size 7, no angle, and as response the greatest threshold at which they still are
+    corners.
+
+    Args:
+        threshold: in [0, 255]: how much brighter or darker.
+        nonmax_suppression: keep a corner only where its response exceeds that of its eight neighbours.
+        circle: so many contiguous pixels out of so many.
+        max_features: keep the ones of highest response, of equal ones the first by rows; all without.
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: it is out of range.
+
+    Source: Rosten, Porter and Drummond, "Faster and better: a machine learning approach to corner
+    detection", PAMI 2010.
+    """
+
+    def __init__(
+        self,
+        max_features: int | None = None,
+        *,
+        threshold: int = 10,
+        nonmax_suppression: bool = True,
+        circle: Literal["9-16", "7-12", "5-8"] = "9-16",
+    ) -> None:
+        if circle not in _CIRCLES:
+            raise ValueError(f"[{_OP}] expected circle to be one of {', '.join(_CIRCLES)}, got {circle!r}")
+        self.circle = circle
+        self.threshold = integer(threshold, _OP, "threshold")
+        if not 0 <= self.threshold <= 255:
+            raise ValueError(f"[{_OP}] expected threshold in [0, 255], got {threshold}")
+        self.nonmax_suppression = flag(nonmax_suppression, _OP, "nonmax_suppression")
+        self.max_features = None if max_features is None else integer(max_features, _OP, "max_features")
+        if self.max_features is not None and self.max_features < 1:
+            raise ValueError(f"[{_OP}] expected max_features of at least 1, got {max_features}")
+
+    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
+        """The corners of a picture, row by row from the left.
+
+        Raises:
+            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
+            ValueError: either has another shape.
+        """
+        grey = grey_of(image, _OP)
+        allowed = mask_of(mask, grey.shape, _OP)
+        xy, response = _core.fast(grey, _CIRCLES[self.circle], self.threshold, self.nonmax_suppression)
+        if allowed is not None:
+            column, row = xy.astype(np.intp).T
+            inside = allowed[row, column] != 0
+            xy, response = xy[inside], response[inside]
+        if self.max_features is not None and len(response) > self.max_features:
+            strongest = np.sort(np.argsort(-response, kind="stable")[: self.max_features])
+            xy, response = xy[strongest], response[strongest]
+        return Keypoints(xy, np.full(len(xy), 7, np.float32), None, response)

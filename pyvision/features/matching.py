@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which descriptors of two pictures belong together, by brute force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision.ops._args import flag, integer, real
+
+_OP = "match"
+_DTYPES = {"l2": "float32", "l1": "float32", "hamming": "uint8"}
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """M pairs of descriptors: row `indices[i, 0]` of the first array and `indices[i, 1]` of the second.
+
+    By rising first index, and those of one by rising distance.
+    """
+
+    indices: Array  #: (M, 2) int64
+    distances: Array  #: (M,) float32
+
+    def __len__(self) -> int:
+        return len(self.distances)
+
+    def to_opencv(self) -> tuple[Any, ...]:
+        """As `cv2.DMatch` objects. Raises ImportError where OpenCV is not installed."""
+        import cv2
+
+        rows = zip(np.asarray(self.indices).tolist(), np.asarray(self.distances).tolist(), strict=True)
+        return tuple(cv2.DMatch(query, train, distance) for (query, train), distance in rows)
+
+
+def match(
+    a: Array,
+    b: Array,
+    *,
+    metric: Literal["l2", "l1", "hamming"] | None = None,
+    k: int = 1,
+    ratio: float | None = None,
+    cross_check: bool = False,
+    max_distance: float | None = None,
+) -> Matches:
+    """For each row of ``a`` its nearest rows of ``b``, equal ones by rising index.
+
+    Args:
+        a: (N_a, d): float32, or uint8 of which every bit counts.
+        b: (N_b, d), of the same type.
+        metric: ``"l2"`` or ``"l1"`` for float32, ``"hamming"`` (bits that differ) for uint8; ``"l2"`` and
+            ``"hamming"`` without. With ``"l2"``, rows whose distances agree to some 1e-6 of the squared norms
+            may be chosen for each other.
+        k: so many neighbours, or all where there are fewer.
+        ratio: keep the nearest neighbour, if its distance is less than this, in (0, 1], times that of the
+            second nearest. Where ``b`` has one row alone there is no second, and nothing is kept.
+        cross_check: keep the nearest neighbour, if the row of ``a`` is also its nearest.
+        max_distance: keep pairs this far apart or nearer.
+
+    Raises:
+        TypeError: an argument is not an array, or of another type.
+        ValueError: shapes or metric contradict the arrays, a number is out of range, rows are not finite or
+            so large that distances are not, or ``k`` is given with ``ratio`` or ``cross_check``.
+
+    Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004, for ``ratio``.
+    """
+    x = as_numpy(a, _OP, "a", ("float32", "uint8"))
+    dtype = dtype_name(x.dtype)
+    x, y = _rows(x, "a"), _rows(as_numpy(b, _OP, "b", (dtype,)), "b")
+    metric = metric or ("l2" if dtype == "float32" else "hamming")
+    if metric not in _DTYPES:
+        raise ValueError(f"[{_OP}] expected metric to be one of {', '.join(_DTYPES)}, got {metric!r}")
+    if dtype != _DTYPES[metric]:
+        raise ValueError(
+            f"[{_OP}] expected a metric for {dtype}, got {metric!r}, which is for {_DTYPES[metric]}"
+        )
+    if x.shape[1] != y.shape[1] or x.shape[1] == 0:
+        raise ValueError(f"[{_OP}] expected a and b to have rows of one length, got {x.shape} and {y.shape}")
+    count = integer(k, _OP, "k")
+    if count < 1:
+        raise ValueError(f"[{_OP}] expected k of at least 1, got {k}")
+    cross_check = flag(cross_check, _OP, "cross_check")
+    if count > 1 and (ratio is not None or cross_check):
+        raise ValueError(f"[{_OP}] expected k of 1 with ratio or cross_check, got {k}")
+    if ratio is not None and not 0 < real(ratio, _OP, "ratio") <= 1:
+        raise ValueError(f"[{_OP}] expected ratio in (0, 1], got {ratio}")
+    if max_distance is not None and not real(max_distance, _OP, "max_distance") >= 0:
+        raise ValueError(f"[{_OP}] expected max_distance of at least 0, got {max_distance}")
+
+    distances, neighbours = _nearest(x, y, metric, count if ratio is None else 2)
+    keep = np.ones((len(x), min(count, neighbours.shape[1])), bool)
+    if ratio is not None:
+        if neighbours.shape[1] < 2:
+            keep[:] = False
+        else:
+            keep[:, 0] = distances[:, 0] < np.float32(ratio) * distances[:, 1]
+    if cross_check and keep.size:
+        back = _nearest(y, x, metric, 1)[1][:, 0]
+        keep[:, 0] &= back[neighbours[:, 0]] == np.arange(len(x))
+    if max_distance is not None:
+        keep &= distances[:, : keep.shape[1]] <= max_distance
+    row, column = np.nonzero(keep)
+    pairs = np.stack([row, neighbours[row, column]], axis=1)
+    return Matches(result_like(pairs, a, b), result_like(distances[row, column], a, b))
+
+
+def _nearest(x: np.ndarray, y: np.ndarray, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices, (len(x), k) each, or fewer where ``y`` has not so many rows."""
+    if len(x) == 0 or len(y) == 0:
+        return np.zeros((len(x), 0), np.float32), np.zeros((len(x), 0), np.int64)
+    return _core.match(x, y, metric, min(k, len(y)))
+
+
+def _rows(x: np.ndarray, name: str) -> np.ndarray:
+    if x.ndim != 2:
+        raise ValueError(f"[{_OP}] expected {name} of shape (N, d), got {x.shape}")
+    return np.ascontiguousarray(x)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ORB: oriented corners over scales, with 256-bit descriptors."""
+
+from __future__ import annotations
+
+from pyvision import _core
+from pyvision._array import Array, result_like
+from pyvision.features._image import grey_of, keypoints_of, mask_of
+from pyvision.features.keypoints import Keypoints
+from pyvision.ops._args import integer, real
+
+_OP = "ORB"
+
+
+class ORB:
+    """Oriented FAST corners on a pyramid, chosen by Harris response, and steered BRIEF of 32 bytes.
+
+    Keypoints and descriptors are OpenCV's with its defaults, but for rare bits where a rotated point falls
+    between two pixels; `max_features` is never exceeded. The 256 test pairs are the published ones.
+
+    Args:
+        max_features: this many at most, over all levels.
+        scale_factor: in (1, 2], between neighbouring levels.
+        levels: in [1, 32].
+        edge_threshold: at least 22: how many pixels of its level a keypoint keeps from the border.
+        threshold: of FAST, in [0, 255].
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: it is out of range.
+
+    Source: Rublee, Rabaud, Konolige and Bradski, "ORB: an efficient alternative to SIFT or SURF", ICCV 2011.
+    """
+
+    def __init__(
+        self,
+        max_features: int = 500,
+        *,
+        scale_factor: float = 1.2,
+        levels: int = 8,
+        edge_threshold: int = 31,
+        threshold: int = 20,
+    ) -> None:
+        self.max_features = _in_range(max_features, "max_features", 1, 2**30)
+        self.scale_factor = real(scale_factor, _OP, "scale_factor")
+        if not 1 < self.scale_factor <= 2:
+            raise ValueError(f"[{_OP}] expected scale_factor in (1, 2], got {scale_factor}")
+        self.levels = _in_range(levels, "levels", 1, 32)
+        self.edge_threshold = _in_range(edge_threshold, "edge_threshold", 22, 2**30)
+        self.threshold = _in_range(threshold, "threshold", 0, 255)
+
+    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
+        """The keypoints of a picture, by level and then by falling response.
+
+        Raises:
+            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
+            ValueError: either has another shape.
+        """
+        return self._run(image, mask, describe=False)[0]
+
+    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
+        """The same and their descriptors, uint8 (N, 32), of the kind of ``image``."""
+        return self._run(image, mask, describe=True)
+
+    def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
+        """Descriptors at given keypoints, with the angles and octaves they have.
+
+        Returns:
+            The keypoints whose patch lies in their level of the pyramid, and their descriptors, uint8
+            (N, 32).
+
+        Raises:
+            TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
+            ValueError: ``image`` has another shape, or an octave is not in [0, levels).
+        """
+        grey = grey_of(image, _OP)
+        k = keypoints_of(keypoints, _OP)
+        which, descriptors = _core.orb_compute(grey, k.xy, k.angle, k.octave, self.scale_factor, self.levels)
+        return k[which], result_like(descriptors, image)
+
+    def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        grey = grey_of(image, _OP)
+        columns, descriptors = _core.orb_detect(
+            grey,
+            mask_of(mask, grey.shape, _OP),
+            self.max_features,
+            self.scale_factor,
+            self.levels,
+            self.edge_threshold,
+            self.threshold,
+            describe,
+        )
+        return Keypoints(*columns), result_like(descriptors, image)
+
+
+def _in_range(value: int, name: str, least: int, most: int) -> int:
+    number = integer(value, _OP, name)
+    if not least <= number <= most:
+        raise ValueError(f"[{_OP}] expected {name} in [{least}, {most}], got {value}")
+    return number
