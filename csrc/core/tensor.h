@@ -8,7 +8,7 @@
 
 namespace pyvision {
 
-enum class DType : uint8_t { kF32, kF64, kBf16, kU8, kI8, kI32, kI64, kBool };
+enum class DType : uint8_t { kF32, kF64, kF16, kBf16, kU8, kI8, kI32, kI64, kBool };  // kF16: CUDA alone
 
 template <class T>
 struct dtype_of;

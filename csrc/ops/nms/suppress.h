@@ -12,6 +12,7 @@
 
 #include "core/arena.h"
 #include "core/parallel.h"
+#include "ops/nms/limit.h"
 
 namespace pyvision {
 
@@ -21,13 +22,6 @@ struct NmsGroups {
   const int64_t* images = nullptr;   // (n,), or null: one image
   int64_t max_output = INT64_MAX;    // per image
 };
-
-// A float exceeds the threshold exactly when it exceeds the largest float that does not.
-inline float nms_limit(float, double threshold) {
-  const float limit = static_cast<float>(threshold);
-  return limit > threshold ? std::nextafter(limit, -INFINITY) : limit;
-}
-inline double nms_limit(double, double threshold) { return threshold; }
 
 // Rises as the score falls. Adding zero turns -0 into +0, which ties with it.
 inline uint32_t falling_key(float score) {
