@@ -26,7 +26,6 @@ __device__ uint64_t falling_key(double score) {
   const auto bits = static_cast<uint64_t>(__double_as_longlong(score + 0.0));
   return bits >> 63 ? bits : ~(bits | uint64_t{1} << 63);
 }
-__device__ uint64_t rising_key(int64_t index) { return static_cast<uint64_t>(index) ^ uint64_t{1} << 63; }
 
 template <class T, class Key>
 __global__ void score_keys(const T* scores, int64_t n, Key* keys, int32_t* values) {
@@ -36,10 +35,10 @@ __global__ void score_keys(const T* scores, int64_t n, Key* keys, int32_t* value
   values[i] = static_cast<int32_t>(i);
 }
 
-// keys[q] = of labels[order[q]]
+// keys[q] = labels[order[q]], by which the CPU sorts too: negative ones come last
 __global__ void label_keys(const int64_t* labels, const int32_t* order, int64_t n, uint64_t* keys) {
   const int64_t q = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (q < n) keys[q] = rising_key(labels[order[q]]);
+  if (q < n) keys[q] = static_cast<uint64_t>(labels[order[q]]);
 }
 
 // ---- boxes in order ----

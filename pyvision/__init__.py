@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pyvision._backend import CudaError
 from pyvision._config import get_num_threads, set_num_threads, show_config
 from pyvision._core import __version__
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pyvision.results import Detection, Detections, Segmentation
 
 __all__ = [
+    "CudaError",
     "Detection",
     "Detections",
     "ImageError",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays of other frameworks in and out: the only file that knows they exist.
+"""Arrays of other frameworks in and out: with _device.py, for CUDA, the only file that knows they exist.
 
 Arrays come in without a copy and results go back as the caller's kind. No framework is imported here: an
 array of one can only arrive after its framework was imported.
@@ -30,7 +30,7 @@ def as_numpy(x: Array, op: str, name: str, dtypes: Sequence[str] = ("float32",))
         TypeError: ``x`` is not an array, lies on another device, requires grad, or has another dtype.
     """
     array = _to_numpy(x, op, name, dtypes)
-    _check_dtype(dtype_name(array.dtype), op, name, dtypes)
+    check_dtype(dtype_name(array.dtype), op, name, dtypes)
     if not (array.dtype.isnative and array.flags.aligned):
         array = array.astype(array.dtype.newbyteorder("="))
     return array
@@ -47,7 +47,7 @@ def result_like(array: np.ndarray, *callers: Array) -> Array:
     caller: Array = next((c for c in callers if c is not None), None)
     if isinstance(caller, np.ndarray):
         return array
-    if _is_torch(caller):
+    if is_torch(caller):
         return sys.modules["torch"].from_numpy(array)
     if hasattr(caller, "__array_namespace__"):
         return caller.__array_namespace__().from_dlpack(array)
@@ -56,7 +56,7 @@ def result_like(array: np.ndarray, *callers: Array) -> Array:
 
 def is_bf16(x: Array) -> bool:
     """Whether ``x`` is a bfloat16 array of ml_dtypes or torch."""
-    return (isinstance(x, np.ndarray) or _is_torch(x)) and str(x.dtype) in ("bfloat16", "torch.bfloat16")
+    return (isinstance(x, np.ndarray) or is_torch(x)) and str(x.dtype) in ("bfloat16", "torch.bfloat16")
 
 
 def bf16_bits(x: Array, op: str, name: str) -> np.ndarray:
@@ -67,7 +67,7 @@ def bf16_bits(x: Array, op: str, name: str) -> np.ndarray:
     """
     if not is_bf16(x):
         as_numpy(x, op, name, ("bfloat16",))  # says what it is instead
-    if _is_torch(x):
+    if is_torch(x):
         torch = sys.modules["torch"]
         tensor = _checked_tensor(x, op, name, ("bfloat16",))
         signed: np.ndarray = tensor.view(torch.int16).numpy()
@@ -78,7 +78,7 @@ def bf16_bits(x: Array, op: str, name: str) -> np.ndarray:
 
 def bf16_like(bits: np.ndarray, caller: Array) -> Array:
     """The inverse of :func:`bf16_bits`, as the kind of ``caller``."""
-    if _is_torch(caller):
+    if is_torch(caller):
         torch = sys.modules["torch"]
         return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
     return bits.view(caller.dtype)
@@ -139,7 +139,7 @@ def check_layout(layout: str, op: str) -> None:
 def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray:
     if isinstance(x, np.ndarray):
         return x
-    if _is_torch(x):
+    if is_torch(x):
         array: np.ndarray = _checked_tensor(x, op, name, dtypes).numpy()
         return array
     if isinstance(x, np.generic | type):  # they have an array's attributes
@@ -165,27 +165,35 @@ def _to_numpy(x: Array, op: str, name: str, dtypes: Sequence[str]) -> np.ndarray
 
 
 def _checked_tensor(x: Array, op: str, name: str, dtypes: Sequence[str]) -> Array:
-    """The torch tensor without its graph."""
+    """The torch tensor on the CPU without its graph."""
+    if x.device.type != "cpu":
+        raise TypeError(f"[{op}] expected {name} on the CPU, got a tensor on {x.device}: {_NO_CUDA}")
+    tensor = without_graph(x, op, name)
+    check_dtype(str(x.dtype).removeprefix("torch."), op, name, dtypes)  # NumPy lacks some of torch's
+    return tensor
+
+
+def without_graph(x: Array, op: str, name: str) -> Array:
+    """The torch tensor, which must be dense and must not record gradients."""
     torch = sys.modules["torch"]
     if x.layout != torch.strided:
         raise TypeError(f"[{op}] expected {name} to be dense, got a tensor of layout {x.layout}")
-    if x.device.type != "cpu":
-        raise TypeError(f"[{op}] expected {name} on the CPU, got a tensor on {x.device}: {_NO_CUDA}")
     if x.requires_grad and torch.is_grad_enabled():
         raise TypeError(
             f"[{op}] expected {name} without gradients, got a tensor that requires grad: "
             "call it under torch.no_grad(), or pass its .detach()"
         )
-    _check_dtype(str(x.dtype).removeprefix("torch."), op, name, dtypes)  # NumPy lacks some of torch's
     return x.detach().resolve_neg()
 
 
-def _is_torch(x: Array) -> bool:
+def is_torch(x: Array) -> bool:
+    """Whether ``x`` is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def _check_dtype(got: str, op: str, name: str, dtypes: Sequence[str]) -> None:
+def check_dtype(got: str, op: str, name: str, dtypes: Sequence[str]) -> None:
+    """Raise TypeError unless ``got`` is one of ``dtypes``."""
     if got not in dtypes:
         raise TypeError(f"[{op}] expected {name} of dtype {' or '.join(dtypes)}, got {got}")
 

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from pyvision import _core
+from tests import cuda_device
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -66,6 +67,12 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     _core.set_num_threads(request.param)
     yield request.param
     _core.set_num_threads(before)
+
+
+@pytest.fixture
+def cuda() -> Iterator[cuda_device.Cuda]:
+    """A CUDA device: the emulated one."""
+    yield from cuda_device.installed(cuda_device.Cuda())
 
 
 @pytest.fixture

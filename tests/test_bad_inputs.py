@@ -180,6 +180,7 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "box_iou": lambda: {"boxes1": BOXES.copy(), "boxes2": BOXES[:2].copy()},
     "complete_box_iou": lambda: {"boxes1": BOXES.copy(), "boxes2": BOXES[:2].copy()},
     "box_iou_rotated": lambda: {"boxes1": ROTATED.copy(), "boxes2": ROTATED[:2].copy()},
+    "nms_padded": lambda: {**GOOD["batched_nms"](), "max_output": 4},
     "nms_rotated": lambda: {"boxes": ROTATED.copy(), "scores": SCORES.copy(), "iou_threshold": 0.5},
     "batched_nms_rotated": lambda: {**GOOD["nms_rotated"](), "idxs": np.array([0, 0, 1])},
     "soft_nms": lambda: {"boxes": BOXES.copy(), "scores": SCORES.copy()},
@@ -291,6 +292,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         op: {"boxes1": ("float32", "float64"), "boxes2": ("float32",)}
         for op in ("box_iou", "complete_box_iou", "box_iou_rotated")
     },
+    "nms_padded": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
     "nms_rotated": {"boxes": ("float32", "float64"), "scores": ("float32",)},
     "batched_nms_rotated": {
         "boxes": ("float32", "float64"),
@@ -349,7 +351,7 @@ def _ones(shape: tuple[int, ...]) -> np.ndarray:
 
 def call(op: str, arguments: Arguments) -> Any:
     result = getattr(ops, op)(**arguments)
-    if op in ("prepare_image", "soft_nms", "matrix_nms"):
+    if op in ("prepare_image", "nms_padded", "soft_nms", "matrix_nms"):
         return result[0]
     if op == "rle_encode":
         return np.frombuffer(b"".join(rle["counts"] for rle in result), np.uint8)
@@ -400,6 +402,7 @@ def _map(*shape: int) -> np.ndarray:
 _SUPPRESSIONS = (
     "nms",
     "batched_nms",
+    "nms_padded",
     "nms_rotated",
     "batched_nms_rotated",
     "mask_nms",
@@ -415,11 +418,11 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     *[(5, op, "scores", {"scores": random((2,))}) for op in _SUPPRESSIONS],
     *[
         (5, op, "idxs", {"idxs": np.zeros(2, np.int64)})
-        for op in ("batched_nms_rotated", "matrix_nms", "mask_nms")
+        for op in ("nms_padded", "batched_nms_rotated", "matrix_nms", "mask_nms")
     ],
     *[
         (row, op, "iou_threshold", {"iou_threshold": value})
-        for op in (*_ROTATED_NMS, "mask_nms", "soft_nms")
+        for op in ("nms_padded", *_ROTATED_NMS, "mask_nms", "soft_nms")
         for row, value in ((2, float("inf")), (2, 1.5), (1, -0.5), (3, float("nan")), (16, "0.5"), (16, None))
     ],
     *[
@@ -439,7 +442,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
     ],
     *[
         (9, op, "boxes", {"boxes": _ones(shape)})
-        for op in (*_ROTATED_NMS, "soft_nms", "matrix_nms")
+        for op in (*_ROTATED_NMS, "nms_padded", "soft_nms", "matrix_nms")
         for shape in ((), (4,), (3, 6), (3, 3), (1, 3, 4))
     ],
     *[(9, "mask_nms", "masks", {"masks": np.ones(s, bool)}) for s in ((), (3,), (3, 7), (3, 1, 7, 9))],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from pyvision._array import Array, as_numpy, dtype_name
+from pyvision._device import Device, Operand
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int64", "int32")
@@ -30,6 +31,18 @@ def boxes_and_scores(
     return b, vector_of(scores, b.shape[0], op, "scores", (dtype_name(b.dtype),))
 
 
+def boxes_and_scores_on(
+    device: Device, boxes: Array, scores: Array, op: str, *, columns: int = 4
+) -> tuple[Operand, Operand]:
+    """The same on the device."""
+    b = device.take(boxes, op, "boxes", FLOATS)
+    if len(b.shape) != 2 or b.shape[1] != columns:
+        raise ValueError(f"[{op}] expected boxes of shape (N, {columns}), got {b.shape}")
+    s = device.take(scores, op, "scores", (b.dtype,))
+    check_shape(s, b.shape[:1], op, "scores")
+    return b, s
+
+
 def vector_of(x: Array, count: int, op: str, name: str, dtypes: tuple[str, ...]) -> np.ndarray:
     """``x`` as a C-contiguous (count,) array."""
     array = as_numpy(x, op, name, dtypes)
@@ -50,7 +63,16 @@ def masks_of(x: Array, op: str, ranks: tuple[int, ...] = (3,)) -> np.ndarray:
     return np.ascontiguousarray(array).view(np.uint8)
 
 
-def check_shape(x: np.ndarray, shape: tuple[int, ...], op: str, name: str) -> None:
+def indices_on(device: Device, x: Array | None, count: int, op: str, name: str) -> Operand | None:
+    """``x`` as an int64 (count,) array on the device, where there is one."""
+    if x is None:
+        return None
+    indices = device.take(x, op, name, INTEGERS)
+    check_shape(indices, (count,), op, name)
+    return device.astype(indices, "int64")
+
+
+def check_shape(x: np.ndarray | Operand, shape: tuple[int, ...], op: str, name: str) -> None:
     """Raise ValueError unless ``x`` has this shape."""
     if x.shape != shape:
         raise ValueError(f"[{op}] expected {name} of shape {shape}, got {x.shape}")

@@ -15,8 +15,18 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, dtype_name, result_like
+from pyvision._device import Device, device_of
 from pyvision.ops._args import flag, integer, real
-from pyvision.ops._boxes import FLOATS, boxes_and_scores, boxes_of, indices_of, masks_of, vector_of
+from pyvision.ops._boxes import (
+    FLOATS,
+    boxes_and_scores,
+    boxes_and_scores_on,
+    boxes_of,
+    indices_of,
+    indices_on,
+    masks_of,
+    vector_of,
+)
 
 
 def nms(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | None = None) -> Array:
@@ -38,9 +48,14 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | 
         TypeError: an argument is not an array, or of another dtype.
         ValueError: the shapes contradict each other, or a number is out of range.
 
+    On CUDA the number of boxes kept is read back: that waits for the stream. ``nms_padded`` does not.
+
     Source: Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
     """
     op = "nms"
+    if device := device_of(op, boxes=boxes, scores=scores):
+        keep, count = _nms_on_device(device, op, boxes, scores, None, None, iou_threshold, max_output)
+        return keep[: int(count[0])]
     b, s = boxes_and_scores(boxes, scores, op)
     kept = _core.nms(b, s, real(iou_threshold, op, "iou_threshold"), _count(max_output, op))
     return result_like(kept, boxes, scores)
@@ -75,12 +90,48 @@ def batched_nms(
         ValueError: the shapes contradict each other, or a number is out of range.
     """
     op = "batched_nms"
+    if device := device_of(op, boxes=boxes, scores=scores, idxs=idxs, image_idxs=image_idxs):
+        keep, count = _nms_on_device(device, op, boxes, scores, idxs, image_idxs, iou_threshold, max_output)
+        return keep[: int(count[0])]
     b, s = boxes_and_scores(boxes, scores, op)
     classes = indices_of(idxs, b.shape[0], op, "idxs")
     images = None if image_idxs is None else indices_of(image_idxs, b.shape[0], op, "image_idxs")
     threshold = real(iou_threshold, op, "iou_threshold")
     kept = _core.batched_nms(b, s, classes, threshold, images, _count(max_output, op))
     return result_like(kept, boxes, scores, idxs)
+
+
+def nms_padded(
+    boxes: Array, scores: Array, iou_threshold: float, max_output: int, *, idxs: Array | None = None
+) -> tuple[Array, Array]:
+    """:func:`nms`, or :func:`batched_nms` with ``idxs``, whose result has the same shape for all values.
+
+    On CUDA nothing waits for the device, so that the call can be captured in a graph.
+
+    Args:
+        max_output: keep this many at most, over all classes; the length of the result.
+
+    Returns:
+        keep int64 (max_output,): the indices of the kept boxes by falling score, then -1; count int64 (1,):
+        how many there are.
+
+    The other arguments and the errors are those of :func:`batched_nms`.
+    """
+    op = "nms_padded"
+    room = integer(max_output, op, "max_output")
+    if device := device_of(op, boxes=boxes, scores=scores, idxs=idxs):
+        return _nms_on_device(device, op, boxes, scores, idxs, None, iou_threshold, room, room)
+    b, s = boxes_and_scores(boxes, scores, op)
+    classes = None if idxs is None else indices_of(idxs, b.shape[0], op, "idxs")
+    threshold = _threshold(iou_threshold, op)
+    if room < 1:
+        raise ValueError(f"[{op}] expected max_output to be positive, got {room}")
+    if classes is None:
+        kept = _core.nms(b, s, threshold, room)
+    else:
+        kept = _core.batched_nms(b, s, classes, threshold, None, room)
+    keep = np.pad(kept, (0, room - len(kept)), constant_values=-1)
+    return result_like(keep, boxes, scores), result_like(np.array([len(kept)]), boxes, scores)
 
 
 def nms_rotated(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | None = None) -> Array:
@@ -333,6 +384,41 @@ def weighted_boxes_fusion(
     )
     boxes, scores, labels = (result_like(part, *boxes_list) for part in fused)
     return boxes, scores, labels
+
+
+def _nms_on_device(
+    device: Device,
+    op: str,
+    boxes: Array,
+    scores: Array,
+    idxs: Array | None,
+    image_idxs: Array | None,
+    iou_threshold: float,
+    max_output: int | None,
+    room: int | None = None,
+) -> tuple[Array, Array]:
+    """The indices kept, then -1, up to ``room``, by default the number of boxes; and their count."""
+    b, s = boxes_and_scores_on(device, boxes, scores, op)
+    n = b.shape[0]
+    classes, images = (
+        indices_on(device, idxs, n, op, "idxs"),
+        indices_on(device, image_idxs, n, op, "image_idxs"),
+    )
+    threshold, limit = _threshold(iou_threshold, op), _count(max_output, op)
+    if limit is not None and limit < 1:
+        raise ValueError(f"[{op}] expected max_output to be positive, got {limit}")
+    views = [None if operand is None else operand.view for operand in (b, s, classes, images)]
+    workspace = device.workspace(device.kernels.nms_workspace(device.stream, *views))
+    keep, count = device.empty((n if room is None else room,), "int64"), device.empty((1,), "int64")
+    device.kernels.nms(device.stream, *views, threshold, limit, workspace.view, keep.view, count.view)
+    return device.give(keep), device.give(count)
+
+
+def _threshold(iou_threshold: float, op: str) -> float:
+    threshold = real(iou_threshold, op, "iou_threshold")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"[{op}] expected iou_threshold in [0, 1], got {threshold}")
+    return threshold
 
 
 def _masks_and_scores(masks: Array, scores: Array, op: str) -> tuple[np.ndarray, np.ndarray]:

@@ -142,7 +142,9 @@ struct Access {
   }
 
   void race(Region& region, size_t offset, const char* name) const {
-    region.shadow.touch(offset, bytes, region.range.begin % Cell::kBytes, grid.moment(atomic), write || atomic,
+    Moment now = grid.moment(atomic);
+    if (&region == &dynamic_memory || &region == &static_memory) now.launch = now.block;  // each block has its own
+    region.shadow.touch(offset, bytes, region.range.begin % Cell::kBytes, now, write || atomic,
                         [&](const Cell::Result& other) {
                           std::string who = other.conflict == Cell::Conflict::kWithWriter ? "written" : "read";
                           if (other.other_block) {

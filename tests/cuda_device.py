@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ops on CUDA without a GPU: emulated kernels behind the real bindings, and a double of CuPy.
+
+Arrays lie in the emulator's memory, where kernels may read only what was written and only within bounds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tests.cuda_emulator.build import MODULE, build
+
+STREAM = 0x57EA  # the handle of the double's current stream: kernels in the emulator do not look at it
+
+
+@cache
+def _library() -> tuple[ModuleType, ctypes.CDLL]:
+    path = build("_cuda", MODULE)
+    spec = importlib.util.spec_from_file_location("pyvision._cuda", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    emulator = ctypes.CDLL(str(path))
+    emulator.emulator_malloc.restype = ctypes.c_void_p
+    emulator.emulator_malloc.argtypes = [ctypes.c_size_t]
+    emulator.emulator_free.argtypes = [ctypes.c_void_p]
+    emulator.emulator_upload.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    return module, emulator
+
+
+class Array:
+    """An n-dimensional array in the emulator's memory, with what pyvision asks of ``cupy.ndarray``.
+
+    ``host`` is a NumPy view of the same memory; ``name`` the dtype's, for bfloat16 has uint16's memory here.
+    """
+
+    def __init__(self, host: np.ndarray, name: str, device: int = 0) -> None:
+        self.host, self.name = host, name
+        self.device = SimpleNamespace(id=device)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.host.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.name
+
+    @property
+    def flags(self) -> Any:
+        return self.host.flags
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self.host.__array_interface__["data"][0])
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self.host.__array_interface__, "stream": STREAM}
+
+    def transpose(self, axes: tuple[int, ...]) -> Array:
+        return Array(self.host.transpose(axes), self.name, self.device.id)
+
+    def astype(self, dtype: str) -> Array:
+        return _upload(self.host.astype(dtype), dtype)
+
+    def __getitem__(self, key: Any) -> Array:
+        return Array(self.host[key], self.name, self.device.id)
+
+    def __int__(self) -> int:
+        return int(self.host)
+
+
+def _allocate(shape: tuple[int, ...], dtype: str, name: str) -> Array:
+    _, emulator = _library()
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    address = emulator.emulator_malloc(size)
+    memory = (ctypes.c_char * size).from_address(address)
+    weakref.finalize(memory, emulator.emulator_free, address)  # NumPy's views keep `memory` alive
+    return Array(np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape), name)
+
+
+def _upload(host: np.ndarray, name: str) -> Array:
+    dense = np.ascontiguousarray(host)
+    array = _allocate(host.shape, str(dense.dtype), name)
+    _library()[1].emulator_upload(array.data.ptr, dense.ctypes.data, dense.nbytes)
+    return array
+
+
+class Cuda:
+    """What a test holds: arrays to the device and back."""
+
+    def __init__(self) -> None:
+        self.streams_asked: list[int] = []
+
+    def array(self, host: Any, dtype: str | None = None) -> Array:
+        """A copy of ``host`` on the device; "bfloat16" rounds to it."""
+        host = np.asarray(host)
+        if dtype == "bfloat16":
+            return _upload(_bf16_bits(host), dtype)
+        host = host if dtype is None else host.astype(dtype)
+        return _upload(host, host.dtype.name)
+
+    def strided(self, host: np.ndarray) -> Array:
+        """The same with ``host``'s order of axes in memory, as channels_last has one."""
+        order = tuple(np.argsort([-stride for stride in host.strides], kind="stable"))
+        dense = _upload(host.transpose(order), host.dtype.name)
+        return dense.transpose(tuple(np.argsort(order)))
+
+    def numpy(self, array: Array) -> np.ndarray:
+        """The array on the host, bfloat16 as float32."""
+        assert isinstance(array, Array)
+        if array.name == "bfloat16":
+            return (array.host.astype(np.uint32) << 16).view(np.float32)
+        return array.host.copy()
+
+    def falling_order(self, falling: bool) -> None:
+        """Run blocks and threads from the last to the first."""
+        _library()[1].emulator_set_falling_order(int(falling))
+
+
+def _bf16_bits(x: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def installed(cuda: Cuda) -> Iterator[Cuda]:
+    """Put the emulated kernels and CuPy's double in their places."""
+
+    def get_current_stream(device: int) -> SimpleNamespace:
+        cuda.streams_asked.append(device)
+        return SimpleNamespace(ptr=STREAM)
+
+    def device(index: int) -> AbstractContextManager[None]:
+        assert index == 0
+        return nullcontext()
+
+    def empty(shape: tuple[int, ...], dtype: str) -> Array:
+        return _allocate(shape, "uint16" if dtype == "bfloat16" else dtype, dtype)
+
+    def dense(x: Array) -> Array:
+        return x if x.flags.c_contiguous else _upload(x.host, x.name)
+
+    double = ModuleType("cupy")
+    double.__dict__.update(
+        ndarray=Array,
+        empty=empty,
+        ascontiguousarray=dense,
+        asarray=lambda x: x.held,
+        cuda=SimpleNamespace(get_current_stream=get_current_stream, Device=device),
+    )
+    names = {"cupy": double, "pyvision._cuda": _library()[0]}
+    before = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(names)
+    try:
+        yield cuda
+    finally:
+        cuda.falling_order(False)
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
