@@ -84,7 +84,7 @@ class Device:
             return self._operand(channels_last), not self._framework.is_dense(array)
         n, c, h, w = array.shape
         planes = self._operand(self._framework.dense(array))
-        return self._transposed(planes, (n, c, h * w), (n, h, w, c)), False
+        return self.transposed(planes, (n, c, h * w), (n, h, w, c)), False
 
     def from_nhwc(self, y: Operand, layout: str, like_channels_last: bool) -> Array:
         """The result in ``layout``, as the caller's kind; NCHW keeps NHWC's memory where the input did."""
@@ -93,13 +93,13 @@ class Device:
         n, h, w, c = y.shape
         if like_channels_last or c == 1 or h * w == 1:
             return self._framework.give(self._framework.permuted(y.array, (0, 3, 1, 2)))
-        return self.give(self._transposed(y, (n, h * w, c), (n, c, h, w)))
+        return self.give(self.transposed(y, (n, h * w, c), (n, c, h, w)))
 
     def give(self, y: Operand) -> Array:
         """The result as the caller's kind."""
         return self._framework.give(y.array)
 
-    def _transposed(self, x: Operand, matrices: tuple[int, int, int], shape: tuple[int, ...]) -> Operand:
+    def transposed(self, x: Operand, matrices: tuple[int, int, int], shape: tuple[int, ...]) -> Operand:
         """Each of the matrices that ``x`` is seen as transposed; the whole seen as ``shape``."""
         batch, rows, columns = matrices
         y = self.empty(shape, x.dtype)

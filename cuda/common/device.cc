@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/device.h"
 
+#include <atomic>
+
 #include "common/errors.h"
 
 namespace pyvision::cuda {
@@ -41,7 +43,17 @@ int device_count() {
 DeviceInfo device_info(int device) {
   cudaDeviceProp properties;
   check_cuda("cuda", cudaGetDeviceProperties(&properties, device));
-  return {properties.name, properties.major, properties.minor, properties.multiProcessorCount};
+  return {properties.name, properties.major, properties.minor};
+}
+
+int multiprocessors(int device) {
+  constexpr int kDevices = 64;
+  static std::atomic<int> known[kDevices];
+  if (device < kDevices && known[device] > 0) return known[device];
+  int count = 0;
+  check_cuda("cuda", cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  if (device < kDevices) known[device] = count;
+  return count;
 }
 
 }  // namespace pyvision::cuda

@@ -28,11 +28,12 @@ struct Stream {
 struct DeviceInfo {
   std::string name;
   int major = 0, minor = 0;  // compute capability
-  int multiprocessors = 0;
 };
 
-// Both throw CudaError where there is no driver, or none new enough.
+// All throw CudaError where there is no driver, or none new enough.
 int device_count();
 DeviceInfo device_info(int device);
+// Asked once for each device.
+int multiprocessors(int device);
 
 }  // namespace pyvision::cuda

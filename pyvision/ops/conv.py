@@ -20,12 +20,14 @@ from pyvision._array import (
     result_like,
     to_nhwc,
 )
+from pyvision._device import Device, device_of
 from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, flag, integer, pair
 
 Layout = Literal["NCHW", "NHWC"]
 FLOATS = ("float32", "float64")
-Precision = Literal["f32", "bf16"]
+CUDA_FLOATS = ("float32", "float16", "bfloat16")
+Precision = Literal["f32", "tf32", "bf16"]
 
 # Transforming a weight for Winograd takes as long as this many pixels' saving, and is done at every call.
 _WINOGRAD_PIXELS = 48 * 48
@@ -68,8 +70,12 @@ def conv2d(
             the rounding of the sums. Depthwise convolutions, which wait for memory, are f32 all the same.
             With "bf16" arrays may be bfloat16 (of ml_dtypes or torch) instead of float32: ``weight`` and
             ``bias`` each, and ``input`` and ``residual`` both; the result is of the dtype of ``input``.
+            "tf32", on CUDA alone: float32 operands lose all but 10 bits of their fraction, for tensor cores.
         allow_winograd: 3x3 and 2x2 kernels with stride 1 may use Winograd's algorithm on large maps: two to
             three times as fast, and about ten times the rounding error of the direct sum.
+
+    On CUDA all arrays are float32, float16 or bfloat16, and of one of them; sums are float32. Weights are
+    best held in channels_last order: others are transposed at every call.
 
     Returns:
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; rounded down,
@@ -101,6 +107,11 @@ def convolve(
     allow_winograd: bool = True,
 ) -> Array:
     """:func:`conv2d` in the name of ``op``."""
+    if device := device_of(op, input=input, weight=weight, bias=bias, residual=residual):
+        return _convolve_on_device(
+            device, op, input, weight, bias, stride, padding, dilation, groups, activation, residual, layout,
+            precision,
+        )  # fmt: skip
     if precision not in ("f32", "bf16"):
         raise ValueError(f"[{op}] expected precision to be 'f32' or 'bf16', got {precision!r}")
     narrow = precision == "bf16" and is_bf16(input)
@@ -120,7 +131,7 @@ def convolve(
     w = constant(weight, "weight")
     b = None if bias is None else constant(bias, "bias")
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    geometry = strides, padding_sides(op, padding, w, strides, dilations), dilations, groups
+    geometry = strides, padding_sides(op, padding, w.shape, strides, dilations), dilations, groups
     r = residual
     if r is not None:
         bits_or_floats = (
@@ -143,6 +154,45 @@ def convolve(
     return bf16_like(y, input) if narrow else result_like(y, input)
 
 
+def _convolve_on_device(
+    device: Device,
+    op: str,
+    input: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    groups: int,
+    activation: ActivationSpec,
+    residual: Array | None,
+    layout: Layout,
+    precision: Precision,
+) -> Array:
+    x, channels_last_input = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+    if precision not in ("f32", "tf32") or (precision == "tf32" and x.dtype != "float32"):
+        raise ValueError(
+            f"[{op}] expected precision 'f32' on CUDA, or 'tf32' with float32 arrays, got {precision!r}"
+        )
+    dtypes = (x.dtype,)
+    w, _ = device.nhwc(weight, "NCHW", op, "weight", dtypes)
+    depthwise = groups == x.shape[3] and groups > 1 and w.shape[3] == 1 and residual is None
+    if depthwise:
+        w = device.transposed(w, (1, w.shape[0], w.shape[1] * w.shape[2]), (*w.shape[1:3], w.shape[0]))
+    b = device.take_optional(bias, op, "bias", dtypes)
+    r = None if residual is None else device.nhwc(residual, layout, op, "residual", dtypes)[0]
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    sides = padding_sides(op, padding, tuple(weight.shape), strides, dilations)
+    conv = device.kernels.Conv2d(
+        device.stream, op, x.view, w.view, None if b is None else b.view, None if r is None else r.view,
+        strides, sides, dilations, groups, *activation_pair(activation, op), precision == "tf32", depthwise,
+    )  # fmt: skip
+    y = device.empty(tuple(conv.output_shape), x.dtype)
+    workspace = device.workspace(conv.workspace_bytes)
+    conv.run(workspace.view, y.view)
+    return device.from_nhwc(y, layout, channels_last_input)
+
+
 def depthwise_conv2d(
     input: Array,
     weight: Array,
@@ -162,7 +212,10 @@ def depthwise_conv2d(
     The other arguments, the result and the errors are those of :func:`conv2d`.
     """
     op = "depthwise_conv2d"
-    channels = channel_count(op, input, layout)
+    if device_of(op, input=input, weight=weight, bias=bias):
+        channels = int(input.shape[1 if layout == "NCHW" else 3]) if len(input.shape) == 4 else 1
+    else:
+        channels = channel_count(op, input, layout)
     return convolve(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
 
 
@@ -211,7 +264,7 @@ def separable_conv2d(
         for bias, name in ((depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"))
     )
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    geometry = strides, padding_sides(op, padding, d, strides, dilations), dilations, x.shape[3]
+    geometry = strides, padding_sides(op, padding, d.shape, strides, dilations), dilations, x.shape[3]
     if x.dtype == np.float64:
         _refuse_activation(op, depthwise_activation)
         _refuse_activation(op, activation)
@@ -288,7 +341,7 @@ def inverted_residual(
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     block = _core.InvertedResidual(
         e, d, w, e_bias, d_bias, w_bias,
-        strides, padding_sides(op, padding, d, strides, dilations), dilations,
+        strides, padding_sides(op, padding, d.shape, strides, dilations), dilations,
         *activation_pair(expand_activation, op), *activation_pair(depthwise_activation, op),
         *activation_pair(activation, op),
     )  # fmt: skip
@@ -441,7 +494,7 @@ def _refuse_activation(op: str, activation: ActivationSpec) -> None:
 def padding_sides(
     op: str,
     padding: IntPair | str,
-    weight: np.ndarray,
+    weight_shape: tuple[int, ...],
     stride: tuple[int, int],
     dilation: tuple[int, int],
 ) -> tuple[int, int, int, int]:
@@ -451,11 +504,11 @@ def padding_sides(
             raise ValueError(
                 f"[{op}] expected padding to be an integer, two, 'valid' or 'same', got {padding!r}"
             )
-        if padding == "valid" or weight.ndim != 4:
+        if padding == "valid" or len(weight_shape) != 4:
             return 0, 0, 0, 0
         if stride != (1, 1):
             raise ValueError(f"[{op}] expected stride 1 with padding='same', got {stride}")
-        total_h, total_w = (d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
+        total_h, total_w = (d * (k - 1) for d, k in zip(dilation, weight_shape[2:], strict=True))
         return total_h // 2, total_w // 2, total_h - total_h // 2, total_w - total_w // 2
     vertical, horizontal = pair(padding, op, "padding")
     return vertical, horizontal, vertical, horizontal

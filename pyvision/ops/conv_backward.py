@@ -194,7 +194,7 @@ def _conv2d_gradients(
 ) -> Gradients:
     g, x, w = _maps(op, grad_output, input, weight, layout)
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    four_sides = padding_sides(op, padding, w.transpose(0, 3, 1, 2), strides, dilations)
+    four_sides = padding_sides(op, padding, w.transpose(0, 3, 1, 2).shape, strides, dilations)
     gradients = _core.conv2d_backward(
         g, x, w, strides, four_sides, dilations, groups, _mask(op, output_mask), allow_winograd, op
     )

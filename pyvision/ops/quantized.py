@@ -73,7 +73,8 @@ def conv2d_int8(
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     conv = _core.Conv2dInt8(
         w, scale, real(input_scale, op, "input_scale"), integer(input_zero_point, op, "input_zero_point"), b,
-        strides, padding_sides(op, padding, w, strides, dilations), dilations, integer(groups, op, "groups"),
+        strides, padding_sides(op, padding, w.shape, strides, dilations), dilations,
+        integer(groups, op, "groups"),
         None if output_scale is None else real(output_scale, op, "output_scale"),
         0 if output_zero_point is None else integer(output_zero_point, op, "output_zero_point"),
         *activation_pair(activation, op),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sysconfig
@@ -45,38 +46,45 @@ _KERNEL = [
 def build(name: str, sources: Sequence[Path]) -> Path:
     """The shared library ``name`` of ``sources`` (.cu and .cc) and the emulator's runtime.
 
-    Objects are kept in the folder for temporary files, named by a hash of all they are made of.
+    Objects and libraries stay in the folder for temporary files, with the hashes of what they are made of.
     """
     cache = Path(tempfile.gettempdir()) / f"pyvision-cuda-emulator-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
-    headers = hashlib.sha256()
-    for folder, pattern in ((ROOT / "cuda", "**/*.*h"), (ROOT / "csrc", "**/*.h"), (HERE, "**/*.h")):
-        for path in sorted(folder.glob(pattern)):
-            headers.update(path.read_bytes())
-    headers.update(repr((_COMPILER, _FLAGS, _HOST, _KERNEL, pybind11.__version__)).encode())
-
-    def compiled(source: Path) -> Path:
-        digest = headers.copy()
-        digest.update(source.read_bytes())
-        target = cache / f"{source.stem}-{digest.hexdigest()[:20]}.o"
-        if not target.exists():
-            flags = _KERNEL if source.suffix == ".cu" else _HOST
-            _run([_COMPILER, *_FLAGS, *flags, "-c", str(source), "-o", f"{target}.{os.getpid()}"])
-            os.replace(f"{target}.{os.getpid()}", target)
-        return target
-
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        objects = list(pool.map(compiled, [*sources, *RUNTIME]))
-    digest = hashlib.sha256("".join(path.name for path in objects).encode()).hexdigest()[:20]
+        objects = list(pool.map(lambda source: _object(cache, source), [*sources, *RUNTIME]))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in objects)).hexdigest()[:20]
     library = cache / f"{name}-{digest}.so"
     if not library.exists():
-        command = [_COMPILER, "-shared", "-o", f"{library}.{os.getpid()}", *map(str, objects), "-ldl"]
-        _run(command)
-        os.replace(f"{library}.{os.getpid()}", library)
+        _compile([_COMPILER, "-shared", *map(str, objects), "-ldl"], library)
     return library
 
 
-def _run(command: Sequence[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+def _object(cache: Path, source: Path) -> Path:
+    """``source`` compiled, unless it was with these flags and neither it nor a header has changed since."""
+    command = [_COMPILER, *_FLAGS, *(_KERNEL if source.suffix == ".cu" else _HOST), "-c", str(source)]
+    key = hashlib.sha256(repr(command).encode()).hexdigest()[:20]
+    target, record = (cache / f"{source.stem}-{key}.{kind}" for kind in ("o", "json"))
+    if target.exists() and record.exists():
+        hashes: dict[str, str] = json.loads(record.read_text())
+        if all(_hash(path) == value for path, value in hashes.items()):
+            return target
+    record.unlink(missing_ok=True)
+    rule = _compile([*command, "-MMD", "-MF", "/dev/stdout"], target)
+    files = rule.replace("\\\n", " ").partition(":")[2].split()
+    record.write_text(json.dumps({path: _hash(path) for path in files}))
+    return target
+
+
+def _hash(path: str) -> str | None:
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
+
+
+def _compile(command: Sequence[str], target: Path) -> str:
+    """Run ``command`` for ``target``, which appears whole or not at all; returns what it prints."""
+    partial = f"{target}.{os.getpid()}"
+    result = subprocess.run([*command, "-o", partial], capture_output=True, text=True, check=False)
     if result.returncode != 0 or "warning:" in result.stderr:
         raise RuntimeError(f"{' '.join(command)}\n{result.stderr}")
+    os.replace(partial, target)
+    return result.stdout

@@ -16,7 +16,7 @@ inline float __bfloat162float(__nv_bfloat16 b) {
   return value;
 }
 
-inline __nv_bfloat16 __float2bfloat16_rn(float x) {
+[[gnu::always_inline]] inline __nv_bfloat16 __float2bfloat16_rn(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {0x7fff};

@@ -21,7 +21,7 @@ inline float __half2float(__half h) {
   return sign ? -value : value;
 }
 
-inline __half __float2half_rn(float x) {
+[[gnu::always_inline]] inline __half __float2half_rn(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);

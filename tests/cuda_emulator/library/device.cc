@@ -7,7 +7,8 @@
 namespace pyvision::cuda {
 
 int device_count() { return 1; }
-DeviceInfo device_info(int) { return {"emulator", 8, 0, 4}; }
+DeviceInfo device_info(int) { return {"emulator", 8, 0}; }
+int multiprocessors(int) { return 4; }
 
 }  // namespace pyvision::cuda
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Storage types and the floats that kernels compute with; accesses of 16 bytes; activations.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/activation.h"
+
+namespace pyvision::cuda {
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
+__device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+
+template <class T>
+__device__ __forceinline__ T from_float(float x);
+template <>
+__device__ __forceinline__ float from_float<float>(float x) {
+  return x;
+}
+template <>
+__device__ __forceinline__ __half from_float<__half>(float x) {
+  return __float2half_rn(x);
+}
+template <>
+__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+
+template <class T>
+constexpr int kPack = 16 / static_cast<int>(sizeof(T));  // items in one access
+
+// x: kVec items at a multiple of 16 bytes, or one item.
+template <int kVec, class T>
+__device__ __forceinline__ void load_floats(const T* x, float (&to)[kVec]) {
+  if constexpr (kVec == 1) {
+    to[0] = to_float(*x);
+  } else {
+    static_assert(kVec == kPack<T>, "one item, or 16 bytes of them");
+    const uint4 raw = __ldg(reinterpret_cast<const uint4*>(x));
+    T items[kVec];
+    memcpy(items, &raw, sizeof raw);
+    for (int i = 0; i < kVec; ++i) to[i] = to_float(items[i]);
+  }
+}
+
+template <int kVec, class T>
+__device__ __forceinline__ void store_floats(const float (&from)[kVec], T* y) {
+  if constexpr (kVec == 1) {
+    *y = from_float<T>(from[0]);
+  } else {
+    T items[kVec];
+    for (int i = 0; i < kVec; ++i) items[i] = from_float<T>(from[i]);
+    uint4 raw;
+    memcpy(&raw, items, sizeof raw);
+    *reinterpret_cast<uint4*>(y) = raw;
+  }
+}
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ float hard_sigmoid(float x, float sixth) {
+  return fmaxf(0.0f, fminf(6.0f, x + 3.0f)) * sixth;
+}
+
+// The same branch in every thread. Formulas: torch.nn.functional's.
+__device__ __forceinline__ float activate(const ActivationParams& params, float x) {
+  switch (params.kind) {
+    case Activation::kRelu:
+      return x > 0 || x != x ? x : 0.0f;
+    case Activation::kRelu6:
+      return x != x ? x : fmaxf(0.0f, fminf(6.0f, x));
+    case Activation::kLeakyRelu:
+      return x < 0 ? x * params.slope : x;
+    case Activation::kHardSigmoid:
+      return hard_sigmoid(x, params.sixth);
+    case Activation::kHardSwish:
+      return x * hard_sigmoid(x, params.sixth);
+    case Activation::kSigmoid:
+      return sigmoid(x);
+    case Activation::kSilu:
+      return x * sigmoid(x);
+    case Activation::kTanh:
+      return tanhf(x);
+    case Activation::kGelu:
+      return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case Activation::kNone:
+      break;
+  }
+  return x;
+}
+
+}  // namespace pyvision::cuda
