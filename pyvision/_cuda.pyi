@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Sequence
+
+class Stream:
+    def __init__(self, device: int, handle: int) -> None: ...
+
+class DeviceArray:
+    def __init__(self, address: int, shape: Sequence[int], dtype: str, device: int) -> None: ...
+
+def device_count() -> int: ...
+def device_info(device: int) -> tuple[str, int, int]: ...
+def transpose(stream: Stream, input: DeviceArray, output: DeviceArray) -> None: ...
+def nms_workspace(
+    stream: Stream,
+    boxes: DeviceArray,
+    scores: DeviceArray,
+    idxs: DeviceArray | None,
+    image_idxs: DeviceArray | None,
+) -> int: ...
+def nms(
+    stream: Stream,
+    boxes: DeviceArray,
+    scores: DeviceArray,
+    idxs: DeviceArray | None,
+    image_idxs: DeviceArray | None,
+    iou_threshold: float,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
+
+class Conv2d:
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        input: DeviceArray,
+        weight: DeviceArray,
+        bias: DeviceArray | None,
+        residual: DeviceArray | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        activation: str,
+        slope: float,
+        tf32: bool,
+        depthwise: bool,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...

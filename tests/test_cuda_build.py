@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the CUDA compiler says of the kernels, where there is one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CUDA = Path(__file__).resolve().parents[1] / "cuda"
+
+
+@pytest.mark.parametrize("name", ["conv2d", "depthwise_conv2d", "nms", "layout"])
+def test_no_kernel_spills_registers(name: str, tmp_path: Path) -> None:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not here")
+    command = [
+        nvcc, "-cubin", "-arch=sm_80", "-std=c++17", "-fmad=false", "-Xptxas=-v", f"-I{CUDA}",
+        f"-I{CUDA.parent / 'csrc'}", str(CUDA / f"{name}.cu"), "-o", str(tmp_path / "kernels.cubin"),
+    ]  # fmt: skip
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    assert len(spills) == report.count("Compiling entry function") > 0
+    assert set(spills) == {("0", "0")}, report

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CUDA arrays of other frameworks: which are taken, where memory comes from, what is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pyvision
+from pyvision import _backend, _device, ops
+from tests.cuda_device import STREAM, Cuda
+from tests.helpers import random
+
+BOXES = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 70]], np.float32)
+SCORES = np.array([0.9, 0.8, 0.7], np.float32)
+
+
+def test_everything_a_result_needs_comes_from_the_callers_framework(
+    cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workspace, output and stream; and nothing else is asked of it."""
+    asked: list[tuple[tuple[int, ...], str]] = []
+    streams: list[tuple[int, int]] = []
+    cupy, kernels = sys.modules["cupy"], sys.modules["pyvision._cuda"]
+    empty, stream = cupy.empty, kernels.Stream
+    monkeypatch.setattr(
+        cupy, "empty", lambda shape, dtype: asked.append((shape, dtype)) or empty(shape, dtype)
+    )
+    monkeypatch.setattr(
+        kernels, "Stream", lambda device, handle: streams.append((device, handle)) or stream(device, handle)
+    )
+    kept = ops.nms(cuda.array(BOXES), cuda.array(SCORES), 0.5)
+    assert cuda.numpy(kept).tolist() == [0, 2]
+    assert [dtype for _, dtype in asked] == ["uint8", "int64", "int64"]
+    assert asked[1:] == [((3,), "int64"), ((1,), "int64")]
+    assert streams == [(0, STREAM)]
+
+
+class Exporter:
+    """A foreign array in CUDA memory: with DLPack and an array namespace, as JAX's; or as numba's."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.held.shape
+
+
+class Numba(Exporter):
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return dict(self.held.__cuda_array_interface__)
+
+
+class Jax(Exporter):
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.held
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __array_namespace__(self) -> Any:
+        return SimpleNamespace(from_dlpack=Jax)
+
+
+def test_foreign_arrays_come_and_go_through_cupy(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["cupy"], "from_dlpack", lambda x: x.__dlpack__(), raising=False)
+    for kind in (Numba, Jax):
+        x, weight = (kind(cuda.array(random(shape))) for shape in ((1, 5, 5, 8), (8, 8, 3, 3)))
+        y = ops.conv2d(x, weight, layout="NHWC")
+        expected = ops.conv2d(x.held, weight.held, layout="NHWC")
+        assert isinstance(y, Jax) == (kind is Jax)
+        actual = y.held if isinstance(y, Jax) else y
+        np.testing.assert_array_equal(cuda.numpy(actual), cuda.numpy(expected))
+
+
+def test_foreign_arrays_without_cupy_say_what_to_install(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = (Jax(cuda.array(random(shape))) for shape in ((1, 5, 5, 8), (8, 8, 3, 3)))
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(TypeError, match=r"pip install 'pyvision-kernels\[cuda\]'"):
+        ops.conv2d(x, weight, layout="NHWC")
+
+
+def test_what_exports_no_memory_is_refused(cuda: Cuda) -> None:
+    class Broken:
+        shape = (3, 4)
+
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            return {}
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __dlpack__(self) -> Any:
+            raise BufferError("spent")
+
+    with pytest.raises(TypeError, match=r"^\[nms\] expected boxes to export its CUDA memory"):
+        ops.nms(Broken(), Broken(), 0.5)
+
+
+def test_other_places_and_frameworks_are_refused(cuda: Cuda) -> None:
+    boxes, scores = cuda.array(BOXES), cuda.array(SCORES)
+    with pytest.raises(
+        ValueError, match=r"^\[nms\] expected all arrays on one device, got boxes on device 0 and s"
+    ):
+        ops.nms(boxes, SCORES, 0.5)
+    with pytest.raises(ValueError, match=r"scores on device 0"):
+        ops.nms(BOXES, scores, 0.5)
+    elsewhere = cuda.array(SCORES)
+    elsewhere.device = SimpleNamespace(id=1)
+    with pytest.raises(ValueError, match="got boxes on device 0 and scores on device 1"):
+        ops.nms(boxes, elsewhere, 0.5)
+    with pytest.raises(TypeError, match=r"^\[nms\] expected all arrays of one framework"):
+        ops.nms(boxes, Jax(scores), 0.5)
+
+
+def test_ops_without_a_kernel_refuse_cuda_arrays(cuda: Cuda) -> None:
+    with pytest.raises(TypeError, match=r"^\[box_iou\] expected boxes1 .*CUDA"):
+        ops.box_iou(cuda.array(BOXES), cuda.array(BOXES))
+
+
+@contextmanager
+def torch_on_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, Any]]:
+    """torch tensors that say they are on CUDA, over the emulator's memory."""
+    torch = pytest.importorskip("torch")
+
+    class Tensor(torch.Tensor):
+        is_cuda = True
+
+        def get_device(self) -> int:
+            return 0
+
+    cupy = sys.modules["cupy"]
+
+    def as_tensor(array: Any) -> Any:
+        host = array.host
+        return torch.from_numpy(host).as_subclass(Tensor)
+
+    def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
+        assert device == "cuda:0"
+        return as_tensor(cupy.empty(shape, str(dtype).removeprefix("torch.")))
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=STREAM + index)
+    )
+    yield torch, as_tensor
+
+
+def test_torch(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch_on_cuda(monkeypatch) as (torch, as_tensor):
+        x, weight = random((2, 8, 5, 6)), random((16, 8, 3, 3), seed=1)
+        for memory in (torch.contiguous_format, torch.channels_last):
+            on_cpu = torch.from_numpy(x).contiguous(memory_format=memory)
+            held = as_tensor(cuda.strided(on_cpu.numpy()))
+            y = ops.conv2d(held, as_tensor(cuda.array(weight)), padding=1)
+            assert isinstance(y, torch.Tensor) and y.is_contiguous(memory_format=memory)
+            expected = torch.nn.functional.conv2d(on_cpu, torch.from_numpy(weight), padding=1)
+            torch.testing.assert_close(y.as_subclass(torch.Tensor), expected, rtol=1e-4, atol=1e-4)
+        boxes, scores = as_tensor(cuda.array(BOXES)), as_tensor(cuda.array(SCORES))
+        assert ops.nms(boxes, scores, 0.5).tolist() == [0, 2]
+        with pytest.raises(TypeError, match=r"^\[nms\] expected boxes without gradients"):
+            ops.nms(boxes.detach().requires_grad_(), scores, 0.5)
+
+
+def test_arrays_on_the_cpu_are_not_asked_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_device, "cuda_kernels", lambda: pytest.fail("asked"))
+    assert ops.nms(BOXES, SCORES, 0.5).tolist() == [0, 2]
+
+
+def test_without_kernels_the_cpu_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_device, "cuda_kernels", lambda: None)
+    with pytest.raises(TypeError, match=r"^\[nms\] expected boxes .*CUDA"):
+        ops.nms(Jax(None), SCORES, 0.5)
+
+
+def test_state(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _backend.cuda_state() == "emulator (compute capability 8.0)"
+
+    def fail() -> int:
+        raise pyvision.CudaError("[cuda] expected CUDA to work, got no driver; install one")
+
+    monkeypatch.setattr(sys.modules["pyvision._cuda"], "device_count", fail)
+    assert _backend.cuda_state().startswith("built in, not usable: [cuda] expected CUDA to work")
+    assert issubclass(pyvision.CudaError, RuntimeError)
+
+
+def test_kernel_faults_are_errors_of_the_call(cuda: Cuda) -> None:
+    """A result that nothing was written to is not read: what the emulator finds reaches the caller."""
+    kernels = sys.modules["pyvision._cuda"]
+    cupy = sys.modules["cupy"]
+    x, y = cupy.empty((1, 2, 3), "float32"), cupy.empty((1, 3, 2), "float32")
+    views = [kernels.DeviceArray(a.data.ptr, a.shape, "float32", 0) for a in (x, y)]
+    with pytest.raises(RuntimeError, match=r"\[cuda_emulator\] .*nothing was written to global memory"):
+        kernels.transpose(kernels.Stream(0, 0), *views)
