@@ -10,8 +10,8 @@ namespace pyvision::cuda {
 namespace {
 
 constexpr int kFinishThreads = 256;
-constexpr int kMostSplits = 16;      // of K; more of them cost more to add up than they gain
-constexpr int kStagesPerSplit = 8;   // fewer do not fill the pipeline
+constexpr int kMostSplits = 16;     // of K; more of them cost more to add up than they gain
+constexpr int kStagesPerSplit = 8;  // fewer do not fill the pipeline
 
 // What is done with a sum before it is stored.
 template <class T>
@@ -40,10 +40,11 @@ struct Conv {
   int stages, stages_per_split, column_blocks;
 };
 
+// Two blocks on a multiprocessor, which is what their registers and stages allow.
 // blockIdx.x: row and column blocks, columns first, for blocks side by side share rows of the input;
 // blockIdx.y: the split of K; blockIdx.z: the group
 template <class Consumer, class T, bool kPacked>
-__global__ void __launch_bounds__(kGemmThreads) conv_gemm(Conv<T> job) {
+__global__ void __launch_bounds__(kGemmThreads, 2) conv_gemm(Conv<T> job) {
   const ConvGeometry& g = job.g;
   const int64_t first_row = int64_t{blockIdx.x / job.column_blocks} * Consumer::BLOCK_M;
   const int first_column = static_cast<int>(blockIdx.x % job.column_blocks) * Consumer::BLOCK_N;
@@ -51,8 +52,8 @@ __global__ void __launch_bounds__(kGemmThreads) conv_gemm(Conv<T> job) {
   const int begin = split * job.stages_per_split, end = min(job.stages, begin + job.stages_per_split);
 
   CopyProducer<T, Consumer::BLOCK_M, kPacked> inputs(g, job.input, group, first_row, begin);
-  WeightProducer<T, Consumer::BLOCK_N, kPacked> weights(job.weight + group * g.group_out * job.depth, g.group_out,
-                                                        job.depth, first_column, begin);
+  WeightProducer<T, Consumer::BLOCK_N, kPacked> weights(job.weight + group * g.group_out * job.depth,
+                                                        g.group_out, job.depth, first_column, begin);
   Consumer consumer;
   multiply_tile(inputs, weights, end - begin, dynamic_shared<unsigned char>(), consumer);
 
@@ -76,7 +77,8 @@ __global__ void __launch_bounds__(kGemmThreads) conv_gemm(Conv<T> job) {
 
 // The splits in rising order, so that the result does not hang on which block came first.
 template <class T>
-__global__ void finish_splits(const float* partial, int splits, int64_t count, int channels, Epilogue<T> epilogue) {
+__global__ void finish_splits(const float* partial, int splits, int64_t count, int channels,
+                              Epilogue<T> epilogue) {
   const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (at >= count) return;
   float sum = 0;
@@ -96,9 +98,11 @@ Plan plan_of(const Stream& stream, const ConvProblem& p) {
   const auto tiles = [&](int m, int n) {
     return int64_t{blocks_of(g.rows, m)} * blocks_of(g.group_out, n) * p.params.groups;
   };
-  Plan plan = {128, 64, static_cast<int>(blocks_of(depth * static_cast<int64_t>(item_bytes(p)), kRowBytes)), 1};
+  Plan plan = {128, 64, static_cast<int>(blocks_of(depth * static_cast<int64_t>(item_bytes(p)), kRowBytes)),
+               1};
   const int64_t processors = multiprocessors(stream.device);
-  if (g.group_out > 64 && tiles(128, 128) >= processors && (p.dtype != DType::kF32 || p.tf32)) plan.block_n = 128;
+  if (g.group_out > 64 && tiles(128, 128) >= processors && (p.dtype != DType::kF32 || p.tf32))
+    plan.block_n = 128;
   if (tiles(plan.block_m, plan.block_n) < processors) plan.block_m = 64;
   const int64_t all = tiles(plan.block_m, plan.block_n);
   if (all == 0) return plan;
@@ -121,12 +125,14 @@ void start(const char* op, const Stream& stream, const ConvProblem& p, const Pla
   const dim3 grid(rows * static_cast<unsigned>(job.column_blocks), static_cast<unsigned>(plan.splits),
                   static_cast<unsigned>(p.params.groups));
   const LaunchShape shape = {grid, kGemmThreads, kGemmSharedBytes<Consumer>};
-  launch(op, stream, shape, packs(p, kPack<T>) ? conv_gemm<Consumer, T, true> : conv_gemm<Consumer, T, false>, job);
+  launch(op, stream, shape, packs(p, kPack<T>) ? conv_gemm<Consumer, T, true> : conv_gemm<Consumer, T, false>,
+         job);
 }
 
 // Mma: what mma.sync takes
 template <class Mma, class T>
-void start_mma(const char* op, const Stream& stream, const ConvProblem& p, const Plan& plan, const Conv<T>& job) {
+void start_mma(const char* op, const Stream& stream, const ConvProblem& p, const Plan& plan,
+               const Conv<T>& job) {
   if (plan.block_n == 128) return start<MmaConsumer<Mma, 128, 128>>(op, stream, p, plan, job);
   if (plan.block_m == 128) return start<MmaConsumer<Mma, 128, 64>>(op, stream, p, plan, job);
   start<MmaConsumer<Mma, 64, 64>>(op, stream, p, plan, job);
@@ -166,11 +172,23 @@ void run(const char* op, const Stream& stream, const ConvProblem& p, void* works
 ConvGeometry geometry_of(const ConvProblem& p) {
   const Conv2dParams& q = p.params;
   const auto narrow = [](int64_t value) { return static_cast<int>(value); };
-  return {narrow(p.h),          narrow(p.w),          narrow(p.out_h()),     narrow(p.out_w()),
-          narrow(q.kernel_h),   narrow(q.kernel_w),   narrow(q.stride_h),    narrow(q.stride_w),
-          narrow(q.pad_top),    narrow(q.pad_left),   narrow(q.dilation_h),  narrow(q.dilation_w),
-          narrow(q.in_channels), narrow(q.out_channels), narrow(q.in_channels / q.groups),
-          narrow(q.out_channels / q.groups), p.n * p.out_h() * p.out_w()};
+  return {narrow(p.h),
+          narrow(p.w),
+          narrow(p.out_h()),
+          narrow(p.out_w()),
+          narrow(q.kernel_h),
+          narrow(q.kernel_w),
+          narrow(q.stride_h),
+          narrow(q.stride_w),
+          narrow(q.pad_top),
+          narrow(q.pad_left),
+          narrow(q.dilation_h),
+          narrow(q.dilation_w),
+          narrow(q.in_channels),
+          narrow(q.out_channels),
+          narrow(q.in_channels / q.groups),
+          narrow(q.out_channels / q.groups),
+          p.n * p.out_h() * p.out_w()};
 }
 
 size_t conv2d_workspace_bytes(const Stream& stream, const ConvProblem& p) {

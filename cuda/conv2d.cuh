@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // conv2d on the device: what csrc/ops/conv2d/conv2d.h says, in f32, f16 or bf16 with sums in f32.
 //
-// Dense and grouped: an implicit GEMM of (n * out_h * out_w) x (out_channels of a group) x (taps * in_channels
-// of a group), see gemm.cuh. Depthwise: its own kernel, which waits for memory. Everything is dense NHWC.
+// Dense and grouped: an implicit GEMM of (n * out_h * out_w) x (out_channels of a group) x (taps *
+// in_channels of a group), see gemm.cuh. Depthwise: its own kernel, which waits for memory. Everything is
+// dense NHWC.
 #pragma once
 
 #include <cstdint>

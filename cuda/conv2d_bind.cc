@@ -20,8 +20,8 @@ void check_coordinates(const char* op, const ConvProblem& p) {
 
 ConvProblem problem_of(const std::string& op_name, const Stream& stream, const DeviceArray& input,
                        const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
-                       Pair stride, Sides padding, Pair dilation, int64_t groups, const std::string& activation,
-                       float slope, bool tf32, bool depthwise) {
+                       Pair stride, Sides padding, Pair dilation, int64_t groups,
+                       const std::string& activation, float slope, bool tf32, bool depthwise) {
   const char* const op = op_name.c_str();
   ConvProblem p;
   p.dtype = input.tensor.dtype;
@@ -32,8 +32,9 @@ ConvProblem problem_of(const std::string& op_name, const Stream& stream, const D
   p.n = x[0];
   p.h = x[1];
   p.w = x[2];
-  p.weight = checked_data(weight, op, "weight", stream, p.dtype,
-                          depthwise ? std::vector<int64_t>{-1, -1, -1} : std::vector<int64_t>{-1, -1, -1, -1});
+  p.weight =
+      checked_data(weight, op, "weight", stream, p.dtype,
+                   depthwise ? std::vector<int64_t>{-1, -1, -1} : std::vector<int64_t>{-1, -1, -1, -1});
   const auto& w = weight.tensor.shape;
   Conv2dParams& q = p.params;
   q.in_channels = x[3];
@@ -87,12 +88,12 @@ void define(py::module_& m) {
   py::class_<Launchable>(m, "Conv2d")
       .def(py::init([](const Stream& stream, const std::string& op, const DeviceArray& input,
                        const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
-                       Pair stride, Sides padding, Pair dilation, int64_t groups, const std::string& activation,
-                       float slope, bool tf32, bool depthwise) {
+                       Pair stride, Sides padding, Pair dilation, int64_t groups,
+                       const std::string& activation, float slope, bool tf32, bool depthwise) {
              check(!depthwise || !residual, op.c_str(), "expected no residual");
              return Launchable{op, stream,
-                               problem_of(op, stream, input, weight, bias, residual, stride, padding, dilation,
-                                          groups, activation, slope, tf32, depthwise),
+                               problem_of(op, stream, input, weight, bias, residual, stride, padding,
+                                          dilation, groups, activation, slope, tf32, depthwise),
                                depthwise};
            }),
            py::arg("stream"), py::arg("op"), py::arg("input"), py::arg("weight"), py::arg("bias"),

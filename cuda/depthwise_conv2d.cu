@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution, NHWC: every thread has 16 bytes of channels and a run of output pixels of one row. Each
-// input vector of the run's window is loaded once and used for all taps it meets.
+// Depthwise convolution, NHWC: every thread has 16 bytes of channels and a run of output pixels of one row.
+// Each input vector of the run's window is loaded once and used for all taps it meets.
 //
 //   run of 4, 3x3, stride 1:   x x x x x x      6 loads and 4 * 3 multiply-adds a row of taps
 //                              |-0-|
@@ -15,7 +15,8 @@ namespace pyvision::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kRun = 4;  // 8 channels of 4 pixels are 32 sums: half of what a thread may hold at full occupancy
+constexpr int kRun =
+    4;  // 8 channels of 4 pixels are 32 sums: half of what a thread may hold at full occupancy
 
 template <class T>
 struct Depthwise {
@@ -32,7 +33,8 @@ struct Depthwise {
   // The thread's place: blockIdx.x counts rows of the output, then runs, then vectors.
   __device__ bool locate(int* vector, int* run, int* oh, int64_t* image) const {
     const int64_t block = blockIdx.x;
-    *vector = static_cast<int>(block % vector_blocks) * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
+    *vector = static_cast<int>(block % vector_blocks) * static_cast<int>(blockDim.x) +
+              static_cast<int>(threadIdx.x);
     const int64_t rest = block / vector_blocks;  // [0, n * out_h * run_blocks)
     *run = static_cast<int>(rest % run_blocks) * static_cast<int>(blockDim.y) + static_cast<int>(threadIdx.y);
     *oh = static_cast<int>(rest / run_blocks % g.out_h);
@@ -42,7 +44,8 @@ struct Depthwise {
 };
 
 template <int kVec, class T>
-__device__ void finish(const Depthwise<T>& job, int64_t image, int oh, int ow, int channel, float (&sum)[kVec]) {
+__device__ void finish(const Depthwise<T>& job, int64_t image, int oh, int ow, int channel,
+                       float (&sum)[kVec]) {
   if (job.bias != nullptr) {
     float bias[kVec];
     load_floats<kVec>(job.bias + channel, bias);
@@ -70,7 +73,8 @@ __global__ void __launch_bounds__(kThreads) depthwise_run(Depthwise<T> job) {
     float weight[kKernel][kVec];
 #pragma unroll
     for (int kw = 0; kw < kKernel; ++kw)
-      load_floats<kVec>(job.weight + static_cast<int64_t>(kh * kKernel + kw) * g.out_channels + channel, weight[kw]);
+      load_floats<kVec>(job.weight + static_cast<int64_t>(kh * kKernel + kw) * g.out_channels + channel,
+                        weight[kw]);
     const T* const row = job.input + (image * g.h + ih) * g.w * g.in_channels + channel;
 #pragma unroll
     for (int column = 0; column < kWindow; ++column) {
@@ -144,9 +148,7 @@ void run(const char* op, const Stream& stream, const ConvProblem& p) {
   const bool packed = job.g.group_out == 1 && job.g.out_channels % kPack<T> == 0 && aligned(p.input) &&
                       aligned(p.weight) && aligned(p.bias) && aligned(p.output);
   const Kernel<T> tuned = packed ? run_kernel<T>(job.g) : nullptr;
-  const Kernel<T> kernel = tuned    ? tuned
-                           : packed ? depthwise_general<T, kPack<T>>
-                                    : depthwise_general<T, 1>;
+  const Kernel<T> kernel = tuned ? tuned : packed ? depthwise_general<T, kPack<T>> : depthwise_general<T, 1>;
   const int run = tuned ? kRun : 1;
   job.vectors = job.g.out_channels / (packed ? kPack<T> : 1);
   job.runs = static_cast<int>(blocks_of(job.g.out_w, run));

@@ -46,11 +46,13 @@ struct MmaConsumer {
 #pragma unroll
       for (int i = 0; i < TILES_M; ++i) ldmatrix_x4(a[i], smem_a + swizzled(row_a + 16 * i, step + chunk_a));
 #pragma unroll
-      for (int j = 0; j < TILES_N / 2; ++j) ldmatrix_x4(b[j], smem_b + swizzled(row_b + 16 * j, step + chunk_b));
+      for (int j = 0; j < TILES_N / 2; ++j)
+        ldmatrix_x4(b[j], smem_b + swizzled(row_b + 16 * j, step + chunk_b));
 #pragma unroll
       for (int i = 0; i < TILES_M; ++i)
 #pragma unroll
-        for (int j = 0; j < TILES_N; ++j) mma<T>(sum[i][j], a[i], {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]});
+        for (int j = 0; j < TILES_N; ++j)
+          mma<T>(sum[i][j], a[i], {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]});
     }
   }
 
@@ -69,7 +71,7 @@ struct MmaConsumer {
   }
 };
 
-// Exact f32: 16 x 8 threads with 4 x 8 (64 rows) sums each.
+// Exact f32: 16 x 8 threads.
 template <int kBlockM, int kBlockN>
 struct FmaConsumer {
   static constexpr int BLOCK_M = kBlockM, BLOCK_N = kBlockN;
@@ -84,11 +86,12 @@ struct FmaConsumer {
   }
 
   __device__ __forceinline__ void multiply(const unsigned char* smem_a, const unsigned char* smem_b) {
-#pragma unroll
+#pragma unroll 1  // unrolled, the next chunk's values would take all registers there are
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       float4 a[ROWS];
 #pragma unroll
-      for (int i = 0; i < ROWS; ++i) a[i] = *reinterpret_cast<const float4*>(smem_a + swizzled(row_of(i), chunk));
+      for (int i = 0; i < ROWS; ++i)
+        a[i] = *reinterpret_cast<const float4*>(smem_a + swizzled(row_of(i), chunk));
 #pragma unroll
       for (int j = 0; j < COLUMNS; ++j) {
         const float4 b = *reinterpret_cast<const float4*>(smem_b + swizzled(column_of(j), chunk));
@@ -118,7 +121,8 @@ struct FmaConsumer {
 template <class Consumer, class ProducerA, class ProducerB>
 __device__ __forceinline__ void multiply_tile(ProducerA& a, ProducerB& b, int stages, unsigned char* smem,
                                               Consumer& consumer) {
-  constexpr int kBytesA = Consumer::BLOCK_M * kRowBytes, kBytesStage = kBytesA + Consumer::BLOCK_N * kRowBytes;
+  constexpr int kBytesA = Consumer::BLOCK_M * kRowBytes,
+                kBytesStage = kBytesA + Consumer::BLOCK_N * kRowBytes;
   const auto fill = [&](int stage) {
     if (stage < stages) {
       unsigned char* const tile = smem + stage % kNumStages * kBytesStage;
@@ -130,7 +134,8 @@ __device__ __forceinline__ void multiply_tile(ProducerA& a, ProducerB& b, int st
   for (int stage = 0; stage < kNumStages - 1; ++stage) fill(stage);
   for (int stage = 0; stage < stages; ++stage) {
     cp_async_wait<kNumStages - 2>();
-    __syncthreads();  // the stage is there for all; and all are done with the one before, which is filled next
+    __syncthreads();  // the stage is there for all; and all are done with the one before, which is filled
+                      // next
     fill(stage + kNumStages - 1);
     const unsigned char* const tile = smem + stage % kNumStages * kBytesStage;
     consumer.multiply(tile, tile + kBytesA);

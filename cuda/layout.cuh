@@ -10,7 +10,7 @@
 namespace pyvision::cuda {
 
 // Items of item_bytes: 1, 2, 4 or 8. x and y must not overlap.
-void transpose(const char* op, const Stream& stream, const void* x, int64_t batch, int64_t rows, int64_t columns,
-               size_t item_bytes, void* y);
+void transpose(const char* op, const Stream& stream, const void* x, int64_t batch, int64_t rows,
+               int64_t columns, size_t item_bytes, void* y);
 
 }  // namespace pyvision::cuda

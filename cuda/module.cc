@@ -10,9 +10,9 @@ struct NamedType {
   size_t bytes;
 };
 constexpr NamedType kTypes[] = {
-    {DType::kF32, "float32", 4}, {DType::kF64, "float64", 8}, {DType::kF16, "float16", 2},
-    {DType::kBf16, "bfloat16", 2}, {DType::kU8, "uint8", 1},  {DType::kI8, "int8", 1},
-    {DType::kI32, "int32", 4},   {DType::kI64, "int64", 8},   {DType::kBool, "bool", 1},
+    {DType::kF32, "float32", 4},   {DType::kF64, "float64", 8}, {DType::kF16, "float16", 2},
+    {DType::kBf16, "bfloat16", 2}, {DType::kU8, "uint8", 1},    {DType::kI8, "int8", 1},
+    {DType::kI32, "int32", 4},     {DType::kI64, "int64", 8},   {DType::kBool, "bool", 1},
 };
 
 const NamedType& facts(DType dtype) {
@@ -68,7 +68,8 @@ PYBIND11_MODULE(_cuda, m) {
            }),
            py::arg("device"), py::arg("handle"));
   py::class_<DeviceArray>(m, "DeviceArray")
-      .def(py::init(&device_array), py::arg("address"), py::arg("shape"), py::arg("dtype"), py::arg("device"));
+      .def(py::init(&device_array), py::arg("address"), py::arg("shape"), py::arg("dtype"),
+           py::arg("device"));
   m.def("device_count", &device_count);
   m.def(
       "device_info",

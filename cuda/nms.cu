@@ -10,8 +10,8 @@
 namespace pyvision::cuda {
 namespace {
 
-constexpr int kTile = 64;      // boxes to a word of the bit matrix
-constexpr int kChunk = 4096;   // boxes decided together: their 2 MB of bits stay in L2
+constexpr int kTile = 64;     // boxes to a word of the bit matrix
+constexpr int kChunk = 4096;  // boxes decided together: their 2 MB of bits stay in L2
 constexpr int kWords = kChunk / kTile;
 static_assert(kWords == kTile, "the sweep has one thread for each word of a row and for each row of a tile");
 constexpr int kThreads = 256;  // of the element-wise kernels
@@ -92,15 +92,15 @@ __global__ void group_heads(const int64_t* classes, const int64_t* images, const
 
 // groups: (n,) or null: one group. wide[g] becomes 1 where group g has to be compared in double.
 template <class T>
-__global__ void gather(const T* boxes, const T* scores, const int32_t* order, const int32_t* groups, int64_t n,
-                       Box<T>* sorted, uint8_t* removed, int32_t* wide) {
+__global__ void gather(const T* boxes, const T* scores, const int32_t* order, const int32_t* groups,
+                       int64_t n, Box<T>* sorted, uint8_t* removed, int32_t* wide) {
   const int64_t p = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (p >= n) return;
   const int32_t i = order[p];
   const Box<T> box = load_box(boxes, i);
   // x - x is 0 for finite x alone
-  const bool finite = box.x1 - box.x1 == 0 && box.y1 - box.y1 == 0 && box.x2 - box.x2 == 0 &&
-                      box.y2 - box.y2 == 0;
+  const bool finite =
+      box.x1 - box.x1 == 0 && box.y1 - box.y1 == 0 && box.x2 - box.x2 == 0 && box.y2 - box.y2 == 0;
   const bool valid = finite && scores[i] == scores[i];
   sorted[p] = box;
   removed[p] = !valid;
@@ -260,8 +260,8 @@ __global__ void limit_images(const uint64_t* keys, const int32_t* counts, int64_
   if (counts[q] - (low > 0 ? counts[low - 1] : 0) > limit) flags[q] = 0;
 }
 
-__global__ void emit(const int32_t* order, const int32_t* flags, const int32_t* counts, int64_t n, int64_t limit,
-                     int64_t* keep, int64_t room, int64_t* count) {
+__global__ void emit(const int32_t* order, const int32_t* flags, const int32_t* counts, int64_t n,
+                     int64_t limit, int64_t* keep, int64_t room, int64_t* count) {
   const int64_t q = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t all = n > 0 ? counts[n - 1] : 0, kept = all < limit ? all : limit;
   if (q < n && flags[q] && counts[q] <= kept && counts[q] <= room) keep[counts[q] - 1] = order[q];
@@ -349,13 +349,13 @@ void decide(const char* op, const Stream& stream, const NmsProblem& p, void* wor
                     b.by_score);
     if (p.images != nullptr) {
       launch(op, stream, each(p.n), label_keys, p.images, b.by_score, p.n, b.labels);
-      sort_pairs<uint64_t>(op, stream, b.labels, b.by_score, p.n, b.temporary, b.temporary_bytes, b.image_keys,
-                           b.by_image);
+      sort_pairs<uint64_t>(op, stream, b.labels, b.by_score, p.n, b.temporary, b.temporary_bytes,
+                           b.image_keys, b.by_image);
     }
     if (p.classes != nullptr) {
       launch(op, stream, each(p.n), label_keys, p.classes, b.by_image, p.n, b.labels);
-      sort_pairs<uint64_t>(op, stream, b.labels, b.by_image, p.n, b.temporary, b.temporary_bytes, b.class_keys,
-                           b.by_group);
+      sort_pairs<uint64_t>(op, stream, b.labels, b.by_image, p.n, b.temporary, b.temporary_bytes,
+                           b.class_keys, b.by_group);
     }
     launch(op, stream, each(labelled ? p.n : 1), zero, b.wide, labelled ? p.n : 1, b.total);
     if (labelled) {
@@ -376,8 +376,8 @@ void decide(const char* op, const Stream& stream, const NmsProblem& p, void* wor
            b.mask);
     launch(op, stream, {1, kWords}, sweep, b.mask, first, in_chunk, enough, b.removed, b.survivors,
            b.survivor_count, b.total);
-    launch(op, stream, each(p.n - next), suppress_later<T>, sorted, first, b.survivors, b.survivor_count, next,
-           b.removed);
+    launch(op, stream, each(p.n - next), suppress_later<T>, sorted, first, b.survivors, b.survivor_count,
+           next, b.removed);
   }
   int64_t limit = p.max_output;
   if (p.n > 0) {

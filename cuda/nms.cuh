@@ -2,8 +2,8 @@
 // nms and batched_nms on the device: what csrc/ops/nms/nms.h says, decision for decision.
 //
 // Boxes are sorted by group and falling score. Chunk after chunk of them is decided: a matrix of bits says
-// which boxes of the chunk each one suppresses, one block sweeps it in order, and all later boxes are compared
-// with those kept. Memory is O(n), work O(kept * n); nothing comes back to the host in between.
+// which boxes of the chunk each one suppresses, one block sweeps it in order, and all later boxes are
+// compared with those kept. Memory is O(n), work O(kept * n); nothing comes back to the host in between.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,10 @@
 namespace pyvision::cuda {
 
 struct NmsProblem {
-  const void* boxes = nullptr;   // (n, 4)
-  const void* scores = nullptr;  // (n,)
-  DType dtype = DType::kF32;     // or kF64
-  int64_t n = 0;                 // < 2^31
+  const void* boxes = nullptr;       // (n, 4)
+  const void* scores = nullptr;      // (n,)
+  DType dtype = DType::kF32;         // or kF64
+  int64_t n = 0;                     // < 2^31
   const int64_t* classes = nullptr;  // (n,), or null: one class
   const int64_t* images = nullptr;   // (n,), or null: one image
   double threshold = 0;

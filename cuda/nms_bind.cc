@@ -44,7 +44,8 @@ void define(py::module_& m) {
         void* const memory = workspace_data(workspace, kOp, stream, nms_workspace_bytes(stream, p));
         auto* const indices =
             static_cast<int64_t*>(checked_data(keep, kOp, "keep", stream, DType::kI64, {-1}));
-        auto* const total = static_cast<int64_t*>(checked_data(count, kOp, "count", stream, DType::kI64, {1}));
+        auto* const total =
+            static_cast<int64_t*>(checked_data(count, kOp, "count", stream, DType::kI64, {1}));
         nms(kOp, stream, p, memory, indices, keep.tensor.shape[0], total);
       },
       py::arg("stream"), py::arg("boxes"), py::arg("scores"), py::arg("idxs"), py::arg("image_idxs"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What fills the stages of gemm.cuh. Every thread fills one chunk of 16 bytes of every 32nd row: its place in K
-// is the same in all of them, and moves on by a stage's depth with every fill.
+// What fills the stages of gemm.cuh. Every thread fills one chunk of 16 bytes of every 32nd row: its place in
+// K is the same in all of them, and moves on by a stage's depth with every fill.
 #pragma once
 
 #include "conv2d.cuh"
@@ -31,8 +31,8 @@ struct Tap {
   }
 };
 
-// Copies the inputs under each tap; T: what is stored. With kPacked a group's channels come in whole packs, so
-// that a chunk belongs to one tap and is copied behind the thread's back; else item by item.
+// Copies the inputs under each tap; T: what is stored. With kPacked a group's channels come in whole packs,
+// so that a chunk belongs to one tap and is copied behind the thread's back; else item by item.
 template <class T, int kBlockM, bool kPacked>
 class CopyProducer {
  public:
@@ -98,7 +98,8 @@ class CopyProducer {
 template <class T, int kBlockN, bool kPacked>
 class WeightProducer {
  public:
-  __device__ __forceinline__ WeightProducer(const T* weight, int rows, int64_t depth, int first_row, int first_stage)
+  __device__ __forceinline__ WeightProducer(const T* weight, int rows, int64_t depth, int first_row,
+                                            int first_stage)
       : weight_(weight),
         rows_(rows),
         first_row_(first_row),

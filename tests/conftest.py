@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,9 +71,18 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.fixture
-def cuda() -> Iterator[cuda_device.Cuda]:
-    """A CUDA device: the emulated one."""
+def emulated_cuda() -> Iterator[cuda_device.Cuda]:
+    """The emulated CUDA device."""
     yield from cuda_device.installed(cuda_device.Cuda())
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest) -> cuda_device.Cuda:
+    """The device that PYVISION_TEST_DEVICE names: "cuda" a real one, else the emulated one."""
+    if os.environ.get("PYVISION_TEST_DEVICE") == "cuda":
+        return cuda_device.TorchCuda()
+    emulated: cuda_device.Cuda = request.getfixturevalue("emulated_cuda")
+    return emulated
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ops on CUDA without a GPU: emulated kernels behind the real bindings, and a double of CuPy.
 
-Arrays lie in the emulator's memory, where kernels may read only what was written and only within bounds.
+Arrays lie in the emulator's memory, where kernels may read only what was written and only within bounds. With
+PYVISION_TEST_DEVICE=cuda in the environment the same tests run on a real device.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -98,10 +100,18 @@ def _upload(host: np.ndarray, name: str) -> Array:
 
 
 class Cuda:
-    """What a test holds: arrays to the device and back."""
+    """What a test holds: arrays to the emulated device and back."""
 
     def __init__(self) -> None:
         self.streams_asked: list[int] = []
+
+    def dtype(self, array: Array) -> str:
+        """The name of the array's dtype."""
+        return array.name
+
+    def is_channels_last(self, array: Array) -> bool:
+        """Whether a 4-d array's memory is in NHWC order."""
+        return bool(array.host.transpose(0, 2, 3, 1).flags.c_contiguous)
 
     def array(self, host: Any, dtype: str | None = None) -> Array:
         """A copy of ``host`` on the device; "bfloat16" rounds to it."""
@@ -127,6 +137,37 @@ class Cuda:
     def falling_order(self, falling: bool) -> None:
         """Run blocks and threads from the last to the first."""
         _library()[1].emulator_set_falling_order(int(falling))
+
+
+class TorchCuda(Cuda):
+    """The same for a real device, with torch's arrays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._torch = import_module("torch")
+
+    def array(self, host: Any, dtype: str | None = None) -> Any:
+        tensor = self._torch.from_numpy(np.array(host, order="C")).cuda()
+        return tensor if dtype is None else tensor.to(getattr(self._torch, dtype))
+
+    def strided(self, host: np.ndarray) -> Any:
+        order = tuple(np.argsort([-stride for stride in host.strides], kind="stable"))
+        return self.array(host.transpose(order)).permute(tuple(np.argsort(order).tolist()))
+
+    def numpy(self, array: Any) -> np.ndarray:
+        assert array.is_cuda
+        on_host = array.cpu()
+        host: np.ndarray = (on_host.float() if on_host.dtype == self._torch.bfloat16 else on_host).numpy()
+        return host
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype).removeprefix("torch.")
+
+    def is_channels_last(self, array: Any) -> bool:
+        return bool(array.permute(0, 2, 3, 1).is_contiguous())
+
+    def falling_order(self, falling: bool) -> None:
+        """The device has an order of its own, which differs from run to run."""
 
 
 def _bf16_bits(x: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 
 
 def test_everything_a_result_needs_comes_from_the_callers_framework(
-    cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+    emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workspace, output and stream; and nothing else is asked of it."""
     asked: list[tuple[tuple[int, ...], str]] = []
@@ -35,8 +35,8 @@ def test_everything_a_result_needs_comes_from_the_callers_framework(
     monkeypatch.setattr(
         kernels, "Stream", lambda device, handle: streams.append((device, handle)) or stream(device, handle)
     )
-    kept = ops.nms(cuda.array(BOXES), cuda.array(SCORES), 0.5)
-    assert cuda.numpy(kept).tolist() == [0, 2]
+    kept = ops.nms(emulated_cuda.array(BOXES), emulated_cuda.array(SCORES), 0.5)
+    assert emulated_cuda.numpy(kept).tolist() == [0, 2]
     assert [dtype for _, dtype in asked] == ["uint8", "int64", "int64"]
     assert asked[1:] == [((3,), "int64"), ((1,), "int64")]
     assert streams == [(0, STREAM)]
@@ -70,25 +70,29 @@ class Jax(Exporter):
         return SimpleNamespace(from_dlpack=Jax)
 
 
-def test_foreign_arrays_come_and_go_through_cupy(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_arrays_come_and_go_through_cupy(
+    emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules["cupy"], "from_dlpack", lambda x: x.__dlpack__(), raising=False)
     for kind in (Numba, Jax):
-        x, weight = (kind(cuda.array(random(shape))) for shape in ((1, 5, 5, 8), (8, 8, 3, 3)))
+        x, weight = (kind(emulated_cuda.array(random(shape))) for shape in ((1, 5, 5, 8), (8, 8, 3, 3)))
         y = ops.conv2d(x, weight, layout="NHWC")
         expected = ops.conv2d(x.held, weight.held, layout="NHWC")
         assert isinstance(y, Jax) == (kind is Jax)
         actual = y.held if isinstance(y, Jax) else y
-        np.testing.assert_array_equal(cuda.numpy(actual), cuda.numpy(expected))
+        np.testing.assert_array_equal(emulated_cuda.numpy(actual), emulated_cuda.numpy(expected))
 
 
-def test_foreign_arrays_without_cupy_say_what_to_install(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, weight = (Jax(cuda.array(random(shape))) for shape in ((1, 5, 5, 8), (8, 8, 3, 3)))
+def test_foreign_arrays_without_cupy_say_what_to_install(
+    emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weight = (Jax(emulated_cuda.array(random(shape))) for shape in ((1, 5, 5, 8), (8, 8, 3, 3)))
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(TypeError, match=r"pip install 'pyvision-kernels\[cuda\]'"):
         ops.conv2d(x, weight, layout="NHWC")
 
 
-def test_what_exports_no_memory_is_refused(cuda: Cuda) -> None:
+def test_what_exports_no_memory_is_refused(emulated_cuda: Cuda) -> None:
     class Broken:
         shape = (3, 4)
 
@@ -106,15 +110,15 @@ def test_what_exports_no_memory_is_refused(cuda: Cuda) -> None:
         ops.nms(Broken(), Broken(), 0.5)
 
 
-def test_other_places_and_frameworks_are_refused(cuda: Cuda) -> None:
-    boxes, scores = cuda.array(BOXES), cuda.array(SCORES)
+def test_other_places_and_frameworks_are_refused(emulated_cuda: Cuda) -> None:
+    boxes, scores = emulated_cuda.array(BOXES), emulated_cuda.array(SCORES)
     with pytest.raises(
         ValueError, match=r"^\[nms\] expected all arrays on one device, got boxes on device 0 and s"
     ):
         ops.nms(boxes, SCORES, 0.5)
     with pytest.raises(ValueError, match=r"scores on device 0"):
         ops.nms(BOXES, scores, 0.5)
-    elsewhere = cuda.array(SCORES)
+    elsewhere = emulated_cuda.array(SCORES)
     elsewhere.device = SimpleNamespace(id=1)
     with pytest.raises(ValueError, match="got boxes on device 0 and scores on device 1"):
         ops.nms(boxes, elsewhere, 0.5)
@@ -122,9 +126,9 @@ def test_other_places_and_frameworks_are_refused(cuda: Cuda) -> None:
         ops.nms(boxes, Jax(scores), 0.5)
 
 
-def test_ops_without_a_kernel_refuse_cuda_arrays(cuda: Cuda) -> None:
+def test_ops_without_a_kernel_refuse_cuda_arrays(emulated_cuda: Cuda) -> None:
     with pytest.raises(TypeError, match=r"^\[box_iou\] expected boxes1 .*CUDA"):
-        ops.box_iou(cuda.array(BOXES), cuda.array(BOXES))
+        ops.box_iou(emulated_cuda.array(BOXES), emulated_cuda.array(BOXES))
 
 
 @contextmanager
@@ -155,17 +159,17 @@ def torch_on_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType,
     yield torch, as_tensor
 
 
-def test_torch(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch(emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch_on_cuda(monkeypatch) as (torch, as_tensor):
         x, weight = random((2, 8, 5, 6)), random((16, 8, 3, 3), seed=1)
         for memory in (torch.contiguous_format, torch.channels_last):
             on_cpu = torch.from_numpy(x).contiguous(memory_format=memory)
-            held = as_tensor(cuda.strided(on_cpu.numpy()))
-            y = ops.conv2d(held, as_tensor(cuda.array(weight)), padding=1)
+            held = as_tensor(emulated_cuda.strided(on_cpu.numpy()))
+            y = ops.conv2d(held, as_tensor(emulated_cuda.array(weight)), padding=1)
             assert isinstance(y, torch.Tensor) and y.is_contiguous(memory_format=memory)
             expected = torch.nn.functional.conv2d(on_cpu, torch.from_numpy(weight), padding=1)
             torch.testing.assert_close(y.as_subclass(torch.Tensor), expected, rtol=1e-4, atol=1e-4)
-        boxes, scores = as_tensor(cuda.array(BOXES)), as_tensor(cuda.array(SCORES))
+        boxes, scores = as_tensor(emulated_cuda.array(BOXES)), as_tensor(emulated_cuda.array(SCORES))
         assert ops.nms(boxes, scores, 0.5).tolist() == [0, 2]
         with pytest.raises(TypeError, match=r"^\[nms\] expected boxes without gradients"):
             ops.nms(boxes.detach().requires_grad_(), scores, 0.5)
@@ -182,7 +186,7 @@ def test_without_kernels_the_cpu_refuses(monkeypatch: pytest.MonkeyPatch) -> Non
         ops.nms(Jax(None), SCORES, 0.5)
 
 
-def test_state(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state(emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _backend.cuda_state() == "emulator (compute capability 8.0)"
 
     def fail() -> int:
@@ -193,7 +197,7 @@ def test_state(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     assert issubclass(pyvision.CudaError, RuntimeError)
 
 
-def test_kernel_faults_are_errors_of_the_call(cuda: Cuda) -> None:
+def test_kernel_faults_are_errors_of_the_call(emulated_cuda: Cuda) -> None:
     """A result that nothing was written to is not read: what the emulator finds reaches the caller."""
     kernels = sys.modules["pyvision._cuda"]
     cupy = sys.modules["cupy"]

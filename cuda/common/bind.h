@@ -49,8 +49,8 @@ inline void* checked_data(const DeviceArray& array, const char* op, const char* 
 }
 
 template <class T>
-T* data_or_null(const OptionalArray& array, const char* op, const char* name, const Stream& stream, DType dtype,
-                const std::vector<int64_t>& shape) {
+T* data_or_null(const OptionalArray& array, const char* op, const char* name, const Stream& stream,
+                DType dtype, const std::vector<int64_t>& shape) {
   return array ? static_cast<T*>(checked_data(*array, op, name, stream, dtype, shape)) : nullptr;
 }
 
@@ -62,9 +62,9 @@ inline void* workspace_data(const DeviceArray& array, const char* op, const Stre
   return data;
 }
 
-#define PYVISION_CUDA_OP(name)   \
-  namespace name##_bind {        \
-  void define(py::module_& m);   \
+#define PYVISION_CUDA_OP(name)    \
+  namespace name##_bind {         \
+    void define(py::module_ & m); \
   }
 #include "ops.inc"
 #undef PYVISION_CUDA_OP

@@ -12,8 +12,8 @@ void throw_cuda_error(const char* op, cudaError_t error) {
   switch (error) {
     case cudaErrorMemoryAllocation:
       cudaGetLastError();  // not sticky: the next call may succeed
-      throw OutOfDeviceMemory(std::string("[") + op + "] expected more free memory on the device: " +
-                              cudaGetErrorString(error));
+      throw OutOfDeviceMemory(std::string("[") + op +
+                              "] expected more free memory on the device: " + cudaGetErrorString(error));
     case cudaErrorNoDevice:
     case cudaErrorInsufficientDriver:
     case cudaErrorInitializationError:

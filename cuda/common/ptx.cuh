@@ -76,23 +76,24 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&result)[4], const void* r
 
 // d += a b for one 16 x 8 tile, 32 bytes of K deep.
 template <class T>
-__device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PYVISION_AT);
+__device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4],
+                                    const uint32_t (&b)[2] PYVISION_AT);
 
 #ifdef PYVISION_CUDA_EMULATED
-#define PYVISION_MMA(T, kind, instruction)                                                               \
-  template <>                                                                                            \
-  inline void mma<T>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],                      \
-                     cuda_emulator::Location at) {                                                       \
-    cuda_emulator::mma(cuda_emulator::MmaKind::kind, d, a, b, at);                                       \
+#define PYVISION_MMA(T, kind, instruction)                                          \
+  template <>                                                                       \
+  inline void mma<T>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], \
+                     cuda_emulator::Location at) {                                  \
+    cuda_emulator::mma(cuda_emulator::MmaKind::kind, d, a, b, at);                  \
   }
 #else
-#define PYVISION_MMA(T, kind, instruction)                                                               \
-  template <>                                                                                            \
+#define PYVISION_MMA(T, kind, instruction)                                                                \
+  template <>                                                                                             \
   __device__ __forceinline__ void mma<T>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { \
-    asm volatile("mma.sync.aligned." instruction                                                         \
-                 " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"                    \
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                        \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                    \
+    asm volatile("mma.sync.aligned." instruction                                                          \
+                 " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"                     \
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                         \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                     \
   }
 #endif
 PYVISION_MMA(__half, kF16, "m16n8k16.row.col.f32.f16.f16.f32")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running sums, by one block that walks over the array: enough where the array is small beside the work around
-// it.
+// Running sums, by one block that walks over the array: enough where the array is small beside the work
+// around it.
 #pragma once
 
 #include "common/launch.cuh"

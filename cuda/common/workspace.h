@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block of device memory cut into arrays. The same code that takes them counts their bytes, with no block.
+// One block of device memory cut into arrays. The same code that takes them counts their bytes, with no
+// block.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels that do what they should, and kernels that do one thing wrong: each fault that the emulator detects.
+// Kernels that do what they should, and kernels that do one thing wrong: each fault that the emulator
+// detects.
 #include <cstdio>
 
 #include "common/launch.cuh"
@@ -287,4 +288,6 @@ EXPORT float half_to_float(uint16_t bits) {
   return __half2float(half);
 }
 EXPORT uint16_t float_to_half(float x) { return cuda_emulator::bit_cast<uint16_t>(__float2half_rn(x)); }
-EXPORT uint16_t float_to_bfloat16(float x) { return cuda_emulator::bit_cast<uint16_t>(__float2bfloat16_rn(x)); }
+EXPORT uint16_t float_to_bfloat16(float x) {
+  return cuda_emulator::bit_cast<uint16_t>(__float2bfloat16_rn(x));
+}

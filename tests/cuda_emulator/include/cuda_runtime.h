@@ -30,14 +30,10 @@ using cudaStream_t = void*;
 constexpr int warpSize = 32;
 
 // Vectors, aligned as CUDA aligns them: one access moves all of it.
-#define CUDA_EMULATOR_VECTORS(T, name, align2, align4)                                        \
-  struct alignas(align2) name##2 {                                                            \
-    T x, y;                                                                                   \
-  };                                                                                          \
-  struct alignas(align4) name##4 {                                                            \
-    T x, y, z, w;                                                                             \
-  };                                                                                          \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                  \
+#define CUDA_EMULATOR_VECTORS(T, name, align2, align4)       \
+  struct alignas(align2) name##2 { T x, y; };                \
+  struct alignas(align4) name##4 { T x, y, z, w; };          \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; } \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 CUDA_EMULATOR_VECTORS(float, float, 8, 16)
 CUDA_EMULATOR_VECTORS(int, int, 8, 16)

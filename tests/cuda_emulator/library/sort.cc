@@ -27,10 +27,10 @@ void sort_pairs(const char*, const Stream&, const Key* keys, const int32_t* valu
   cuda_emulator::mark_written(sorted_values, static_cast<size_t>(n) * sizeof(int32_t));
 }
 
-#define PYVISION_SORT(Key)                                                                                  \
-  template size_t sort_temporary_bytes<Key>(const char*, const Stream&, int64_t);                           \
-  template void sort_pairs<Key>(const char*, const Stream&, const Key*, const int32_t*, int64_t, void*, size_t, \
-                                Key*, int32_t*);
+#define PYVISION_SORT(Key)                                                                              \
+  template size_t sort_temporary_bytes<Key>(const char*, const Stream&, int64_t);                       \
+  template void sort_pairs<Key>(const char*, const Stream&, const Key*, const int32_t*, int64_t, void*, \
+                                size_t, Key*, int32_t*);
 PYVISION_SORT(uint32_t)
 PYVISION_SORT(uint64_t)
 #undef PYVISION_SORT

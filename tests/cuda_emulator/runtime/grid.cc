@@ -20,7 +20,8 @@ std::string text(const Dim3& d) {
   return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";
 }
 std::string text(const Location& location) {
-  return location.file ? std::string(location.file) + ":" + std::to_string(location.line) : "an unknown place";
+  return location.file ? std::string(location.file) + ":" + std::to_string(location.line)
+                       : "an unknown place";
 }
 Dim3 unravel(size_t index, const Dim3& extent) {
   return {static_cast<unsigned>(index % extent.x), static_cast<unsigned>(index / extent.x % extent.y),
@@ -146,8 +147,8 @@ void Grid::release_barrier() {
     }
     if (first == nullptr) first = thread;
     if (!same(first->location, thread->location)) {
-      report("divergent barrier: thread " + text(first->at.thread_idx) + " waits at " + text(first->location) +
-                 ", this one at another",
+      report("divergent barrier: thread " + text(first->at.thread_idx) + " waits at " +
+                 text(first->location) + ", this one at another",
              thread->location, thread);
       return;
     }
@@ -160,14 +161,16 @@ void Grid::release_barrier() {
 
 void Grid::collective(const Rendezvous& call, void* payload) {
   const uint32_t lane = 1u << thread_->at.lane;
-  if (!(call.mask & lane)) fail(std::string(call.name) + " by a lane that its mask does not name", call.location);
+  if (!(call.mask & lane))
+    fail(std::string(call.name) + " by a lane that its mask does not name", call.location);
   Warp& warp = warps_[thread_->warp];
   size_t index = 0;
   for (; index < warp.open.size(); ++index)
     if (warp.open[index].mask & call.mask) break;
   if (index == warp.open.size()) warp.open.push_back(call);
   Rendezvous& meeting = warp.open[index];
-  if (meeting.mask != call.mask || meeting.complete != call.complete || !same(meeting.location, call.location))
+  if (meeting.mask != call.mask || meeting.complete != call.complete ||
+      !same(meeting.location, call.location))
     fail(std::string(call.name) + ": other lanes of its mask are at " + meeting.name + " of " +
              text(meeting.location),
          call.location);
@@ -186,7 +189,8 @@ void Grid::try_complete(Warp& warp, size_t index) {
   if (meeting.arrived != (meeting.mask & warp.alive)) return;
   warp.open.erase(warp.open.begin() + static_cast<std::ptrdiff_t>(index));
   if (meeting.arrived == 0) return;
-  const char* const error = meeting.complete ? meeting.complete(meeting.payloads.data(), meeting.arrived) : nullptr;
+  const char* const error =
+      meeting.complete ? meeting.complete(meeting.payloads.data(), meeting.arrived) : nullptr;
   if (error != nullptr) report(std::string(meeting.name) + ": " + error, meeting.location, thread_);
   const int first = static_cast<int>(&warp - warps_.data()) * kWarp;
   for (int lane = 0; lane < kWarp; ++lane)
@@ -205,9 +209,12 @@ void Grid::wait_copies(size_t groups) {
 }
 
 Moment Grid::moment(bool atomic) const {
-  return {launch_, block_serial_,
-          epoch_,  warps_[thread_->warp].epoch,
-          static_cast<int16_t>(thread_->index), static_cast<int16_t>(thread_->warp),
+  return {launch_,
+          block_serial_,
+          epoch_,
+          warps_[thread_->warp].epoch,
+          static_cast<int16_t>(thread_->index),
+          static_cast<int16_t>(thread_->warp),
           atomic};
 }
 
@@ -267,9 +274,7 @@ void warp_collective(const char* name, uint32_t mask, void* payload, Complete co
 }
 
 void async_commit() { Grid::running()->commit_copies(); }
-void async_wait(int groups_in_flight) {
-  Grid::running()->wait_copies(static_cast<size_t>(groups_in_flight));
-}
+void async_wait(int groups_in_flight) { Grid::running()->wait_copies(static_cast<size_t>(groups_in_flight)); }
 void fail(const char* what, Location location) { Grid::running()->fail(what, location); }
 
 }  // namespace cuda_emulator

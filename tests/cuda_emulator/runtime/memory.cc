@@ -83,8 +83,8 @@ std::string hex(uintptr_t value) {
 }
 
 std::string place(const Region& region, const char* name, uintptr_t address) {
-  return std::string(name) + " + " + std::to_string(static_cast<int64_t>(address - region.range.begin)) + " of " +
-         std::to_string(region.range.bytes) + " bytes";
+  return std::string(name) + " + " + std::to_string(static_cast<int64_t>(address - region.range.begin)) +
+         " of " + std::to_string(region.range.bytes) + " bytes";
 }
 
 Region* allocation_at(uintptr_t address) {
@@ -143,10 +143,12 @@ struct Access {
 
   void race(Region& region, size_t offset, const char* name) const {
     Moment now = grid.moment(atomic);
-    if (&region == &dynamic_memory || &region == &static_memory) now.launch = now.block;  // each block has its own
+    if (&region == &dynamic_memory || &region == &static_memory)
+      now.launch = now.block;  // each block has its own
     region.shadow.touch(offset, bytes, region.range.begin % Cell::kBytes, now, write || atomic,
                         [&](const Cell::Result& other) {
-                          std::string who = other.conflict == Cell::Conflict::kWithWriter ? "written" : "read";
+                          std::string who =
+                              other.conflict == Cell::Conflict::kWithWriter ? "written" : "read";
                           if (other.other_block) {
                             who += " by another block";
                           } else {
@@ -289,9 +291,12 @@ extern "C" {
   void __tsan_unaligned_write##n(void* p) { hook(p, n, true, __builtin_return_address(0), false); } \
   void __tsan_volatile_read##n(void* p) { hook(p, n, false, __builtin_return_address(0)); }         \
   void __tsan_volatile_write##n(void* p) { hook(p, n, true, __builtin_return_address(0)); }
-HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+HOOKS(1)
+HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
 #undef HOOKS
-void __tsan_read_range(void* p, size_t n) { hook(p, n, false, __builtin_return_address(0), false); }
+    void __tsan_read_range(void* p, size_t n) {
+  hook(p, n, false, __builtin_return_address(0), false);
+}
 void __tsan_write_range(void* p, size_t n) { hook(p, n, true, __builtin_return_address(0), false); }
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}

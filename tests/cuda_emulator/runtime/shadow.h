@@ -55,8 +55,8 @@ class Cell {
 
   // One moment stands for all readers since the last barrier: the latest, or "several".
   void remember_reader(const Moment& now, uint8_t mask) {
-    const bool together = reader_.launch == now.launch && (reader_mask_ & mask) != 0 &&
-                          !ordered(reader_, now);
+    const bool together =
+        reader_.launch == now.launch && (reader_mask_ & mask) != 0 && !ordered(reader_, now);
     if (!together) {
       reader_ = now;
       reader_mask_ = mask;

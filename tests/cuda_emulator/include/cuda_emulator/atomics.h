@@ -23,15 +23,16 @@ T atomic(T* address, Location at, Update update) {
 
 }  // namespace cuda_emulator
 
-#define CUDA_EMULATOR_ATOMIC(name, expression)                                                          \
-  template <class T>                                                                                    \
-  T name(T* address, cuda_emulator::As<T> value, cuda_emulator::Location at = cuda_emulator::Location::here()) {           \
-    return cuda_emulator::atomic(address, at, [&](T old) { return static_cast<T>(expression); });       \
+#define CUDA_EMULATOR_ATOMIC(name, expression)                                                    \
+  template <class T>                                                                              \
+  T name(T* address, cuda_emulator::As<T> value,                                                  \
+         cuda_emulator::Location at = cuda_emulator::Location::here()) {                          \
+    return cuda_emulator::atomic(address, at, [&](T old) { return static_cast<T>(expression); }); \
   }
 CUDA_EMULATOR_ATOMIC(atomicAdd, old + value)
 CUDA_EMULATOR_ATOMIC(atomicMin, value < old ? value : old)
 CUDA_EMULATOR_ATOMIC(atomicMax, old < value ? value : old)
-CUDA_EMULATOR_ATOMIC(atomicAnd, old & value)
+CUDA_EMULATOR_ATOMIC(atomicAnd, old& value)
 CUDA_EMULATOR_ATOMIC(atomicOr, old | value)
 CUDA_EMULATOR_ATOMIC(atomicXor, old ^ value)
 CUDA_EMULATOR_ATOMIC(atomicExch, (static_cast<void>(old), value))

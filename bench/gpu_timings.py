@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our GPU kernels beside cuDNN (through torch, channels_last, its exhaustive search) and torchvision.
+
+Ours and the peer's are called in turn, each between two events of the stream; a round's ratio is of
+neighbours in time.
+Started by gpu_check.py: python -m gpu_timings FILE [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from pyvision import ops
+from pyvision.profile.networks import load_network
+from pyvision.profile.peers import ConvCase
+
+NETWORKS = ("resnet50", "mobilenet_v2", "efficientnet_b0", "deeplabv3")
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "tf32": torch.float32,
+    "float32": torch.float32,
+}
+BATCH = 32
+NMS_SIZES = (1000, 10_000, 100_000)
+
+Call = Callable[[], object]
+
+
+class Clock:
+    """Milliseconds of a call on the current stream, with L2 as the call before left it, or flushed."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        self._flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")  # larger than any L2
+
+    def pair(self, ours: Call, peer: Call, *, cold: bool) -> np.ndarray:
+        """(rounds, 2) milliseconds."""
+        for call in (ours, peer):
+            for _ in range(3):
+                call()
+        return np.array([[self._once(call, cold) for call in (ours, peer)] for _ in range(self.rounds)])
+
+    def _once(self, call: Call, cold: bool) -> float:
+        repeats = 1 if cold else 5
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._flush.zero_() if cold else call()
+        begin.record()
+        for _ in range(repeats):
+            call()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / repeats
+
+
+def row(
+    clock: Clock, names: tuple[str, str, str, str], calls: tuple[Call, Call], flop: float, size: float
+) -> dict[str, Any]:
+    """One line of the report; names: op, problem, dtype, peer; size: bytes that have to move."""
+    warm, cold = (clock.pair(*calls, cold=state) for state in (False, True))
+    ratios = warm[:, 1] / warm[:, 0]
+    p10, ratio, p90 = np.percentile(ratios, (10, 50, 90))
+    ours, peer = np.median(warm, axis=0)
+    return {
+        **dict(zip(("op", "problem", "dtype", "peer"), names, strict=True)),
+        "ours_ms": ours, "peer_ms": peer, "ratio": ratio, "ratio_p10": p10, "ratio_p90": p90,
+        "ratio_cold": float(np.median(cold[:, 1] / cold[:, 0])),
+        "tflop_s": flop / ours / 1e9, "gb_s": size / ours / 1e6,
+    }  # fmt: skip
+
+
+def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """The same convolution by both; the padding of every network here is the same on both sides."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+    kind, channels_last = DTYPES[dtype], torch.channels_last
+    depthwise = case.groups == case.in_channels > 1
+    shapes = (
+        (BATCH, case.in_channels, case.height, case.width),
+        (case.out_channels, case.in_channels // case.groups, case.kernel, case.kernel),
+    )
+    x, weight = (
+        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last) for shape in shapes
+    )
+    padding = case.padding[:2]
+
+    def ours() -> object:
+        if depthwise:
+            return ops.depthwise_conv2d(x, weight, None, case.stride, padding, case.dilation)
+        return ops.conv2d(
+            x, weight, None, case.stride, padding, case.dilation, case.groups,
+            precision="tf32" if dtype == "tf32" else "f32",
+        )  # fmt: skip
+
+    def cudnn() -> object:
+        return torch.nn.functional.conv2d(x, weight, None, case.stride, padding, case.dilation, case.groups)
+
+    y = cudnn()
+    assert isinstance(y, torch.Tensor)
+    flop = 2.0 * y.numel() * weight[0].numel()
+    size = sum(t.numel() * t.element_size() for t in (x, weight, y))
+    names = ("depthwise_conv2d" if depthwise else "conv2d", f"{case.name}, batch {BATCH}", dtype, "cuDNN")
+    return row(clock, names, (ours, cudnn), flop, size)
+
+
+def nms_row(clock: Clock, n: int) -> dict[str, Any]:
+    """Boxes of a detector: a thousand to an image's area of 1,000 x 1,000, whatever n is."""
+    corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
+    boxes = torch.cat([corner, corner + torch.rand(n, 2, device="cuda") * 100], 1)
+    scores = torch.rand(n, device="cuda")
+    assert torch.equal(ops.nms(boxes, scores, 0.5), torchvision.ops.nms(boxes, scores, 0.5))
+    calls: tuple[Call, Call] = (
+        lambda: ops.nms(boxes, scores, 0.5),
+        lambda: torchvision.ops.nms(boxes, scores, 0.5),
+    )
+    return row(clock, ("nms", f"{n} boxes", "float32", "torchvision"), calls, 0, 20.0 * n)
+
+
+def ceilings(clock: Clock) -> dict[str, Any]:
+    """What the card does at best: a copy, and a large f16 product."""
+    a, b = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
+    m = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+    times = clock.pair(lambda: a.copy_(b), lambda: m @ m, cold=False)
+    copy, product = np.median(times, axis=0)
+    return {
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version(),
+        "copy_gb_s": 2 * a.numel() / copy / 1e6,
+        "gemm_tflop_s": 2 * 8192**3 / product / 1e9,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    torch.backends.cudnn.benchmark = True
+    clock = Clock(5 if options.quick else 15)
+    result: dict[str, Any] = {"machine": ceilings(clock), "rows": []}
+
+    def add(line: dict[str, Any]) -> None:
+        result["rows"].append(line)
+        options.file.write_text(json.dumps(result))  # what was measured stays if time runs out
+        print(f"{line['op']} {line['problem']} {line['dtype']}: {line['ratio']:.2f}", flush=True)
+
+    for n in NMS_SIZES:
+        add(nms_row(clock, n))
+    for dtype in ("float16",) if options.quick else DTYPES:
+        for network in NETWORKS[: 2 if options.quick else None]:
+            for layer in load_network(network).layers[:: 4 if options.quick else 1]:
+                top, left, bottom, right = layer.problem.padding
+                if (top, left) == (bottom, right):
+                    add(conv_row(clock, layer.problem, dtype))
+
+
+if __name__ == "__main__":
+    main()
