@@ -21,8 +21,7 @@ struct SampledAxis {
         samples(sampling_ratio > 0 ? sampling_ratio : count_of(std::ceil(size / static_cast<T>(bins)))) {}
 
   T position(int64_t index, int64_t i) const {
-    return start + static_cast<T>(index) * bin +
-           (static_cast<T>(i) + T(0.5)) * bin / static_cast<T>(samples);
+    return start + static_cast<T>(index) * bin + (static_cast<T>(i) + T(0.5)) * bin / static_cast<T>(samples);
   }
 
  private:
@@ -66,10 +65,11 @@ struct SampleCell {
         inside(position > 0 && high > low) {}
 };
 
-// The mean of the samples of one bin.
+// `factor` times the mean of the samples of one bin.
 template <class T>
-void add_sampled_bin(const SampledAxis<T>& axis, int64_t index, int64_t extent, AxisBuilder<T>* taps) {
-  const T share = 1 / static_cast<T>(axis.samples);
+void add_sampled_bin(const SampledAxis<T>& axis, int64_t index, int64_t extent, T factor,
+                     AxisBuilder<T>* taps) {
+  const T share = factor / static_cast<T>(axis.samples);
   for_each_sample(axis, index, extent, [&](T position) {
     const SampleCell<T> cell(position, extent);
     taps->add(cell.low, (1 - cell.fraction) * share);
@@ -78,10 +78,11 @@ void add_sampled_bin(const SampledAxis<T>& axis, int64_t index, int64_t extent, 
   taps->end_bin();
 }
 
-// The derivative of that mean by `start`.
+// Its derivative by `start`.
 template <class T>
-void add_sampled_slope(const SampledAxis<T>& axis, int64_t index, int64_t extent, AxisBuilder<T>* taps) {
-  const T share = 1 / static_cast<T>(axis.samples);
+void add_sampled_slope(const SampledAxis<T>& axis, int64_t index, int64_t extent, T factor,
+                       AxisBuilder<T>* taps) {
+  const T share = factor / static_cast<T>(axis.samples);
   for_each_sample(axis, index, extent, [&](T position) {
     const SampleCell<T> cell(position, extent);
     if (!cell.inside) return;
@@ -107,5 +108,17 @@ struct SampledBox {
       : y(y1, std::max(y2 - y1, least_size), grid.h, sampling_ratio),
         x(x1, std::max(x2 - x1, least_size), grid.w, sampling_ratio) {}
 };
+
+// Pixels [begin, end), clipped to [0, limit), `share(count)` each.
+template <class T, class Share>
+void add_range(T begin, T end, int64_t limit, AxisBuilder<T>* taps, Share share) {
+  const T top = static_cast<T>(limit);
+  if (begin < end) {  // not NaN, as of a box that is too large for T
+    const auto first = static_cast<int64_t>(std::clamp(begin, T(0), top));
+    const auto last = static_cast<int64_t>(std::clamp(end, T(0), top));
+    for (int64_t i = first; i < last; ++i) taps->append(i, share(last - first));
+  }
+  taps->end_bin();
+}
 
 }  // namespace pyvision

@@ -2,6 +2,7 @@
 // Python arguments that every op on regions of interest takes, checked.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -117,6 +118,46 @@ const T* roi_gradient(const char* op, const char* name, const py::array& array,
   check(std::equal(shape.begin(), shape.end(), t.shape), op, "expected ", name, " of shape ",
         shape_text(shape.data(), t.rank), ", got ", shape_text(t));
   return t.as<const T>();
+}
+
+// Ops whose maps have a channel for every bin of every output.
+inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& grid) {
+  check(channels % grid.bins() == 0, op, "expected input with a multiple of ", grid.bins(),
+        " channels, the bins of output_size, got ", channels);
+  return channels / grid.bins();
+}
+
+// run(grid, maps, boxes, out)
+template <class T, class Run>
+py::array own_channels_forward(const char* op, const py::array& input, const py::array& boxes,
+                               const RoiSize& output_size, double scale, bool planar, Run run) {
+  const RoiMapsArgument<const T> maps(op, std::vector<py::array>{input}, {scale}, planar);
+  const RoiGrid grid = roi_grid(op, output_size, true);
+  const int64_t channels = own_channels(op, maps.maps().channels, grid);
+  const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
+  auto output = empty<T>(op, roi_output_shape(regions.count, channels, grid, planar));
+  T* const data = output.mutable_data();
+  py::gil_scoped_release release;
+  if (output.size() > 0) run(grid, maps.maps(), regions, data);
+  return output;
+}
+
+// run(grid, maps, boxes, grad)
+template <class T, class Run>
+py::array own_channels_backward(const char* op, const py::array& grad_output, const RoiShape& shape,
+                                const py::array& boxes, double scale, bool planar, Run run) {
+  const RoiMapsArgument<T> maps(op, std::vector<RoiShape>{shape}, {scale}, planar);
+  const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
+  const Tensor g = dense_view<const T>(grad_output, op, "grad_output", 4);
+  const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true);
+  const T* const grad = roi_gradient<T>(
+      op, "grad_output", grad_output,
+      roi_output_shape(regions.count, own_channels(op, maps.maps().channels, grid), grid, planar));
+  {
+    py::gil_scoped_release release;
+    run(grid, maps.maps(), regions, grad);
+  }
+  return maps.arrays()[0];
 }
 
 }  // namespace pyvision

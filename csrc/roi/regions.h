@@ -24,6 +24,9 @@ class AxisBuilder {
         return;
       }
     }
+    append(index, weight);
+  }
+  void append(int64_t index, T weight) {
     index_.push_back(static_cast<int32_t>(index));
     weight_.push_back(weight);
   }
@@ -48,9 +51,14 @@ struct Region {
   RoiTaps<T> taps;
 };
 
-// Regions of one image of one level.
+// Regions, or rows of bins, of one image of one level.
 struct RegionGroup {
   int64_t begin, end;
+};
+
+struct BinRow {
+  int32_t row_begin, row_end, ph;  // rows of the map that it reads
+  int64_t region;
 };
 
 template <class T>
@@ -88,6 +96,24 @@ class Regions {
         groups_.push_back({i, i});
       groups_.back().end = i + 1;
     }
+  }
+
+  // The rows of bins of regions [begin, end), in an order in which neighbours read the same rows.
+  void sort_rows(const RoiGrid& grid, int64_t begin, int64_t end, BinRow* rows) const {
+    const int64_t count = (end - begin) * grid.h;
+    for (int64_t i = 0; i < count; ++i) {
+      const RoiAxis<T>& y = (*this)[begin + i / grid.h].taps.y;
+      BinRow& row = rows[i];
+      row = {INT32_MAX, 0, static_cast<int32_t>(i % grid.h), begin + i / grid.h};
+      for (int64_t bin = grid.y_bin(row.ph, 0); bin <= grid.y_bin(row.ph, grid.w - 1); ++bin) {
+        const int64_t first = y.first[bin], last = y.first[bin + 1];
+        if (first == last) continue;
+        row.row_begin = std::min(row.row_begin, y.index[first]);
+        row.row_end = std::max(row.row_end, y.index[last - 1] + 1);
+      }
+    }
+    std::stable_sort(rows, rows + count,
+                     [](const BinRow& a, const BinRow& b) { return a.row_begin < b.row_begin; });
   }
 
   int64_t size() const { return static_cast<int64_t>(regions_.size()); }

@@ -62,10 +62,10 @@ struct RoiTaps {
   RoiAxis<T> y, x;
 };
 
-// The bins of one region. map: its image's first pixel, channels neighbours; out: (bins, channels)
+// A region's row of bins. map: its image's first pixel, channels neighbours; out: (grid.w, channels)
 template <class T>
-using GatherBins = void (*)(const RoiGrid& grid, const RoiTaps<T>& taps, const T* map, int64_t stride_h,
-                            int64_t stride_w, int64_t channels, T* out);
+using GatherBins = void (*)(const RoiGrid& grid, const RoiTaps<T>& taps, int64_t ph, const T* map,
+                            int64_t stride_h, int64_t stride_w, int64_t channels, T* out);
 // The transpose, as far as it concerns rows [begin, end) of the map, which is added to.
 // grad: (bins, channels); map: the first pixel of row `begin`
 template <class T>

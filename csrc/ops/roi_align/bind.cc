@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/roi_align/roi_align.h"
 #include "roi/bind.h"
+#include "ops/roi_align/roi_align.h"
 
 namespace pyvision::roi_align_bind {
 
 RoiAlignOptions parse_options(const char* op, const RoiSize& output_size, int64_t sampling_ratio,
-                              bool aligned) {
-  return {roi_grid(op, output_size, true), checked_sampling_ratio(op, sampling_ratio), aligned, false};
+                              bool aligned, bool maximum, bool planar) {
+  check(!(maximum && planar), op, "expected maps of layout NHWC for maxima");
+  return {roi_grid(op, output_size, true), checked_sampling_ratio(op, sampling_ratio), aligned, maximum};
 }
 
 template <class T, class Map>
@@ -28,9 +29,10 @@ RoiBoxes<T> boxes_of(const char* op, const py::array& boxes, const std::optional
 template <class T>
 py::array forward(const char* op, const std::vector<py::array>& inputs, const py::array& boxes,
                   const std::optional<py::array>& levels, const RoiSize& output_size,
-                  const std::vector<double>& scales, int64_t sampling_ratio, bool aligned, bool planar) {
+                  const std::vector<double>& scales, int64_t sampling_ratio, bool aligned, bool maximum,
+                  bool planar) {
   const RoiMapsArgument<const T> input(op, inputs, scales, planar);
-  const RoiAlignOptions options = parse_options(op, output_size, sampling_ratio, aligned);
+  const RoiAlignOptions options = parse_options(op, output_size, sampling_ratio, aligned, maximum, planar);
   const RoiBoxes<T> regions = boxes_of<T>(op, boxes, levels, input.maps());
   auto output = empty<T>(op, roi_output_shape(regions.count, input.maps().channels, options.grid, planar));
   T* const data = output.mutable_data();
@@ -44,16 +46,19 @@ std::vector<py::array> backward(const char* op, const py::array& grad_output,
                                 const std::vector<RoiShape>& shapes, const py::array& boxes,
                                 const std::optional<py::array>& levels, const RoiSize& output_size,
                                 const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
-                                bool planar) {
+                                const std::optional<std::vector<py::array>>& inputs, bool planar) {
   const RoiMapsArgument<T> gradients(op, shapes, scales, planar);
-  const RoiAlignOptions options = parse_options(op, output_size, sampling_ratio, aligned);
+  const RoiAlignOptions options =
+      parse_options(op, output_size, sampling_ratio, aligned, inputs.has_value(), planar);
   const RoiBoxes<T> regions = boxes_of<T>(op, boxes, levels, gradients.maps());
   const T* const grad =
       roi_gradient<T>(op, "grad_output", grad_output,
                       roi_output_shape(regions.count, gradients.maps().channels, options.grid, planar));
+  std::optional<RoiMapsArgument<const T>> input;
+  if (inputs) input.emplace(op, *inputs, scales, planar);
   {
     py::gil_scoped_release release;
-    roi_align_backward<T>(options, gradients.maps(), regions, grad);
+    roi_align_backward<T>(options, gradients.maps(), regions, grad, input ? &input->maps() : nullptr);
   }
   return gradients.arrays();
 }
@@ -63,26 +68,27 @@ void define(py::module_& m) {
       "roi_align",
       [](const std::vector<py::array>& inputs, const py::array& boxes, const std::optional<py::array>& levels,
          const RoiSize& output_size, const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
-         bool planar, const std::string& op) {
+         bool maximum, bool planar, const std::string& op) {
         const auto run = py::isinstance<py::array_t<double>>(boxes) ? forward<double> : forward<float>;
-        return run(op.c_str(), inputs, boxes, levels, output_size, scales, sampling_ratio, aligned, planar);
+        return run(op.c_str(), inputs, boxes, levels, output_size, scales, sampling_ratio, aligned, maximum,
+                   planar);
       },
       py::arg("inputs"), py::arg("boxes"), py::arg("levels"), py::arg("output_size"),
-      py::arg("spatial_scales"), py::arg("sampling_ratio"), py::arg("aligned"), py::arg("planar"),
-      py::arg("op") = "roi_align");
+      py::arg("spatial_scales"), py::arg("sampling_ratio"), py::arg("aligned"), py::arg("maximum"),
+      py::arg("planar"), py::arg("op") = "roi_align");
   m.def(
       "roi_align_backward",
       [](const py::array& grad_output, const std::vector<RoiShape>& shapes, const py::array& boxes,
          const std::optional<py::array>& levels, const RoiSize& output_size,
-         const std::vector<double>& scales, int64_t sampling_ratio, bool aligned, bool planar,
-         const std::string& op) {
+         const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
+         const std::optional<std::vector<py::array>>& inputs, bool planar, const std::string& op) {
         const auto run = py::isinstance<py::array_t<double>>(boxes) ? backward<double> : backward<float>;
         return run(op.c_str(), grad_output, shapes, boxes, levels, output_size, scales, sampling_ratio,
-                   aligned, planar);
+                   aligned, inputs, planar);
       },
       py::arg("grad_output"), py::arg("input_shapes"), py::arg("boxes"), py::arg("levels"),
       py::arg("output_size"), py::arg("spatial_scales"), py::arg("sampling_ratio"), py::arg("aligned"),
-      py::arg("planar"), py::arg("op") = "roi_align_backward");
+      py::arg("inputs"), py::arg("planar"), py::arg("op") = "roi_align_backward");
 }
 
 }  // namespace pyvision::roi_align_bind
