@@ -32,6 +32,8 @@ class RoiMapsArgument {
   RoiMapsArgument(const char* op, const std::vector<RoiShape>& shapes, const std::vector<double>& scales,
                   bool planar) {
     for (const RoiShape& shape : shapes) {
+      check(*std::min_element(shape.begin(), shape.end()) >= 0, op,
+            "expected input_shape without negative extents, got ", shape_text(shape.data(), 4));
       auto array = empty<T>(op, {shape.begin(), shape.end()});
       add(op, shape, array.mutable_data(), planar);
       arrays_.push_back(std::move(array));
