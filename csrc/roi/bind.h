@@ -28,24 +28,31 @@ class RoiMapsArgument {
     }
     finish(op, scales, planar);
   }
-  // Fresh ones of the given shapes.
+  // Gradients of the given shapes, which are there once everything is checked and `allocate` was called.
   RoiMapsArgument(const char* op, const std::vector<RoiShape>& shapes, const std::vector<double>& scales,
-                  bool planar) {
+                  bool planar)
+      : shapes_(shapes) {
     for (const RoiShape& shape : shapes) {
       check(*std::min_element(shape.begin(), shape.end()) >= 0, op,
             "expected input_shape without negative extents, got ", shape_text(shape.data(), 4));
-      auto array = empty<T>(op, {shape.begin(), shape.end()});
-      add(op, shape, array.mutable_data(), planar);
-      arrays_.push_back(std::move(array));
+      add(op, shape, nullptr, planar);
     }
     finish(op, scales, planar);
+  }
+  std::vector<py::array> allocate(const char* op) {
+    std::vector<py::array> arrays;
+    for (size_t i = 0; i < shapes_.size(); ++i) {
+      auto array = empty<T>(op, {shapes_[i].begin(), shapes_[i].end()});
+      levels_[i].data = array.mutable_data();
+      arrays.push_back(std::move(array));
+    }
+    return arrays;
   }
   RoiMapsArgument(const RoiMapsArgument&) = delete;
   RoiMapsArgument& operator=(const RoiMapsArgument&) = delete;
 
   const RoiMaps<T>& maps() const { return maps_; }
   const RoiLevel<T>& level() const { return levels_[0]; }
-  const std::vector<py::array>& arrays() const { return arrays_; }
 
  private:
   void add(const char* op, const RoiShape& shape, T* data, bool planar) {
@@ -71,7 +78,7 @@ class RoiMapsArgument {
   }
 
   std::vector<RoiLevel<T>> levels_;
-  std::vector<py::array> arrays_;
+  std::vector<RoiShape> shapes_;
   RoiMaps<T> maps_{};
 };
 
@@ -148,18 +155,19 @@ py::array own_channels_forward(const char* op, const py::array& input, const py:
 template <class T, class Run>
 py::array own_channels_backward(const char* op, const py::array& grad_output, const RoiShape& shape,
                                 const py::array& boxes, double scale, bool planar, Run run) {
-  const RoiMapsArgument<T> maps(op, std::vector<RoiShape>{shape}, {scale}, planar);
+  RoiMapsArgument<T> maps(op, std::vector<RoiShape>{shape}, {scale}, planar);
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, op, "grad_output", 4);
   const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true);
   const T* const grad = roi_gradient<T>(
       op, "grad_output", grad_output,
       roi_output_shape(regions.count, own_channels(op, maps.maps().channels, grid), grid, planar));
+  const py::array result = maps.allocate(op)[0];
   {
     py::gil_scoped_release release;
     run(grid, maps.maps(), regions, grad);
   }
-  return maps.arrays()[0];
+  return result;
 }
 
 }  // namespace pyvision

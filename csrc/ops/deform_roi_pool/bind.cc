@@ -39,13 +39,14 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
                    int64_t sampling_ratio, double gamma) {
   const RoiMapsArgument<const T> maps(kBackward, std::vector<py::array>{input}, {scale}, false);
   const RoiShape shape = {maps.maps().n, maps.level().h, maps.level().w, maps.maps().channels};
-  const RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
+  RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
   const RoiBoxes<T> regions = roi_boxes<T>(kBackward, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
   const auto job =
       parse<T>(kBackward, regions.count, {g.shape[1], g.shape[2]}, sampling_ratio, gamma, offset, mask);
   const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
                                         roi_output_shape(regions.count, shape[3], job.grid, false));
+  const py::array grad_input = gradients.allocate(kBackward)[0];
   py::object grad_offset = py::none(), grad_mask = py::none();
   T *offset_data = nullptr, *mask_data = nullptr;
   if (offset) {
@@ -62,7 +63,7 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
     py::gil_scoped_release release;
     deform_roi_pool_backward<T>(job, maps.maps(), regions, grad, gradients.maps(), offset_data, mask_data);
   }
-  return py::make_tuple(gradients.arrays()[0], grad_offset, grad_mask);
+  return py::make_tuple(grad_input, grad_offset, grad_mask);
 }
 
 void define(py::module_& m) {

@@ -26,19 +26,20 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
                    double scale) {
   const RoiMapsArgument<const T> maps(kBackward, std::vector<py::array>{input}, {scale}, false);
   const RoiShape shape = {maps.maps().n, maps.level().h, maps.level().w, maps.maps().channels};
-  const RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
+  RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
   const RoiBoxes<T> regions = roi_boxes<T>(kBackward, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
   const RoiGrid grid = roi_grid(kBackward, {g.shape[1], g.shape[2]}, true);
   const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
                                         roi_output_shape(regions.count, shape[3], grid, false));
+  const py::array grad_input = gradients.allocate(kBackward)[0];
   auto grad_boxes = empty<T>(kBackward, {regions.count, 5});
   {
     T* const data = grad_boxes.mutable_data();
     py::gil_scoped_release release;
     prroi_pool_backward<T>(grid, maps.maps(), regions, grad, gradients.maps(), data);
   }
-  return py::make_tuple(gradients.arrays()[0], grad_boxes);
+  return py::make_tuple(grad_input, grad_boxes);
 }
 
 void define(py::module_& m) {

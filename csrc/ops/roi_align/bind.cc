@@ -47,7 +47,7 @@ std::vector<py::array> backward(const char* op, const py::array& grad_output,
                                 const std::optional<py::array>& levels, const RoiSize& output_size,
                                 const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
                                 const std::optional<std::vector<py::array>>& inputs, bool planar) {
-  const RoiMapsArgument<T> gradients(op, shapes, scales, planar);
+  RoiMapsArgument<T> gradients(op, shapes, scales, planar);
   const RoiAlignOptions options =
       parse_options(op, output_size, sampling_ratio, aligned, inputs.has_value(), planar);
   const RoiBoxes<T> regions = boxes_of<T>(op, boxes, levels, gradients.maps());
@@ -56,11 +56,12 @@ std::vector<py::array> backward(const char* op, const py::array& grad_output,
                       roi_output_shape(regions.count, gradients.maps().channels, options.grid, planar));
   std::optional<RoiMapsArgument<const T>> input;
   if (inputs) input.emplace(op, *inputs, scales, planar);
+  const std::vector<py::array> result = gradients.allocate(op);
   {
     py::gil_scoped_release release;
     roi_align_backward<T>(options, gradients.maps(), regions, grad, input ? &input->maps() : nullptr);
   }
-  return gradients.arrays();
+  return result;
 }
 
 void define(py::module_& m) {

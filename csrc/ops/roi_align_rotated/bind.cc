@@ -40,18 +40,19 @@ py::array forward(const py::array& input, const py::array& boxes, const RoiSize&
 template <class T>
 py::array backward(const py::array& grad_output, const RoiShape& shape, const py::array& boxes, double scale,
                    int64_t sampling_ratio, bool aligned) {
-  const RoiMapsArgument<T> maps(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
+  RoiMapsArgument<T> maps(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
   const RoiAlignRotatedOptions options = {roi_grid(kBackward, {g.shape[1], g.shape[2]}, true),
                                           checked_sampling_ratio(kBackward, sampling_ratio), aligned};
   const RoiBoxes<T> regions = checked_boxes<T>(kBackward, options, maps.maps(), boxes);
   const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
                                         roi_output_shape(regions.count, shape[3], options.grid, false));
+  const py::array result = maps.allocate(kBackward)[0];
   {
     py::gil_scoped_release release;
     roi_align_rotated_backward<T>(options, maps.maps(), regions, grad);
   }
-  return maps.arrays()[0];
+  return result;
 }
 
 void define(py::module_& m) {

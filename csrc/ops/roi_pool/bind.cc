@@ -36,7 +36,7 @@ py::tuple forward(const py::array& input, const py::array& boxes, const RoiSize&
 template <class T>
 py::array backward(const py::array& grad_output, const RoiShape& shape, const py::array& boxes,
                    const py::array& argmax, bool planar) {
-  const RoiMapsArgument<T> maps(kBackward, std::vector<RoiShape>{shape}, {1.0}, planar);
+  RoiMapsArgument<T> maps(kBackward, std::vector<RoiShape>{shape}, {1.0}, planar);
   check_pixels(kBackward, maps.maps());
   const RoiBoxes<T> regions = roi_boxes<T>(kBackward, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
@@ -48,11 +48,12 @@ py::array backward(const py::array& grad_output, const RoiShape& shape, const py
   for (int64_t i = 0; i < g.numel(); ++i)
     check(indices[i] >= -1 && indices[i] < pixels, kBackward, "expected argmax in [-1, ", pixels, "), got ",
           indices[i]);
+  const py::array result = maps.allocate(kBackward)[0];
   {
     py::gil_scoped_release release;
     roi_pool_backward<T>(grid, maps.maps(), regions, grad, indices);
   }
-  return maps.arrays()[0];
+  return result;
 }
 
 void define(py::module_& m) {
