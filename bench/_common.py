@@ -7,12 +7,23 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from pyvision import _core
-from pyvision.profile import Budget, Case, Report, describe_machine
-from pyvision.profile.peers import PEERS
+from pyvision.profile import Budget, Case, Report, compare_with_peak, describe_machine
+from pyvision.profile.peers import (
+    PEERS,
+    Floats,
+    Prepared,
+    Run,
+    Unavailable,
+    candidates,
+    drop_wrong,
+    require,
+)
 from pyvision.profile.report import OURS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +63,53 @@ def finish(report: Report, options: argparse.Namespace) -> None:
 def add_case(report: Report, case: Case) -> None:
     report.cases.append(case)
     print(f"{report.bench}: {case.name}: {case.times.median_ms(OURS):.3f} ms", flush=True)
+
+
+class TorchCall:
+    """A peer that calls torch; gradients by autograd over a graph recorded beforehand."""
+
+    def __init__(self, threads: int) -> None:
+        self.torch = require("torch")
+        self.torch.set_num_threads(threads)
+
+    def forward(self, call: Any, *arrays: Floats) -> Prepared:
+        tensors = [self.torch.from_numpy(array) for array in arrays]
+        latest: list[Any] = []
+
+        def run() -> None:
+            with self.torch.no_grad():
+                latest[:] = [call(*tensors)]
+
+        return Prepared(run, lambda: [y.numpy() for y in latest])
+
+    def backward(self, call: Any, grad: Floats, *arrays: Floats) -> Prepared:
+        tensors = [self.torch.from_numpy(array).requires_grad_() for array in arrays]
+        y, g = call(*tensors), self.torch.from_numpy(grad)
+        latest: list[Any] = []
+
+        def run() -> None:
+            latest[:] = self.torch.autograd.grad(y, tensors, g, retain_graph=True)
+
+        return Prepared(run, lambda: [y.numpy() for y in latest])
+
+
+def add_torch_case(
+    report: Report, options: argparse.Namespace, name: str, ours: Run, outputs: list[Floats], gflop: float,
+    others: dict[str, Run], peer: tuple[str, Any],
+) -> None:  # fmt: skip
+    """Time `ours`, `others` that compute something else, and a peer, unless its outputs differ."""
+    if options.only not in name:
+        return
+    ready: dict[str, Prepared] = {}
+    absent: dict[str, str] = {}
+    try:
+        ready[peer[0]] = peer[1](TorchCall(options.threads))
+    except Unavailable as reason:
+        absent[peer[0]] = str(reason)
+    # Gradients are sums of thousands of terms of order 1.
+    drop_wrong(outputs, ready, absent, tolerance=1e-3 * max(float(np.abs(y).max()) for y in outputs))
+    times, peak = compare_with_peak(candidates(ours, ready) | others, budget(options))
+    add_case(report, Case(name, times, peak, gflop, absent=absent))
 
 
 def make_torchvision_importable() -> None:

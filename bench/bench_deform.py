@@ -11,11 +11,11 @@ import argparse
 from typing import Any
 
 import numpy as np
-from _common import add_case, budget, finish, make_torchvision_importable, new_report, parse_arguments
+from _common import add_torch_case, finish, make_torchvision_importable, new_report, parse_arguments
 
 from pyvision import _core
-from pyvision.profile import Case, Report, compare_with_peak
-from pyvision.profile.peers import Floats, Prepared, Run, Unavailable, candidates, drop_wrong, require
+from pyvision.profile import Report
+from pyvision.profile.peers import Floats, require
 
 # A stage-4 map of a detector at 800 x 1216; (channels, height, width, offset groups)
 CONVOLUTIONS = ((256, 50, 76, 1), (128, 100, 152, 1), (512, 25, 38, 4))
@@ -23,34 +23,6 @@ LEVELS = ((100, 134), (50, 67), (25, 34), (13, 17))  # Deformable DETR's, stride
 HEADS, CHANNELS, POINTS = 8, 32, 4
 QUERIES = (900, 20_000)
 _ONE = (1, 1)
-
-
-class TorchCall:
-    """A peer that calls torch; gradients by autograd over a graph recorded beforehand."""
-
-    def __init__(self, threads: int) -> None:
-        self.torch = require("torch")
-        self.torch.set_num_threads(threads)
-
-    def forward(self, call: Any, *arrays: Floats) -> Prepared:
-        tensors = [self.torch.from_numpy(array) for array in arrays]
-        latest: list[Any] = []
-
-        def run() -> None:
-            with self.torch.no_grad():
-                latest[:] = [call(*tensors)]
-
-        return Prepared(run, lambda: [y.numpy() for y in latest])
-
-    def backward(self, call: Any, grad: Floats, *arrays: Floats) -> Prepared:
-        tensors = [self.torch.from_numpy(array).requires_grad_() for array in arrays]
-        y, g = call(*tensors), self.torch.from_numpy(grad)
-        latest: list[Any] = []
-
-        def run() -> None:
-            latest[:] = self.torch.autograd.grad(y, tensors, g, retain_graph=True)
-
-        return Prepared(run, lambda: [y.numpy() for y in latest])
 
 
 def main() -> None:
@@ -93,12 +65,12 @@ def convolution(
 
     arrays = first(x), offset, weight, bias, mask
     gflop = 2e-9 * 9 * channels**2 * height * width
-    _add(
+    add_torch_case(
         report, options, name, forward, [first(forward())], gflop, {"our dense conv2d": lambda: dense.run(x)},
         ("torchvision", lambda torch: torch.forward(call, *arrays)),
     )  # fmt: skip
     gradients = [g if i in (2, 3) else first(g) for i, g in enumerate(backward()) if g is not None]
-    _add(
+    add_torch_case(
         report, options, f"{name}, backward", backward, gradients, 2 * gflop, {},
         ("torchvision", lambda torch: torch.backward(call, first(grad), *arrays)),
     )  # fmt: skip
@@ -133,33 +105,14 @@ def attention(report: Report, options: argparse.Namespace, rng: np.random.Genera
 
     gflop = 1e-9 * queries * HEADS * len(LEVELS) * POINTS * CHANNELS * 8
     arrays = value, locations, weights
-    _add(
+    add_torch_case(
         report, options, name, forward, [forward()], gflop, {},
         ("grid_sample in torch", lambda torch: torch.forward(call, *arrays)),
     )  # fmt: skip
-    _add(
+    add_torch_case(
         report, options, f"{name}, backward", backward, list(backward()), 2 * gflop, {},
         ("grid_sample in torch", lambda torch: torch.backward(call, grad, *arrays)),
     )  # fmt: skip
-
-
-def _add(
-    report: Report, options: argparse.Namespace, name: str, ours: Run, outputs: list[Floats], gflop: float,
-    others: dict[str, Run], peer: tuple[str, Any],
-) -> None:  # fmt: skip
-    """Time `ours`, `others` that compute something else, and a peer, unless its outputs differ."""
-    if options.only not in name:
-        return
-    ready: dict[str, Prepared] = {}
-    absent: dict[str, str] = {}
-    try:
-        ready[peer[0]] = peer[1](TorchCall(options.threads))
-    except Unavailable as reason:
-        absent[peer[0]] = str(reason)
-    # Gradients are sums of thousands of terms of order 1.
-    drop_wrong(outputs, ready, absent, tolerance=1e-3 * max(float(np.abs(y).max()) for y in outputs))
-    times, peak = compare_with_peak(candidates(ours, ready) | others, budget(options))
-    add_case(report, Case(name, times, peak, gflop, absent=absent))
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:

@@ -520,3 +520,104 @@ class Executable:
 # Measuring: FLOP and bytes per second
 def run_fma_chains(repetitions: int, threads: int) -> float: ...
 def measure_copy_bandwidth(bytes: int, seconds: float, threads: int) -> float: ...
+
+# Regions of interest: boxes are (K, 5), rotated ones (K, 6), the image's index first. Maps are (N, C, H, W)
+# if `planar`; `input_shape` is in the same order.
+_Shape = Sequence[int]
+
+def roi_align(
+    inputs: Sequence[np.ndarray],
+    boxes: np.ndarray,
+    levels: np.ndarray | None,
+    output_size: _Pair,
+    spatial_scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    maximum: bool,
+    planar: bool,
+    op: str = "roi_align",
+) -> np.ndarray: ...
+def roi_align_backward(
+    grad_output: np.ndarray,
+    input_shapes: Sequence[_Shape],
+    boxes: np.ndarray,
+    levels: np.ndarray | None,
+    output_size: _Pair,
+    spatial_scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    inputs: Sequence[np.ndarray] | None,
+    planar: bool,
+    op: str = "roi_align_backward",
+) -> list[np.ndarray]: ...
+def roi_pool(
+    input: np.ndarray, boxes: np.ndarray, output_size: _Pair, spatial_scale: float, planar: bool
+) -> tuple[np.ndarray, NDArray[np.int32]]: ...
+def roi_pool_backward(
+    grad_output: np.ndarray, input_shape: _Shape, boxes: np.ndarray, argmax: np.ndarray, planar: bool
+) -> np.ndarray: ...
+def ps_roi_align(
+    input: np.ndarray,
+    boxes: np.ndarray,
+    output_size: _Pair,
+    spatial_scale: float,
+    sampling_ratio: int,
+    planar: bool,
+) -> np.ndarray: ...
+def ps_roi_align_backward(
+    grad_output: np.ndarray,
+    input_shape: _Shape,
+    boxes: np.ndarray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    planar: bool,
+) -> np.ndarray: ...
+def ps_roi_pool(
+    input: np.ndarray, boxes: np.ndarray, output_size: _Pair, spatial_scale: float, planar: bool
+) -> np.ndarray: ...
+def ps_roi_pool_backward(
+    grad_output: np.ndarray, input_shape: _Shape, boxes: np.ndarray, spatial_scale: float, planar: bool
+) -> np.ndarray: ...
+def prroi_pool(
+    input: np.ndarray, boxes: np.ndarray, output_size: _Pair, spatial_scale: float, planar: bool
+) -> np.ndarray: ...
+def prroi_pool_backward(
+    grad_output: np.ndarray, input: np.ndarray, boxes: np.ndarray, spatial_scale: float
+) -> tuple[np.ndarray, np.ndarray]: ...
+def deform_roi_pool(
+    input: np.ndarray,
+    boxes: np.ndarray,
+    offset: np.ndarray | None,
+    mask: np.ndarray | None,
+    output_size: _Pair,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+    planar: bool,
+) -> np.ndarray: ...
+def deform_roi_pool_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    boxes: np.ndarray,
+    offset: np.ndarray | None,
+    mask: np.ndarray | None,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]: ...
+def roi_align_rotated(
+    input: np.ndarray,
+    boxes: np.ndarray,
+    output_size: _Pair,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> np.ndarray: ...
+def roi_align_rotated_backward(
+    grad_output: np.ndarray,
+    input_shape: _Shape,
+    boxes: np.ndarray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> np.ndarray: ...

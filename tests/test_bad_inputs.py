@@ -8,6 +8,7 @@ of a case is its row in the list of such inputs that this project keeps:
  1 negative counts or sizes                     10 indices out of range
  2 huge or infinite coordinates                 12 not an array; capsules that are spent, foreign or elsewhere
  3 NaN coordinates                              13 kernels larger than the image, 1x1 images
+ 4 indices of images that there are not
  5 shapes that contradict each other            14 SIMD tails next to unmapped memory
  6 everything empty                             16 lists of the wrong length
  7 stride, dilation, groups of 0 or less        17 strides, alignment, byte order, read-only
@@ -38,6 +39,12 @@ Arguments = dict[str, Any]
 BOXES = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 70]], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 ROTATED = np.array([[5, 5, 10, 10, 0], [6, 6, 10, 9, 30], [50, 60, 10, 20, -400]], np.float32)
+
+# The image's index first; each row's first three numbers are such indices too.
+ROIS = np.array([[0, 1, 0, 17, 9], [1, 1, 0, 30, 25], [1, 0, 1, 3, 4]], np.float32)
+ROTATED_ROIS = np.array([[0, 1, 0, 17, 9, 30], [1, 1, 0, 9, 8, -200], [1, 0, 1, 3, 4, 0]], np.float32)
+_ROI_POOLING = {"output_size": (2, 3), "spatial_scale": 0.5}
+_ROI_GRADIENT = {"input_shape": (2, 4, 7, 9)}
 
 _DEFORMABLE = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 2}
 
@@ -158,6 +165,67 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "multi_scale_deformable_attention_backward": lambda: {
         "grad_output": random((2, 3, 10)),
         **GOOD["multi_scale_deformable_attention"](),
+    },
+    "roi_align": lambda: {
+        "input": random((2, 4, 7, 9)),
+        "boxes": ROIS.copy(),
+        "sampling_ratio": 2,
+        **_ROI_POOLING,
+    },
+    "roi_align_backward": lambda: {
+        "grad_output": random((3, 4, 2, 3)),
+        "boxes": ROIS.copy(),
+        "spatial_scale": 0.5,
+        **_ROI_GRADIENT,
+    },
+    "roi_pool": lambda: {"input": random((2, 4, 7, 9)), "boxes": ROIS.copy(), **_ROI_POOLING},
+    "roi_pool_backward": lambda: {
+        "grad_output": random((3, 4, 2, 3)),
+        "boxes": ROIS.copy(),
+        "argmax": (np.arange(72, dtype=np.int32) % 64 - 1).reshape(3, 4, 2, 3),
+        **_ROI_GRADIENT,
+    },
+    "ps_roi_align": lambda: {"input": random((2, 12, 7, 9)), "boxes": ROIS.copy(), **_ROI_POOLING},
+    "ps_roi_align_backward": lambda: {
+        "grad_output": random((3, 2, 2, 3)),
+        "boxes": ROIS.copy(),
+        "input_shape": (2, 12, 7, 9),
+    },
+    "ps_roi_pool": lambda: {"input": random((2, 12, 7, 9)), "boxes": ROIS.copy(), **_ROI_POOLING},
+    "ps_roi_pool_backward": lambda: {
+        "grad_output": random((3, 2, 2, 3)),
+        "boxes": ROIS.copy(),
+        "input_shape": (2, 12, 7, 9),
+    },
+    "roi_align_rotated": lambda: {
+        "input": random((2, 4, 7, 9)),
+        "boxes": ROTATED_ROIS.copy(),
+        **_ROI_POOLING,
+    },
+    "roi_align_rotated_backward": lambda: {
+        "grad_output": random((3, 4, 2, 3)),
+        "boxes": ROTATED_ROIS.copy(),
+        **_ROI_GRADIENT,
+    },
+    "deform_roi_pool": lambda: {
+        "input": random((2, 4, 7, 9)),
+        "boxes": ROIS.copy(),
+        "offset": random((3, 2, 2, 3)),
+        "mask": random((3, 1, 2, 3)),
+        **_ROI_POOLING,
+    },
+    "deform_roi_pool_backward": lambda: {
+        "grad_output": random((3, 4, 2, 3)),
+        "input": random((2, 4, 7, 9)),
+        "boxes": ROIS.copy(),
+        "offset": random((3, 2, 2, 3)),
+        "mask": random((3, 1, 2, 3)),
+    },
+    "prroi_pool": lambda: {"input": random((2, 4, 7, 9)), "boxes": ROIS.copy(), **_ROI_POOLING},
+    "prroi_pool_backward": lambda: {
+        "grad_output": random((3, 4, 2, 3)),
+        "input": random((2, 4, 7, 9)),
+        "boxes": ROIS.copy(),
     },
     "linear": lambda: {"input": random((3, 7)), "weight": random((5, 7)), "bias": random((5,))},
     "max_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
@@ -285,6 +353,29 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
             ),
         )
     },
+    **{
+        op: dict.fromkeys(names, ("float32",)) | {names[0]: ("float16", "float32", "float64")}
+        for op, names in {
+            "roi_align": ("input", "boxes"),
+            "roi_align_backward": ("grad_output", "boxes"),
+            "roi_pool": ("input", "boxes"),
+            "ps_roi_align": ("input", "boxes"),
+            "ps_roi_align_backward": ("grad_output", "boxes"),
+            "ps_roi_pool": ("input", "boxes"),
+            "ps_roi_pool_backward": ("grad_output", "boxes"),
+            "roi_align_rotated": ("input", "boxes"),
+            "roi_align_rotated_backward": ("grad_output", "boxes"),
+            "deform_roi_pool": ("input", "boxes", "offset", "mask"),
+            "deform_roi_pool_backward": ("input", "grad_output", "boxes", "offset", "mask"),
+            "prroi_pool": ("input", "boxes"),
+            "prroi_pool_backward": ("input", "grad_output", "boxes"),
+        }.items()
+    },
+    "roi_pool_backward": {
+        "grad_output": ("float16", "float32", "float64"),
+        "boxes": ("float32",),
+        "argmax": ("int32",),
+    },
     # Scores and second boxes must have the dtype of the boxes, which is float32 here.
     "nms": {"boxes": ("float32", "float64"), "scores": ("float32",)},
     "batched_nms": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
@@ -393,6 +484,23 @@ _CONV_GRADIENTS = (*_ONE_WEIGHT, "separable_conv2d_backward")
 _DEFORM_CONV2D = ("deform_conv2d", "deform_conv2d_backward")
 _DEFORM_CONV3 = ("deform_conv3", "deform_conv3_backward", "deform_conv4", "deform_conv4_backward")
 _ATTENTION = ("multi_scale_deformable_attention", "multi_scale_deformable_attention_backward")
+_ROI_FORWARD = (
+    "roi_align",
+    "roi_pool",
+    "ps_roi_align",
+    "ps_roi_pool",
+    "roi_align_rotated",
+    "deform_roi_pool",
+    "prroi_pool",
+)
+_ROI_BACKWARD = tuple(f"{op}_backward" for op in _ROI_FORWARD)
+_ROI = _ROI_FORWARD + _ROI_BACKWARD
+
+
+def _bad_rois(op: str, column: int, value: float) -> Arguments:
+    boxes = GOOD[op]()["boxes"]
+    boxes[1, column] = value
+    return {"boxes": boxes}
 
 
 def _map(*shape: int) -> np.ndarray:
@@ -412,6 +520,121 @@ _SUPPRESSIONS = (
 _ROTATED_NMS = ("nms_rotated", "batched_nms_rotated")
 
 REFUSED: list[tuple[int, str, str, Arguments]] = [
+    # regions of interest
+    *[
+        (row, op, "boxes", _bad_rois(op, column, value))
+        for op in _ROI
+        for column in range(1, GOOD[op]()["boxes"].shape[1])
+        for row, value in ((2, float("inf")), (2, float("-inf")), (3, float("nan")))
+    ],
+    *[
+        (4, op, "boxes", _bad_rois(op, 0, value))
+        for op in _ROI
+        for value in (-1, 2, 0.5, 3e38, float("inf"), float("nan"))
+    ],
+    *[
+        (9, op, "boxes", {"boxes": _ones(shape)})
+        for op in _ROI
+        for shape in ((), (5,), (3, 4), (3, 7), (1, 3, 5))
+    ],
+    *[
+        (9, op, name, {name: _ones(shape)})
+        for op in _ROI
+        for name in ("input", "grad_output")
+        for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
+        if name in GOOD[op]()
+    ],
+    *[(6, op, "input", {"input": _map(2, 12, 0, 9)}) for op in _ROI_FORWARD],
+    *[(1, op, "output_size", {"output_size": size}) for op in _ROI_FORWARD for size in (0, -1, (2, 0))],
+    *[
+        (8, op, "output_size|output|input", {"output_size": (n, n)})
+        for op in _ROI_FORWARD
+        for n in (_WIDE, _HUGE)
+    ],
+    *[
+        (16, op, "output_size", {"output_size": value})
+        for op in _ROI_FORWARD
+        for value in ((3,), (3, 3, 3), 1.5, "3", True)
+    ],
+    *[
+        (row, op, "spatial_scale", {"spatial_scale": value})
+        for op in _ROI
+        for row, value in (
+            (2, float("inf")),
+            (3, float("nan")),
+            (1, 0),
+            (1, -1.0),
+            (16, "1"),
+            (16, None),
+            (16, True),
+        )
+        if op != "roi_pool_backward"
+    ],
+    *[
+        (row, op, "sampling_ratio", {"sampling_ratio": value})
+        for op in _ROI
+        for row, value in ((8, 1025), (8, _HUGE), (8, 2**64), (16, 1.5), (16, None))
+        if "align" in op or "deform" in op
+    ],
+    *[(16, op, "layout", {"layout": value}) for op in _ROI for value in ("NCWH", None)],
+    *[(16, op, "aligned", {"aligned": v}) for op in _ROI if op.startswith("roi_align") for v in (1, None)],
+    *[(16, op, "mode", {"mode": v}) for op in ("roi_align", "roi_align_backward") for v in ("min", None)],
+    (16, "roi_pool", "return_argmax", {"return_argmax": 1}),
+    (5, "roi_align_backward", "input", {"mode": "max"}),
+    (5, "roi_align_backward", "input", {"input": random((2, 4, 7, 9))}),
+    (5, "roi_align_backward", "input", {"mode": "max", "input": random((2, 4, 7, 8))}),
+    *[
+        (5, op, "grad_output|input", {"grad_output": random(shape)})
+        for op in _ROI_BACKWARD
+        for shape in ((2, *GOOD[op]()["grad_output"].shape[1:]), (3, 5, 2, 3))
+    ],
+    *[
+        (16, op, "input_shape", {"input_shape": value})
+        for op in _ROI_BACKWARD
+        for value in ((2, 4, 7), (2, 4, 7, 9, 1), 3, None, (2, 4, 7, 1.5), (-2, 4, 7, 9))
+        if "input_shape" in GOOD[op]()
+    ],
+    *[
+        (row, op, "input|output|grad_output", {"input_shape": shape})
+        for op in _ROI_BACKWARD
+        for row, shape in (
+            (5, (2, 5, 7, 9)),
+            (6, (2, 4, 0, 9)),
+            (11, (2, 4, _WIDE, 9)),
+            (8, (_HUGE, 4, 7, 9)),
+        )
+        if "input_shape" in GOOD[op]()
+    ],
+    *[
+        (5, op, "input", {"input": random((2, channels, 7, 9))})
+        for op in ("ps_roi_align", "ps_roi_pool")
+        for channels in (4, 11, 13)
+    ],
+    *[
+        (5, op, name, {name: random(shape)})
+        for op in ("deform_roi_pool", "deform_roi_pool_backward")
+        for name, shape in (
+            ("offset", (3, 1, 2, 3)),
+            ("offset", (2, 2, 2, 3)),
+            ("mask", (3, 2, 2, 3)),
+            ("mask", (3, 1, 3, 2)),
+        )
+    ],
+    *[
+        (row, op, "gamma", {"gamma": value})
+        for op in ("deform_roi_pool", "deform_roi_pool_backward")
+        for row, value in ((2, float("inf")), (3, float("nan")), (16, "1"))
+    ],
+    *[
+        (10, "roi_pool_backward", "argmax", {"argmax": np.full((3, 4, 2, 3), value, np.int32)})
+        for value in (-2, 63, 2**31 - 1)
+    ],
+    (5, "roi_pool_backward", "argmax", {"argmax": np.zeros((3, 4, 3, 2), np.int32)}),
+    *[
+        (2, op, "boxes", _bad_rois(op, column, value))
+        for op in ("roi_align_rotated", "roi_align_rotated_backward")
+        for column, value in ((3, 3e38), (4, 1e7))
+    ],
     # suppression and boxes
     *[(1, op, "max_output", {"max_output": count}) for op in _SUPPRESSIONS for count in (0, -1, 2**63)],
     *[(16, op, "max_output", {"max_output": v}) for op in _SUPPRESSIONS for v in (1.5, "1", True, (1,))],
@@ -1015,6 +1238,7 @@ NOT_ARRAYS: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize(("op", "name"), ARRAY_ARGUMENTS)
 def test_row12_what_is_no_array_is_refused(op: str, name: str, kind: str) -> None:
     optional = name in OPTIONAL and not op.startswith(("deform_conv3", "batched_nms"))
+    optional |= name == "offset" and op.startswith("deform_roi_pool")
     number = (kind in ("number", "NumPy scalar") and name == "b") or (kind, name) == (
         "number",
         "weight_scale",

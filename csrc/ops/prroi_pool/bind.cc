@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/prroi_pool/prroi_pool.h"
+
+#include "roi/bind.h"
+
+namespace pyvision::prroi_pool_bind {
+
+constexpr const char* kOp = "prroi_pool";
+constexpr const char* kBackward = "prroi_pool_backward";
+
+template <class T>
+py::array forward(const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
+                  bool planar) {
+  const RoiMapsArgument<const T> maps(kOp, std::vector<py::array>{input}, {scale}, planar);
+  const RoiGrid grid = roi_grid(kOp, output_size, true);
+  const RoiBoxes<T> regions = roi_boxes<T>(kOp, boxes, 5, maps.maps().n);
+  auto output = empty<T>(kOp, roi_output_shape(regions.count, maps.maps().channels, grid, planar));
+  T* const data = output.mutable_data();
+  py::gil_scoped_release release;
+  if (output.size() > 0) prroi_pool<T>(grid, maps.maps(), regions, data);
+  return output;
+}
+
+template <class T>
+py::tuple backward(const py::array& grad_output, const py::array& input, const py::array& boxes,
+                   double scale) {
+  const RoiMapsArgument<const T> maps(kBackward, std::vector<py::array>{input}, {scale}, false);
+  const RoiShape shape = {maps.maps().n, maps.level().h, maps.level().w, maps.maps().channels};
+  RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
+  const RoiBoxes<T> regions = roi_boxes<T>(kBackward, boxes, 5, maps.maps().n);
+  const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
+  const RoiGrid grid = roi_grid(kBackward, {g.shape[1], g.shape[2]}, true);
+  const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
+                                        roi_output_shape(regions.count, shape[3], grid, false));
+  const py::array grad_input = gradients.allocate(kBackward)[0];
+  auto grad_boxes = empty<T>(kBackward, {regions.count, 5});
+  {
+    T* const data = grad_boxes.mutable_data();
+    py::gil_scoped_release release;
+    prroi_pool_backward<T>(grid, maps.maps(), regions, grad, gradients.maps(), data);
+  }
+  return py::make_tuple(grad_input, grad_boxes);
+}
+
+void define(py::module_& m) {
+  m.def(
+      kOp,
+      [](const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
+         bool planar) {
+        const auto run = py::isinstance<py::array_t<double>>(input) ? forward<double> : forward<float>;
+        return run(input, boxes, output_size, scale, planar);
+      },
+      py::arg("input"), py::arg("boxes"), py::arg("output_size"), py::arg("spatial_scale"),
+      py::arg("planar"));
+  m.def(
+      kBackward,
+      [](const py::array& grad_output, const py::array& input, const py::array& boxes, double scale) {
+        const auto run = py::isinstance<py::array_t<double>>(input) ? backward<double> : backward<float>;
+        return run(grad_output, input, boxes, scale);
+      },
+      py::arg("grad_output"), py::arg("input"), py::arg("boxes"), py::arg("spatial_scale"));
+}
+
+}  // namespace pyvision::prroi_pool_bind

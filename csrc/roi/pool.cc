@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "roi/pool.h"
+
+#include <cstring>
+#include <type_traits>
+
+#include "core/arena.h"
+#include "ops/layout/layout.h"
+
+namespace pyvision {
+namespace {
+
+// x: (rows, cols) with rows x_stride apart, y: (cols, rows) with rows y_stride apart
+template <class T>
+void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t rows, int64_t cols) {
+  if constexpr (sizeof(T) == sizeof(float)) {  // it moves bits, whatever they mean
+    layout_kernels().transpose(reinterpret_cast<const float*>(x), x_stride, reinterpret_cast<float*>(y),
+                               y_stride, rows, cols);
+  } else {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < cols; ++j) y[j * y_stride + i] = x[i * x_stride + j];
+  }
+}
+
+// Regions whose rows of bins are sorted together.
+constexpr int64_t kBatch = 1024;
+
+template <class T>
+void gather_planar(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                   GatherRow<T> run, T* out, int32_t* argmax) {
+  const int64_t block = std::min<int64_t>(maps.channels, 64 / sizeof(T));  // one cache line a pixel
+  const int64_t blocks = (maps.channels + block - 1) / block, bins = grid.bins();
+  const std::vector<RegionGroup>& groups = regions.groups();
+  std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
+  for (const RegionGroup& group : groups)
+    for (int64_t i = group.begin; i < group.end; i += kBatch)
+      regions.sort_rows(grid, i, std::min(i + kBatch, group.end), rows.data() + i * grid.h);
+  parallel_for(static_cast<int64_t>(groups.size()) * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const RegionGroup& group = groups[static_cast<size_t>(task / blocks)];
+      const int64_t c = task % blocks * block, channels = std::min(block, maps.channels - c);
+      const RoiLevel<const T>& level = maps.levels[regions[group.begin].level];
+      int64_t row_begin = level.h, row_end = 0;
+      for (int64_t i = group.begin; i < group.end; ++i) {
+        row_begin = std::min(row_begin, regions[i].row_begin);
+        row_end = std::max(row_end, regions[i].row_end);
+      }
+      const int64_t map_size = std::max<int64_t>(0, row_end - row_begin) * level.w * channels;
+      const int64_t batch = std::min(kBatch, group.end - group.begin), stride_h = level.w * channels;
+      Scratch<T> scratch(map_size), pooled(batch * bins * channels);
+      Scratch<int32_t> pooled_argmax(argmax ? batch * bins * channels : 0);
+      T* const map = scratch.get() - row_begin * stride_h;
+      const T* const planes =
+          level.data + (regions[group.begin].image * maps.channels + c) * level.h * level.w;
+      int64_t converted = row_begin;
+      for (int64_t first = group.begin; first < group.end; first += batch) {
+        const int64_t last = std::min(first + batch, group.end);
+        for (int64_t i = first * grid.h; i < last * grid.h; ++i) {
+          const BinRow& row = rows[static_cast<size_t>(i)];
+          if (converted < row.row_end) {  // just before they are read, when they are in the cache
+            transpose(planes + converted * level.w, level.h * level.w, map + converted * stride_h, channels,
+                      channels, (row.row_end - converted) * level.w);
+            converted = row.row_end;
+          }
+          const int64_t at = ((row.region - first) * bins + row.ph * grid.w) * channels;
+          run(regions[row.region], row.ph, map, stride_h, channels, channels, pooled.get() + at,
+              argmax ? pooled_argmax.get() + at : nullptr);
+        }
+        for (int64_t i = first; i < last; ++i) {
+          const int64_t from = (i - first) * bins * channels,
+                        to = (regions[i].box * maps.channels + c) * bins;
+          transpose(pooled.get() + from, channels, out + to, bins, bins, channels);
+          if (argmax) transpose(pooled_argmax.get() + from, channels, argmax + to, bins, bins, channels);
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void gather_interleaved(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                        GatherRow<T> run, T* out, int32_t* argmax) {
+  const int64_t channels = maps.channels, cost = grid.w * (channels * 16 + 64);  // operations a row of bins
+  const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(cost, 1));
+  std::vector<BinRow> rows(static_cast<size_t>(std::min(kBatch, regions.size()) * grid.h));
+  for (int64_t first = 0; first < regions.size(); first += kBatch) {
+    const int64_t last = std::min(first + kBatch, regions.size());
+    regions.sort_rows(grid, first, last, rows.data());
+    parallel_for((last - first) * grid.h, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const BinRow& row = rows[static_cast<size_t>(i)];
+        const Region<T>& region = regions[row.region];
+        const RoiLevel<const T>& level = maps.levels[region.level];
+        const int64_t stride_h = level.w * channels;
+        const int64_t at = (region.box * grid.bins() + row.ph * grid.w) * channels;
+        run(region, row.ph, level.data + region.image * level.h * stride_h, stride_h, channels, channels,
+            out + at, argmax ? argmax + at : nullptr);
+      }
+    });
+  }
+}
+
+}  // namespace
+
+template <class T>
+void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                    GatherRow<T> run, T* out, int32_t* argmax) {
+  if (maps.planar && maps.channels > 1)
+    gather_planar(maps, grid, regions, run, out, argmax);
+  else
+    gather_interleaved(maps, grid, regions, run, out, argmax);
+}
+
+template <class T>
+void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                     ScatterBins<T> kernel, const T* grad) {
+  const int64_t channels = maps.channels, bins = grid.bins();
+  const bool planar = maps.planar && channels > 1;
+  AlignedBuffer transposed;
+  if (planar) {
+    transposed = AlignedBuffer(static_cast<size_t>(regions.size() * bins * channels) * sizeof(T));
+    parallel_for(regions.size(), 4, [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k)
+        transpose(grad + k * bins * channels, bins, transposed.as<T>() + k * bins * channels, channels,
+                  channels, bins);
+    });
+    grad = transposed.as<T>();
+  }
+  // Strips of rows of all images of all levels.
+  struct Strips {
+    int64_t level, rows, per_image, count;
+  };
+  std::vector<Strips> strips;
+  int64_t tasks = 0;
+  for (int64_t l = 0; l < maps.level_count; ++l) {
+    const RoiLevel<T>& level = maps.levels[l];
+    const int64_t row_bytes = std::max<int64_t>(1, level.w * channels * static_cast<int64_t>(sizeof(T)));
+    const int64_t rows = std::clamp<int64_t>((512 << 10) / row_bytes, 1, level.h);  // half of a usual L2
+    strips.push_back({l, rows, (level.h + rows - 1) / rows, 0});
+    strips.back().count = strips.back().per_image * maps.n;
+    tasks += strips.back().count;
+  }
+  parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      int64_t rest = task;
+      const Strips* strip = strips.data();
+      while (rest >= strip->count) rest -= strip++->count;
+      const RoiLevel<T>& level = maps.levels[strip->level];
+      const int64_t image = rest / strip->per_image, row = rest % strip->per_image * strip->rows;
+      const int64_t row_end = std::min(level.h, row + strip->rows), stride_h = level.w * channels;
+      const int64_t first = image * level.h * stride_h, size = (row_end - row) * stride_h;
+      Scratch<T> scratch(planar ? size : 0);
+      T* const map = planar ? scratch.get() : level.data + first + row * stride_h;
+      std::memset(map, 0, static_cast<size_t>(size) * sizeof(T));
+      for (const RegionGroup& group : regions.groups()) {
+        if (regions[group.begin].level != strip->level || regions[group.begin].image != image) continue;
+        for (int64_t i = group.begin; i < group.end && regions[i].row_begin < row_end; ++i) {
+          if (regions[i].row_end <= row) continue;
+          kernel(grid, regions[i].taps, grad + regions[i].box * bins * channels, channels, row, row_end, map,
+                 stride_h, channels);
+        }
+      }
+      if (planar)
+        transpose(map, channels, level.data + first + row * level.w, level.h * level.w, size / channels,
+                  channels);
+    }
+  });
+}
+
+namespace {
+
+// The sum of one bin of one channel.
+template <class T>
+T bin_sum(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, const T* map, int64_t stride_h,
+          int64_t stride_w) {
+  T sum = 0;
+  for (int64_t i = taps.y.first[y_bin]; i < taps.y.first[y_bin + 1]; ++i) {
+    const T* const row = map + taps.y.index[i] * stride_h;
+    T row_sum = 0;
+    for (int64_t j = taps.x.first[x_bin]; j < taps.x.first[x_bin + 1]; ++j)
+      row_sum += taps.x.weight[j] * row[taps.x.index[j] * stride_w];
+    sum += taps.y.weight[i] * row_sum;
+  }
+  return sum;
+}
+
+// Its transpose for rows [begin, end).
+template <class T>
+void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64_t begin, int64_t end, T* map,
+             int64_t stride_h, int64_t stride_w) {
+  for (int64_t i = taps.y.first[y_bin]; i < taps.y.first[y_bin + 1]; ++i) {
+    if (taps.y.index[i] < begin || taps.y.index[i] >= end) continue;
+    T* const row = map + taps.y.index[i] * stride_h;
+    const T share = taps.y.weight[i] * grad;
+    for (int64_t j = taps.x.first[x_bin]; j < taps.x.first[x_bin + 1]; ++j)
+      row[taps.x.index[j] * stride_w] += taps.x.weight[j] * share;
+  }
+}
+
+}  // namespace
+
+template <class T>
+void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                         T* out) {
+  const RoiLevel<const T>& level = maps.levels[0];
+  const int64_t bins = grid.bins(), channels = maps.channels / bins;
+  if (maps.planar) {  // plane after plane, each of which stays in the cache for all regions
+    parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;
+        for (int64_t i = 0; i < regions.size(); ++i) {
+          const Region<T>& region = regions[i];
+          const T* const plane = level.data + (region.image * maps.channels + c) * level.h * level.w;
+          out[region.box * maps.channels + c] =
+              bin_sum(region.taps, grid.y_bin(ph, pw), grid.x_bin(ph, pw), plane, level.w, 1);
+        }
+      }
+    });
+    return;
+  }
+  const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
+  parallel_for(regions.size(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Region<T>& region = regions[i];
+      const T* const map = level.data + region.image * level.h * stride_h;
+      for (int64_t bin = 0; bin < bins; ++bin)
+        for (int64_t c = 0; c < channels; ++c)
+          out[(region.box * bins + bin) * channels + c] =
+              bin_sum(region.taps, grid.y_bin(bin / grid.w, bin % grid.w),
+                      grid.x_bin(bin / grid.w, bin % grid.w), map + c * bins + bin, stride_h, stride_w);
+    }
+  });
+}
+
+template <class T>
+void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                          const T* grad) {
+  const RoiLevel<T>& level = maps.levels[0];
+  const int64_t bins = grid.bins(), channels = maps.channels / bins, plane = level.h * level.w;
+  if (maps.planar) {
+    parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;
+        for (int64_t n = 0; n < maps.n; ++n)
+          std::memset(level.data + (n * maps.channels + c) * plane, 0,
+                      static_cast<size_t>(plane) * sizeof(T));
+        for (int64_t i = 0; i < regions.size(); ++i) {
+          const Region<T>& region = regions[i];
+          add_bin(region.taps, grid.y_bin(ph, pw), grid.x_bin(ph, pw), grad[region.box * maps.channels + c],
+                  0, level.h, level.data + (region.image * maps.channels + c) * plane, level.w, 1);
+        }
+      }
+    });
+    return;
+  }
+  const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
+  parallel_for(maps.n * level.h, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t image = task / level.h, row = task % level.h;
+      T* const map = level.data + image * level.h * stride_h;
+      std::memset(map + row * stride_h, 0, static_cast<size_t>(stride_h) * sizeof(T));
+      for (int64_t i = 0; i < regions.size(); ++i) {
+        const Region<T>& region = regions[i];
+        if (region.image != image || row < region.row_begin || row >= region.row_end) continue;
+        for (int64_t bin = 0; bin < bins; ++bin)
+          for (int64_t c = 0; c < channels; ++c)
+            add_bin(region.taps, grid.y_bin(bin / grid.w, bin % grid.w),
+                    grid.x_bin(bin / grid.w, bin % grid.w), grad[(region.box * bins + bin) * channels + c],
+                    row, row + 1, map + c * bins + bin, stride_h, stride_w);
+      }
+    }
+  });
+}
+
+template <class T>
+void bin_dots(GatherBins<T> kernel, const RoiGrid& grid, const RoiTaps<T>& taps, const T* map,
+              int64_t stride_h, int64_t stride_w, int64_t channels, const T* grad, T* dots) {
+  Scratch<T> row(grid.w * channels);
+  for (int64_t ph = 0; ph < grid.h; ++ph) {
+    kernel(grid, taps, ph, map, stride_h, stride_w, channels, row.get());
+    for (int64_t pw = 0; pw < grid.w; ++pw, grad += channels) {
+      T sum = 0;
+      for (int64_t c = 0; c < channels; ++c) sum += grad[c] * row[pw * channels + c];
+      *dots++ = sum;
+    }
+  }
+}
+
+#define PYVISION_INSTANTIATE(T)                                                                              \
+  template void gather_regions(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, GatherRow<T>, T*, \
+                               int32_t*);                                                                    \
+  template void scatter_regions(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, ScatterBins<T>,        \
+                                const T*);                                                                   \
+  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, T*);         \
+  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);        \
+  template void bin_dots(GatherBins<T>, const RoiGrid&, const RoiTaps<T>&, const T*, int64_t, int64_t,       \
+                         int64_t, const T*, T*);
+PYVISION_INSTANTIATE(float)
+PYVISION_INSTANTIATE(double)
+#undef PYVISION_INSTANTIATE
+
+}  // namespace pyvision

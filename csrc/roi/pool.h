@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a kernel over all regions of a call, whichever way the maps lie.
+#pragma once
+
+#include "core/parallel.h"
+#include "roi/regions.h"
+
+namespace pyvision {
+
+// run(region, ph, map, stride_h, stride_w, channels, out, argmax) fills a region's row of bins for some
+// neighbouring channels; map: the region's image at the first of them; out, argmax: (grid.w, channels).
+// Together they become (K, bins, C), or (K, C, bins) of planar maps. argmax may be null in both.
+template <class T>
+using GatherRow = FunctionRef<void(const Region<T>& region, int64_t ph, const T* map, int64_t stride_h,
+                                   int64_t stride_w, int64_t channels, T* out, int32_t* argmax)>;
+template <class T>
+void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                    GatherRow<T> run, T* out, int32_t* argmax);
+
+// The same with a kernel of weighted sums.
+template <class T>
+void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                    GatherBins<T> kernel, T* out) {
+  gather_regions<T>(
+      maps, grid, regions,
+      [&](const Region<T>& region, int64_t ph, const T* map, int64_t stride_h, int64_t stride_w,
+          int64_t channels, T* to,
+          int32_t*) { kernel(grid, region.taps, ph, map, stride_h, stride_w, channels, to); },
+      out, nullptr);
+}
+
+// Sets the maps to what the regions add to them; grad: (K, bins, C), or (K, C, bins) of planar maps. Every
+// row of a map belongs to one task, which takes the regions in their order.
+template <class T>
+void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                     ScatterBins<T> kernel, const T* grad);
+
+// The same of maps with a channel for every bin of every output: bin b of output channel c takes input
+// channel c * bins + b. out, grad: (K, bins, C / bins), or (K, C / bins, bins) of planar maps.
+template <class T>
+void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                         T* out);
+template <class T>
+void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                          const T* grad);
+
+// dots[bin] = the sum over channels of grad * the bin; grad: (bins, channels). Where the taps are derivatives
+// of a region's by a parameter, what that parameter gets.
+template <class T>
+void bin_dots(GatherBins<T> kernel, const RoiGrid& grid, const RoiTaps<T>& taps, const T* map,
+              int64_t stride_h, int64_t stride_w, int64_t channels, const T* grad, T* dots);
+
+// Calls body(image, channel, channels) for blocks of channels of images, in parallel: what owns its part of a
+// gradient where every channel goes elsewhere.
+template <class Body>
+void for_each_channel_block(int64_t images, int64_t channels, Body body) {
+  constexpr int64_t kBlock = 64;
+  const int64_t blocks = (channels + kBlock - 1) / kBlock;
+  parallel_for(images * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t c = task % blocks * kBlock;
+      body(task / blocks, c, std::min(kBlock, channels - c));
+    }
+  });
+}
+
+}  // namespace pyvision

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the ops on regions of interest share, as plain data: maps, boxes, and regions as weighted pixels.
+// An axis-parallel bin is the product of two lists of taps, one per axis:
+//
+//   out[ph, pw, c] = sum over i in y taps of the bin, j in x taps of the bin:
+//                      y.weight[i] * x.weight[j] * map[y.index[i], x.index[j], c]
+//
+// This holds for every average of bilinear samples on a grid whose rules (border, out of range) go axis by
+// axis, for plain averages over a rectangle, and for exact integrals of the bilinear surface. Samples that
+// fall on one pixel are one tap, so that a bin reads a pixel once however many samples it has.
+#pragma once
+
+#include <cstdint>
+
+namespace pyvision {
+
+// Maps of a pyramid, each a dense (n, h, w, c) or, with `planar`, (n, c, h, w).
+template <class T>
+struct RoiLevel {
+  T* data;
+  int64_t h, w;
+  double scale;  // of the boxes
+};
+template <class T>
+struct RoiMaps {
+  const RoiLevel<T>* levels;
+  int64_t level_count, n, channels;
+  bool planar;
+};
+
+template <class T>
+struct RoiBoxes {
+  const T* data;  // (count, columns), the image's index first
+  int64_t count, columns;
+  const int64_t* levels;  // (count,), or null: the first
+
+  const T* operator[](int64_t k) const { return data + k * columns; }
+  int64_t image(int64_t k) const { return static_cast<int64_t>(data[k * columns]); }
+  int64_t level(int64_t k) const { return levels ? levels[k] : 0; }
+};
+
+struct RoiGrid {
+  int64_t h, w;  // bins
+  bool shared;   // a row of bins shares its y taps and a column its x taps; otherwise each bin has its own
+
+  int64_t bins() const { return h * w; }
+  int64_t y_bins() const { return shared ? h : h * w; }
+  int64_t x_bins() const { return shared ? w : h * w; }
+  int64_t y_bin(int64_t ph, int64_t pw) const { return shared ? ph : ph * w + pw; }
+  int64_t x_bin(int64_t ph, int64_t pw) const { return shared ? pw : ph * w + pw; }
+};
+
+// Bin b has taps [first[b], first[b + 1]) by rising index; an index may occur twice.
+template <class T>
+struct RoiAxis {
+  const int64_t* first;
+  const int32_t* index;  // [0, extent of the map)
+  const T* weight;
+};
+template <class T>
+struct RoiTaps {
+  RoiAxis<T> y, x;
+};
+
+// A region's row of bins. map: its image's first pixel, channels neighbours; out: (grid.w, channels)
+template <class T>
+using GatherBins = void (*)(const RoiGrid& grid, const RoiTaps<T>& taps, int64_t ph, const T* map,
+                            int64_t stride_h, int64_t stride_w, int64_t channels, T* out);
+// The transpose, as far as it concerns rows [begin, end) of the map, which is added to.
+// grad: (bins, channels); map: the first pixel of row `begin`
+template <class T>
+using ScatterBins = void (*)(const RoiGrid& grid, const RoiTaps<T>& taps, const T* grad, int64_t channels,
+                             int64_t begin, int64_t end, T* map, int64_t stride_h, int64_t stride_w);
+
+}  // namespace pyvision
