@@ -111,7 +111,7 @@ def compare_others(report: Report, options: argparse.Namespace, rng: np.random.G
         options,
         "soft_nms, 1000 boxes around 20 objects",
         lambda: ops.soft_nms(*soft),
-        {"NumPy": lambda: _numpy(lambda: _soft_nms(*soft))},
+        {"NumPy": lambda: prepared(lambda: _soft_nms(*soft))},
         1e-4,
     )
     rotated, rotated_scores = rotated_boxes(1_000, rng)
@@ -179,7 +179,7 @@ def _first(result: Any) -> np.ndarray:
     return np.asarray(result[0] if isinstance(result, tuple) else result)
 
 
-def _numpy(call: Callable[[], np.ndarray]) -> Prepared:
+def prepared(call: Callable[[], Any]) -> Prepared:
     latest: list[Any] = []
 
     def run() -> None:
@@ -192,7 +192,7 @@ def _torchvision(options: argparse.Namespace, op: str, *arguments: Any) -> Prepa
     torch, torchvision = require("torch"), require("torchvision")
     torch.set_num_threads(options.threads)
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    return _numpy(lambda: getattr(torchvision.ops, op)(*tensors).numpy())
+    return prepared(lambda: getattr(torchvision.ops, op)(*tensors).numpy())
 
 
 def _opencv_rotated(a: Floats, b: Floats) -> Prepared:
@@ -208,7 +208,7 @@ def _opencv_rotated(a: Floats, b: Floats) -> Prepared:
         intersection = np.array(common)
         return intersection / (areas - intersection)
 
-    return _numpy(call)
+    return prepared(call)
 
 
 def _rotated_nms(options: argparse.Namespace, boxes: Floats, scores: Floats) -> Prepared:
@@ -226,7 +226,7 @@ def _rotated_nms(options: argparse.Namespace, boxes: Floats, scores: Floats) -> 
                 alive &= ~suppresses[i]
         return np.array(kept)
 
-    return _numpy(call)
+    return prepared(call)
 
 
 def _soft_nms(boxes: Floats, scores: Floats) -> np.ndarray:

@@ -676,7 +676,7 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for shape in ((), (4,), (2, 6))
     ],
     # masks
-    *[(1, "paste_masks", "padding", {"padding": value}) for value in (-1, 2**20, 2**63)],
+    *[(1, "paste_masks", "padding", {"padding": value}) for value in (-1, 2**20 + 1, 2**63)],
     *[(1, "paste_masks", "extents|shape", {"img_shape": size}) for size in ((-1, 5), (5, -1))],
     *[
         (row, "paste_masks", "threshold", {"threshold": value})

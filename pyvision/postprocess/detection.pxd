@@ -16,3 +16,26 @@ cdef void decode_dfl_box(
 cdef int64_t nms_into(
     const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
 ) except -1 nogil
+
+# The same within each of idxs, as pyvision.ops.batched_nms.
+cdef int64_t batched_nms_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    const int64_t[::1] idxs,
+    double iou_threshold,
+    int64_t[::1] keep,
+) except -1 nogil
+
+# As pyvision.ops.box_iou: fills `iou`, (N, M).
+cdef int64_t box_iou_into(
+    const float[:, ::1] boxes1, const float[:, ::1] boxes2, float[:, ::1] iou
+) except -1 nogil
+
+# As pyvision.ops.decode_boxes: fills `decoded`, of rel_codes' shape. weights: 4 of them.
+cdef int64_t decode_boxes_into(
+    const float[:, ::1] rel_codes,
+    const float[:, ::1] boxes,
+    float[:, ::1] decoded,
+    const float* weights,
+    float bbox_xform_clip,
+) except -1 nogil

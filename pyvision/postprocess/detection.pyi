@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,3 +12,18 @@ def decode_dfl(
 def nms(
     boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou_threshold: float
 ) -> npt.NDArray[np.int64]: ...
+def batched_nms(
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    idxs: npt.NDArray[np.int64],
+    iou_threshold: float,
+) -> npt.NDArray[np.int64]: ...
+def box_iou(
+    boxes1: npt.NDArray[np.float32], boxes2: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]: ...
+def decode_boxes(
+    rel_codes: npt.NDArray[np.float32],
+    boxes: npt.NDArray[np.float32],
+    weights: Sequence[float] = ...,
+    bbox_xform_clip: float = ...,
+) -> npt.NDArray[np.float32]: ...

@@ -2,22 +2,17 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Detections from the maps of a dense detector."""
 
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport expf
 from libc.stdint cimport int64_t
+
+from pyvision.postprocess._c_api cimport api, checked
 
 import math
 
 import numpy as np
 
-from pyvision import _core
 from pyvision._array import as_numpy, result_like
 from pyvision.ops._args import integer, real
-
-ctypedef int64_t (*nms_f32_t)(const float*, const float*, int64_t, double, int64_t*) noexcept nogil
-
-cdef nms_f32_t nms_f32 = <nms_f32_t>PyCapsule_GetPointer(_core.nms_f32, "pyvision._core.nms_f32")
-
 
 cdef Py_ssize_t find_anchors(
     const float[:, ::1] scores, float threshold, int64_t[::1] anchors, Py_ssize_t* pairs
@@ -66,15 +61,75 @@ cdef void decode_dfl_box(
 cdef int64_t nms_into(
     const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0], count
+    cdef int64_t n = boxes.shape[0]
     if boxes.shape[1] != 4 or scores.shape[0] != n or keep.shape[0] < n:
-        raise ValueError("[nms] expected boxes (N, 4), scores (N,) and room for N indices")
+        raise ValueError("[nms] expected boxes (N, 4), scores (N,) and room for N indices, got other shapes")
     if n == 0:
         return 0
-    count = nms_f32(&boxes[0, 0], &scores[0], n, iou_threshold, &keep[0])
-    if count < 0:
-        raise ValueError("[nms] expected iou_threshold in [0, 1] and memory for the boxes")
-    return count
+    return checked(
+        api.nms(&boxes[0, 0], &scores[0], n, iou_threshold, &keep[0]),
+        b"[nms] expected iou_threshold in [0, 1], got another",
+    )
+
+
+cdef int64_t batched_nms_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    const int64_t[::1] idxs,
+    double iou_threshold,
+    int64_t[::1] keep,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0]
+    if boxes.shape[1] != 4 or scores.shape[0] != n or idxs.shape[0] != n or keep.shape[0] < n:
+        raise ValueError(
+            "[batched_nms] expected boxes (N, 4), scores and idxs (N,) and room for N indices, got other shapes"
+        )
+    if n == 0:
+        return 0
+    return checked(
+        api.batched_nms(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, &keep[0]),
+        b"[batched_nms] expected iou_threshold in [0, 1], got another",
+    )
+
+
+cdef int64_t box_iou_into(
+    const float[:, ::1] boxes1, const float[:, ::1] boxes2, float[:, ::1] iou
+) except -1 nogil:
+    cdef int64_t n = boxes1.shape[0], m = boxes2.shape[0]
+    if boxes1.shape[1] != 4 or boxes2.shape[1] != 4 or iou.shape[0] != n or iou.shape[1] != m:
+        raise ValueError("[box_iou] expected boxes1 (N, 4), boxes2 (M, 4) and iou (N, M), got other shapes")
+    if n == 0 or m == 0:
+        return 0
+    return checked(
+        api.box_iou(&boxes1[0, 0], &boxes2[0, 0], &iou[0, 0], n, m),
+        b"[box_iou] expected fewer boxes, got too many",
+    )
+
+
+cdef int64_t decode_boxes_into(
+    const float[:, ::1] rel_codes,
+    const float[:, ::1] boxes,
+    float[:, ::1] decoded,
+    const float* weights,
+    float bbox_xform_clip,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0], per_box = rel_codes.shape[1] // 4
+    if (
+        boxes.shape[1] != 4
+        or rel_codes.shape[0] != n
+        or rel_codes.shape[1] % 4
+        or decoded.shape[0] != n
+        or decoded.shape[1] != rel_codes.shape[1]
+    ):
+        raise ValueError(
+            "[decode_boxes] expected rel_codes and decoded (N, 4 * classes) and boxes (N, 4), got other shapes"
+        )
+    if n == 0 or per_box == 0:
+        return 0
+    return checked(
+        api.decode_boxes(&rel_codes[0, 0], &boxes[0, 0], &decoded[0, 0], n, per_box, weights, bbox_xform_clip),
+        b"[decode_boxes] expected weights to be finite and positive and bbox_xform_clip a number, got others",
+    )
 
 
 def decode_dfl(scores, distances, *, stride, width, score_threshold):
@@ -180,3 +235,59 @@ def nms(const float[:, ::1] boxes, const float[::1] scores, double iou_threshold
     with nogil:
         count = nms_into(boxes, scores, iou_threshold, keep)
     return keep_array[:count]
+
+
+def batched_nms(
+    const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] idxs, double iou_threshold
+):
+    """:func:`pyvision.ops.batched_nms` of one image, as :func:`nms`; ``idxs`` are (N,) classes, int64."""
+    keep_array = np.empty(boxes.shape[0], dtype=np.int64)
+    cdef int64_t[::1] keep = keep_array
+    cdef int64_t count
+    with nogil:
+        count = batched_nms_into(boxes, scores, idxs, iou_threshold, keep)
+    return keep_array[:count]
+
+
+def box_iou(const float[:, ::1] boxes1, const float[:, ::1] boxes2):
+    """:func:`pyvision.ops.box_iou` for C-contiguous float32 buffers (N, 4) and (M, 4), without other checks.
+
+    Returns float32 (N, M). Raises ValueError or TypeError for other buffers.
+    """
+    iou_array = np.empty((boxes1.shape[0], boxes2.shape[0]), dtype=np.float32)
+    cdef float[:, ::1] iou = iou_array
+    with nogil:
+        box_iou_into(boxes1, boxes2, iou)
+    return iou_array
+
+
+def decode_boxes(
+    const float[:, ::1] rel_codes,
+    const float[:, ::1] boxes,
+    weights=(1.0, 1.0, 1.0, 1.0),
+    float bbox_xform_clip=4.135166556742356,
+):
+    """:func:`pyvision.ops.decode_boxes` for C-contiguous float32 buffers, without the checks for other arrays.
+
+    Args:
+        rel_codes: (N, 4 * classes).
+        boxes: (N, 4) corners.
+        weights: four positive numbers.
+        bbox_xform_clip: bound of dw and dh; log(1000 / 16) as in torchvision.
+
+    Returns:
+        float32 (N, 4 * classes).
+
+    Raises:
+        TypeError: an argument is no buffer, or not of numbers.
+        ValueError: a buffer of another dtype or shape, or a number out of range.
+    """
+    if len(weights) != 4:
+        raise ValueError(f"[decode_boxes] expected weights to be four numbers, got {len(weights)}")
+    cdef float[4] w
+    w[0], w[1], w[2], w[3] = weights
+    decoded_array = np.empty((rel_codes.shape[0], rel_codes.shape[1]), dtype=np.float32)
+    cdef float[:, ::1] decoded = decoded_array
+    with nogil:
+        decode_boxes_into(rel_codes, boxes, decoded, w, bbox_xform_clip)
+    return decoded_array

@@ -5,21 +5,11 @@
 #include <type_traits>
 
 #include "core/bind.h"
-#include "core/parallel.h"
 #include "ops/box_coding/box_coding.h"
 
 namespace pyvision::box_coding_bind {
 
 using Weights = std::array<double, 4>;
-constexpr int64_t kGrain = 4096;  // boxes: some 20 us
-
-template <class T>
-const BoxCodingOf<T>& kernels() {
-  if constexpr (std::is_same_v<T, float>)
-    return box_coding_kernels().f32;
-  else
-    return box_coding_kernels().f64;
-}
 
 template <class T>
 std::array<T, 4> checked(const char* op, const Weights& weights) {
@@ -45,10 +35,7 @@ py::array encode(const py::array& reference_boxes, const py::array& proposals, c
   T* codes = output.mutable_data();
   {
     py::gil_scoped_release release;
-    parallel_for(g.shape[0], kGrain, [&](int64_t begin, int64_t end) {
-      kernels<T>().encode(g.as<const T>() + 4 * begin, p.as<const T>() + 4 * begin, codes + 4 * begin,
-                          end - begin, w.data());
-    });
+    encode_boxes(g.as<const T>(), p.as<const T>(), codes, g.shape[0], w.data());
   }
   return output;
 }
@@ -68,12 +55,8 @@ py::array decode(const py::array& rel_codes, const py::array& boxes, const Weigh
   T* y = output.mutable_data();
   {
     py::gil_scoped_release release;
-    parallel_for(codes.shape[0], std::max<int64_t>(1, kGrain / std::max<int64_t>(1, per_box)),
-                 [&](int64_t begin, int64_t end) {
-                   kernels<T>().decode(codes.as<const T>() + 4 * per_box * begin, p.as<const T>() + 4 * begin,
-                                       y + 4 * per_box * begin, end - begin, per_box, w.data(),
-                                       static_cast<T>(clip));
-                 });
+    decode_boxes(codes.as<const T>(), p.as<const T>(), y, codes.shape[0], per_box, w.data(),
+                 static_cast<T>(clip));
   }
   return output;
 }

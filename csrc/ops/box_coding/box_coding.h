@@ -30,4 +30,11 @@ struct BoxCodingKernels {
 
 PYVISION_KERNELS(BoxCodingKernels, box_coding)
 
+// As the kernels, over threads. T: float or double.
+template <class T>
+void encode_boxes(const T* boxes, const T* proposals, T* codes, int64_t n, const T* weights);
+template <class T>
+void decode_boxes(const T* codes, const T* proposals, T* boxes, int64_t n, int64_t per_box, const T* weights,
+                  T clip);
+
 }  // namespace pyvision

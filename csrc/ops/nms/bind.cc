@@ -26,17 +26,6 @@ py::array_t<int64_t> dispatch(const char* op, const py::array& boxes, const Argu
   return run<float>(op, boxes, arguments...);
 }
 
-// What pyvision.postprocess calls without the GIL. Returns -1 where nms() would throw.
-int64_t nms_f32(const float* boxes, const float* scores, int64_t n, double iou_threshold,
-                int64_t* keep) noexcept {
-  if (n < 0 || n > INT32_MAX || !(iou_threshold >= 0 && iou_threshold <= 1)) return -1;
-  try {
-    return nms<float>(boxes, scores, n, NmsGroups{}, iou_threshold, keep);
-  } catch (...) {
-    return -1;
-  }
-}
-
 void define(py::module_& m) {
   m.def(
       "nms",
@@ -54,7 +43,6 @@ void define(py::module_& m) {
       },
       py::arg("boxes"), py::arg("scores"), py::arg("idxs"), py::arg("iou_threshold"),
       py::arg("image_idxs") = py::none(), py::arg("max_output") = py::none());
-  m.attr("nms_f32") = py::capsule(reinterpret_cast<void*>(&nms_f32), "pyvision._core.nms_f32");
 }
 
 }  // namespace pyvision::nms_bind

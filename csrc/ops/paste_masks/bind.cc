@@ -32,11 +32,12 @@ void define(py::module_& m) {
         const Tensor masks_view = dense_view<const float>(masks, op, "masks", 3);
         const Tensor boxes_view = dense_view<const float>(boxes, op, "boxes", 2);
         const int64_t n = masks_view.shape[0], m = masks_view.shape[1];
-        check(masks_view.shape[2] == m && m > 0 && m < (1 << 20), op,
-              "expected masks of shape (N, M, M) with M of 1 to 2^20, got ", shape_text(masks_view));
+        check(masks_view.shape[2] == m, op, "expected masks of shape (N, M, M), got ",
+              shape_text(masks_view));
+        check(paste_sizes_fit(m, padding), op,
+              "expected masks of 1 to 2^20 columns and padding of 0 to 2^20, got ", m, " and ", padding);
         check(boxes_view.shape[0] == n && boxes_view.shape[1] == 4, op, "expected boxes of shape (", n,
               ", 4), got ", shape_text(boxes_view));
-        check(padding >= 0 && padding < (1 << 20), op, "expected padding of 0 to 2^20, got ", padding);
         check(!threshold || (*threshold >= 0 && *threshold <= 1), op, "expected threshold in [0, 1], got ",
               threshold.value_or(0));
         check(paste_boxes_fit(boxes_view.as<const float>(), n, m, padding), op,

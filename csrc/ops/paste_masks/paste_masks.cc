@@ -90,6 +90,11 @@ void paste_mask(const float* mask, const Corners& box, T* image, int64_t m, int6
 
 }  // namespace
 
+bool paste_sizes_fit(int64_t m, int64_t padding) {
+  constexpr int64_t kMost = 1 << 20;
+  return m >= 1 && m <= kMost && padding >= 0 && padding <= kMost;
+}
+
 bool paste_boxes_fit(const float* boxes, int64_t n, int64_t m, int64_t padding) {
   const float scale = scale_of(m, padding);
   for (int64_t i = 0; i < n; ++i) {

@@ -38,6 +38,9 @@ struct PasteMasksKernels {
 
 PYVISION_KERNELS(PasteMasksKernels, paste_masks)
 
+// Whether m is of 1 to 2^20 and padding of 0 to 2^20.
+bool paste_sizes_fit(int64_t m, int64_t padding);
+
 // Truncated corners of an enlarged box must lie within this, so that sizes fit and positions mean something.
 constexpr float kPasteLargest = 0x1p30f;
 

@@ -31,7 +31,9 @@ Runs parse_counts(const char* op, py::handle counts) {
   Runs runs;
   if (PyBytes_Check(counts.ptr()) || PyUnicode_Check(counts.ptr())) {
     const auto text = counts.cast<std::string_view>();
-    const char* lack = rle_decompress(text.data(), static_cast<int64_t>(text.size()), runs);
+    runs.resize(text.size());
+    int64_t count = 0;
+    const char* lack = rle_decompress(text.data(), static_cast<int64_t>(text.size()), runs.data(), &count);
     check(lack == nullptr, op, "expected compressed counts with ", lack == nullptr ? "" : lack,
           ", got others");
     return runs;
@@ -81,6 +83,12 @@ void check_same_size(const char* op, const std::vector<Rle>& rles) {
           rles[0].w, ") and (", rle.h, ", ", rle.w, ")");
 }
 
+std::string compressed(RunsView runs) {
+  std::string text(static_cast<size_t>(kMaxRleDigits * runs.count), '\0');
+  text.resize(static_cast<size_t>(rle_compress(runs, text.data())));
+  return text;
+}
+
 py::dict to_dict(int64_t h, int64_t w, const std::string& counts) {
   py::list size(2);
   size[0] = h;
@@ -108,7 +116,7 @@ py::list encode(const py::array& masks) {
     parallel_for(n, 1, [&](int64_t begin, int64_t end) {
       Scratch<uint32_t> runs(h * w + 1);
       for (int64_t i = begin; i < end; ++i)
-        counts[i] = rle_compress({runs, rle_encode(t.as<const uint8_t>() + i * h * w, h, w, runs)});
+        counts[i] = compressed({runs, rle_encode(t.as<const uint8_t>() + i * h * w, h, w, runs)});
     });
   }
   return to_dicts(h, w, counts);
@@ -158,7 +166,7 @@ py::dict merge(const py::list& rles, bool intersect) {
   std::string counts;
   {
     py::gil_scoped_release release;
-    counts = rle_compress(rle_merge(parsed, intersect));
+    counts = compressed(rle_merge(parsed, intersect));
   }
   return to_dict(parsed[0].h, parsed[0].w, counts);
 }
@@ -182,8 +190,8 @@ py::array iou(const py::list& detections, const py::list& ground_truth, const py
     std::vector<RleSpans> left, right;
     left.reserve(a.size());
     right.reserve(b.size());
-    for (const Rle& rle : a) left.emplace_back(rle.runs, rle.h);
-    for (const Rle& rle : b) right.emplace_back(rle.runs, rle.h);
+    for (const Rle& rle : a) left.emplace_back(rle.runs);
+    for (const Rle& rle : b) right.emplace_back(rle.runs);
     parallel_for(n, std::max<int64_t>(1, 64 / (m + 1)),
                  [&](int64_t begin, int64_t end) {  // 64 pairs: some 20 us
                    for (int64_t i = begin; i < end; ++i)
@@ -206,7 +214,7 @@ py::list from_polygons(const std::vector<py::array>& polygons, int64_t h, int64_
     for (int64_t i = 0; i < t.shape[0]; ++i)
       check(std::fabs(xy[i]) <= kMaxPolygonCoordinate, op, "expected polygons within 2^20 pixels, got ",
             xy[i]);
-    counts.push_back(rle_compress(rle_from_polygon(xy, t.shape[0] / 2, h, w)));
+    counts.push_back(compressed(rle_from_polygon(xy, t.shape[0] / 2, h, w)));
   }
   return to_dicts(h, w, counts);
 }

@@ -11,8 +11,6 @@
 namespace pyvision {
 namespace {
 
-constexpr int kMaxDigits = 7;  // of a number: 35 bits hold every difference of two lengths
-
 // Bits [begin, end).
 void set_bits(uint64_t* bits, int64_t begin, int64_t end) {
   while (begin < end) {
@@ -48,9 +46,8 @@ int64_t find_runs(const uint64_t* bits, int64_t h, int64_t w, uint32_t* runs) {
 
 }  // namespace
 
-std::string rle_compress(RunsView runs) {
-  std::string text(static_cast<size_t>(kMaxDigits * runs.count), '\0');
-  char* out = text.data();
+int64_t rle_compress(RunsView runs, char* text) {
+  char* out = text;
   for (int64_t i = 0; i < runs.count; ++i) {
     int64_t value = int64_t{runs.data[i]} - (i > 2 ? runs.data[i - 2] : 0);
     for (bool more = true; more;) {
@@ -60,20 +57,17 @@ std::string rle_compress(RunsView runs) {
       *out++ = static_cast<char>(48 + digit + (more ? 32 : 0));
     }
   }
-  text.resize(static_cast<size_t>(out - text.data()));
-  return text;
+  return out - text;
 }
 
-const char* rle_decompress(const char* text, int64_t length, Runs& runs) {
+const char* rle_decompress(const char* text, int64_t length, uint32_t* runs, int64_t* count) {
   constexpr uint64_t kEveryByte = 0x0101010101010101;
   bool bad = false;
   for (int64_t p = 0; p < length; ++p) bad |= static_cast<uint8_t>(text[p] - 48) > 63;
   if (bad) return "characters from '0' to 'o'";
-  runs.resize(static_cast<size_t>(length));  // a number has a digit or more
-  uint32_t* const out = runs.data();
-  int64_t count = 0;
+  int64_t i = 0;
   // How many digits a number has could not be foreseen, so it takes no branch.
-  for (int64_t p = 0; p < length; ++count) {
+  for (int64_t p = 0; p < length; ++i) {
     uint64_t digits = 48 * kEveryByte;
     if (length - p >= 8)
       std::memcpy(&digits, text + p, 8);
@@ -82,7 +76,7 @@ const char* rle_decompress(const char* text, int64_t length, Runs& runs) {
     digits -= 48 * kEveryByte;
     const uint64_t last = ~digits & 32 * kEveryByte;
     const int digit_count = last == 0 ? 8 : __builtin_ctzll(last) / 8 + 1;
-    if (digit_count > kMaxDigits) return "numbers of at most 7 digits";
+    if (digit_count > kMaxRleDigits) return "numbers of at most 7 digits";
     p += digit_count;
     if (p > length) return "a last number that is whole";
     digits &=
@@ -92,11 +86,11 @@ const char* rle_decompress(const char* text, int64_t length, Runs& runs) {
     digits = (digits & 0x00000000ffffffff) | (digits & 0xffffffff00000000) >> 12;
     const int unused = 64 - 5 * digit_count;
     int64_t value = static_cast<int64_t>(digits << unused) >> unused;  // its highest bit is the sign
-    if (count > 2) value += out[count - 2];
+    if (i > 2) value += runs[i - 2];
     if (value < 0 || value > kMaxRlePixels) return "lengths of 0 to 2^32 - 1";
-    out[count] = static_cast<uint32_t>(value);
+    runs[i] = static_cast<uint32_t>(value);
   }
-  runs.resize(static_cast<size_t>(count));
+  *count = i;
   return nullptr;
 }
 
@@ -188,7 +182,7 @@ Runs rle_merge(const std::vector<Rle>& rles, bool intersect) {
   return merged;
 }
 
-RleSpans::RleSpans(RunsView runs, int64_t h) {
+RleSpans::RleSpans(RunsView runs) {
   uint32_t position = 0;
   starts.reserve(static_cast<size_t>(runs.count / 2));
   ends.reserve(static_cast<size_t>(runs.count / 2));
@@ -200,14 +194,10 @@ RleSpans::RleSpans(RunsView runs, int64_t h) {
     ends.push_back(end);
     area += end - start;
   }
-  double bbox[4];
-  rle_to_bbox(runs, h, bbox);
-  first_row = static_cast<int64_t>(bbox[1]);
-  last_row = first_row + static_cast<int64_t>(bbox[3]) - 1;
 }
 
 double rle_iou(const RleSpans& a, const RleSpans& b, bool crowd) {
-  if (a.area == 0 || b.area == 0 || a.last_row < b.first_row || b.last_row < a.first_row) return 0;
+  if (a.area == 0 || b.area == 0) return 0;
   // Spans are in order: those before the other's first, and after its last, share nothing with it.
   size_t i = std::upper_bound(a.ends.begin(), a.ends.end(), b.starts.front()) - a.ends.begin();
   size_t j = std::upper_bound(b.ends.begin(), b.ends.end(), a.starts.front()) - b.ends.begin();

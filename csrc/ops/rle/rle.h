@@ -13,7 +13,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "core/dispatch.h"
@@ -53,10 +52,12 @@ struct Rle {
   Runs runs;
 };
 
-// The two spellings.
-std::string rle_compress(RunsView runs);
-// Null where the text is one, else what it lacks.
-const char* rle_decompress(const char* text, int64_t length, Runs& runs);
+// From one spelling to the other. text: room for kMaxRleDigits characters per length; returns how many there
+// are.
+constexpr int64_t kMaxRleDigits = 7;  // 35 bits hold every difference of two lengths
+int64_t rle_compress(RunsView runs, char* text);
+// runs: room for `length`. Null where the text is an encoding, else what it lacks.
+const char* rle_decompress(const char* text, int64_t length, uint32_t* runs, int64_t* count);
 // Whether the lengths sum to `pixels`.
 bool rle_sums_to(RunsView runs, int64_t pixels);
 
@@ -76,9 +77,8 @@ Runs rle_merge(const std::vector<Rle>& rles, bool intersect);
 struct RleSpans {
   std::vector<uint32_t> starts, ends;  // of the runs of set pixels
   int64_t area = 0;
-  int64_t first_row = 0, last_row = -1;
 
-  RleSpans(RunsView runs, int64_t h);
+  explicit RleSpans(RunsView runs);
 };
 
 // Intersection over union, or with `crowd` over the area of `a`; 0 where they share nothing.
