@@ -22,7 +22,7 @@ def find_homography(
     confidence: float = 0.995,
     seed: int = 0,
 ) -> tuple[Array | None, Array]:
-    """The homography H with ``(u, v) ~ H (x, y, 1)`` for pairs ``(x, y)``, ``(u, v)`` some of which are wrong.
+    """The homography H with ``(u, v) ~ H (x, y, 1)`` for pairs of points, some of which are wrong.
 
     Args:
         src: (N, 2), float32 or float64: where points are.
@@ -35,8 +35,8 @@ def find_homography(
         seed: of ransac: the same seed gives the same result.
 
     Returns:
-        H, float64 (3, 3) with ``H[2, 2] == 1``, or None where there is none: fewer than four pairs, or pairs on
-        a line. And which pairs are inliers, bool (N,).
+        H, float64 (3, 3) with ``H[2, 2] == 1``, or None where there is none: fewer than four pairs, or
+        pairs on a line. And which pairs are inliers, bool (N,).
 
     Raises:
         TypeError: an argument is not an array, or of another type.
@@ -88,7 +88,8 @@ def _find(
     if number < 0:
         raise ValueError(f"[{op}] expected seed of at least 0, got {seed}")
     matrix, inliers = _core.find_transform(
-        *points,
+        points[0],
+        points[1],
         op == "find_affine",
         method == "ransac",
         real(threshold, op, "threshold"),
