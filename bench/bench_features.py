@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FAST, ORB and brute-force matching, against OpenCV, on a photograph of 1920 x 1080 pixels.
+"""FAST, ORB, brute-force matching and RANSAC, against OpenCV, on a photograph of 1920 x 1080 pixels.
 
-The photograph is the example picture, repeated: what detectors find depends on what they see, so the numbers of
-keypoints stand beside the times.
+The photograph is the example picture, repeated: what detectors find depends on what they see, so the numbers
+of keypoints stand beside the times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
 from PIL import Image
 
-from pyvision.features import BRIEF, FAST, ORB, match
+from pyvision.features import BRIEF, FAST, ORB, find_homography, match
 from pyvision.profile import Case, Report, compare_with_peak
 from pyvision.profile.peers import Run, Unavailable, require
 from pyvision.profile.report import OURS
@@ -67,7 +67,25 @@ def main() -> None:
             lambda cv2, rows=rows, metric=metric: matcher_of(cv2, metric, *rows),
             gflop=2e-9 * ROWS * ROWS * 128 if metric == "l2" else None,
         )
+    src, dst = pairs_with_outliers(rng)
+    add(
+        report,
+        options,
+        "find_homography, 2000 matches, half of them wrong",
+        lambda: find_homography(src, dst),
+        lambda cv2: lambda: cv2.findHomography(src, dst, cv2.RANSAC, 3.0),
+    )
     finish(report, options)
+
+
+def pairs_with_outliers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points seen from the side with half a pixel of noise; every second goes anywhere."""
+    src = rng.uniform((0, 0), (WIDTH, HEIGHT), (2000, 2))
+    homography = np.array([[0.9, 0.1, 40], [-0.05, 0.85, 60], [1e-4, -5e-5, 1]])
+    there = np.column_stack([src, np.ones(len(src))]) @ homography.T
+    dst = there[:, :2] / there[:, 2:] + rng.normal(0, 0.5, src.shape)
+    dst[::2] = rng.uniform((0, 0), (WIDTH, HEIGHT), (1000, 2))
+    return src, dst
 
 
 def photograph() -> np.ndarray:

@@ -465,6 +465,18 @@ def brief(
 def match(a: np.ndarray, b: np.ndarray, metric: str, k: int) -> tuple[_Floats, NDArray[np.int64]]: ...
 def match_bits_isa() -> str: ...
 
+# src and dst are float64; the matrix is (3, 3), or None; and which pairs are inliers
+def find_transform(
+    src: np.ndarray,
+    dst: np.ndarray,
+    affine: bool,
+    robust: bool,
+    threshold: float,
+    max_iterations: int,
+    confidence: float,
+    seed: int,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]: ...
+
 # The engine: pyvision.nn records graphs and runs executables
 _Attribute = int | float | str | Sequence[int]
 

@@ -302,7 +302,7 @@ class _ModelJob:
 
     def __init__(self, args: argparse.Namespace, **options: float) -> None:
         self.model: str = args.model
-        self.options = options
+        self.options: dict[str, Any] = dict(options)
 
     def prepare(self, parser: argparse.ArgumentParser) -> Callable[[str], tuple[Any, float]]:
         import numpy as np

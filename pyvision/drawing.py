@@ -91,7 +91,7 @@ def draw_keypoints(
     size: npt.NDArray[np.floating[Any]],
     angle: npt.NDArray[Any],
 ) -> Rgb:
-    """`image` with a circle of its diameter per keypoint (K, 2), and a radius at its angle unless negative."""
+    """`image` with a circle per keypoint (K, 2), and its radius at the angle unless that is negative."""
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     columns = (xy, size, angle)

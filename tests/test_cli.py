@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 
 import pyvision
+from pyvision.features import ORB
 from pyvision.image_io import read_image
 from tests.images import EXAMPLE, write_every_kind
+from tests.photos import project, rotation
 
 
 def run(*args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -295,3 +297,57 @@ def test_ctrl_c_stops_at_once_with_whole_files_only(tmp_path: Path, photo: Path)
             json.loads(path.read_text())
         else:
             assert read_image(path).shape == (512, 512, 3)
+
+
+def test_features_marks_what_it_finds(tmp_path: Path, photo: Path) -> None:
+    done = run("features", photo.name, "--max-features", 300, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (summary,) = json.loads(done.stdout)
+    assert list(summary) == ["image", "width", "height", "keypoints"]
+    found = ORB(300).detect(read_image(photo))
+    assert [k["x"] for k in summary["keypoints"]] == found.xy[:, 0].tolist()
+    assert set(summary["keypoints"][0]) == {"x", "y", "size", "angle", "response", "octave"}
+    assert saved(tmp_path / "out") == ["astronaut.jpg", "astronaut.json"]
+    assert (read_image(tmp_path / "out" / "astronaut.jpg") != read_image(photo)).any()
+    table = run("features", photo.name, "--method", "fast", "--no-save", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert "1000" in table.stdout
+    assert run("features", photo.name, "--max-features", 0, cwd=tmp_path).returncode == 2
+
+
+def test_match_draws_lines_between_two_pictures(tmp_path: Path, photo: Path) -> None:
+    Image.open(photo).rotate(20).save(tmp_path / "turned.png")
+    done = run("match", photo.name, "turned.png", "-o", "lines.png", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["images"] == ["astronaut.jpg", "turned.png"]
+    assert len(result["matches"]) > 200
+    here, there = (
+        np.array([[k["x"], k["y"]] for k in keypoints])[[m["indices"][side] for m in result["matches"]]]
+        for side, keypoints in enumerate(result["keypoints"])
+    )
+    expected = project(rotation(-20, 1, (512, 512)), here)
+    assert (np.linalg.norm(there - expected, axis=1) < 3).mean() > 0.9
+    assert read_image(tmp_path / "lines.png").shape == (512, 1024, 3)
+    text = run("match", photo.name, "turned.png", "--no-save", cwd=tmp_path)
+    assert "matches of 1000 and 1000 keypoints" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("astronaut.jpg",), 2, "IMAGE"),
+        (("astronaut.jpg", "absent.jpg"), 1, "absent.jpg: no such file"),
+        (("astronaut.jpg", "astronaut.jpg", "--ratio", "0"), 2, "--ratio"),
+        (("astronaut.jpg", "astronaut.jpg", "--max-features", "0"), 2, "max_features"),
+        (("astronaut.jpg", "astronaut.jpg", "-o", "lines.txt"), 2, "--out"),
+        (("astronaut.jpg", "astronaut.jpg", "-o", "absent/lines.png"), 2, "--out"),
+    ],
+)
+def test_match_says_what_is_wrong(
+    tmp_path: Path, photo: Path, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    done = run("match", *arguments, cwd=tmp_path)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,7 +8,16 @@ import itertools
 import numpy as np
 import pytest
 
-from pyvision.drawing import _place_label, class_color, draw_boxes, draw_mask, line_width, text_color
+from pyvision.drawing import (
+    _place_label,
+    class_color,
+    draw_boxes,
+    draw_keypoints,
+    draw_mask,
+    draw_matches,
+    line_width,
+    text_color,
+)
 
 GREY = np.full((200, 300, 3), 128, np.uint8)
 
@@ -111,3 +120,28 @@ def test_lines_grow_with_the_picture() -> None:
     assert widths == sorted(widths)
     assert widths[0] == 1
     assert widths[-1] > 10
+
+
+def test_keypoints_are_circles_with_their_radius() -> None:
+    xy, size = np.array([[100, 60], [200, 120]], np.float32), np.array([40, 20], np.float32)
+    picture = draw_keypoints(GREY, xy, size, np.array([90, -1], np.float32))
+    assert (GREY == 128).all()
+    for (x, y), radius, color in zip(
+        ((100, 60), (200, 120)), (20, 10), (class_color(0), class_color(1)), strict=True
+    ):
+        for dx, dy in ((radius, 0), (-radius, 0), (0, radius), (0, -radius)):
+            assert tuple(picture[y + dy, x + dx]) == color
+    assert tuple(picture[70, 100]) == class_color(0)  # ninety degrees clockwise of right: down
+    assert tuple(picture[60, 110]) == tuple(picture[120, 205]) == (128, 128, 128)
+    np.testing.assert_array_equal(draw_keypoints(GREY, xy[:0], size[:0], size[:0]), GREY)
+
+
+def test_matches_are_lines_across_both_pictures() -> None:
+    other = np.full((100, 80, 3), 30, np.uint8)
+    points = np.array([[10, 20]], np.float32)
+    picture = draw_matches(GREY, other, points, np.array([[70, 20]], np.float32))
+    assert picture.shape == (200, 380, 3)
+    assert (picture[20, 14:366] == class_color(0)).all()
+    assert (picture[40:, :300] == 128).all()
+    assert (picture[40:100, 300:] == 30).all()
+    assert (picture[100:, 300:] == 16).all()

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -40,17 +38,30 @@ def test_parts_are_those_of_the_definition(isa: str) -> None:
         assert 31 <= y < levels[octave].shape[0] - 31
 
 
-def test_the_strongest_of_each_level_are_kept_in_order() -> None:
+def test_the_strongest_are_kept_in_order(isa: str) -> None:
+    """Twice as many by FAST score, ties with the last of them included; of these the share by response."""
     image = noise(150, 200)
-    found = ORB(60, levels=2).detect(image)
-    every = ORB(10**6, levels=2).detect(image)
-    for octave in (0, 1):
-        some, all_ = found.response[found.octave == octave], every.response[every.octave == octave]
-        assert (np.diff(some) <= 0).all()
-        assert 0 < len(some) < len(all_)
-        assert some[0] == all_[0]
+    corners = FAST(threshold=20).detect(image)
+    inside = ((corners.xy >= 31) & (corners.xy < np.array([200, 150]) - 31)).all(axis=1)
+    corners = corners[inside]
+    least = np.sort(corners.response)[-80]
+    candidates = corners[corners.response >= least]
+    assert 80 <= len(candidates) < len(corners)
+    response = [reference.harris(image, *xy) for xy in candidates.xy.astype(int).tolist()]
+    expected = candidates.xy[np.argsort(response, kind="stable")[::-1][:40]]
+    found = ORB(40, levels=1).detect(image)
+    np.testing.assert_array_equal(found.xy, expected)
+
+
+def test_levels_share_the_features() -> None:
+    found = ORB(100).detect(photo())
     assert (np.diff(found.octave) >= 0).all()
-    assert len(ORB(7).detect(image)) == 7
+    count = np.bincount(found.octave, minlength=8)
+    assert count.sum() == 100
+    # 100 (1 - f) / (1 - f^8) f^level with f = 1 / 1.2, rounded; the last level has the rest.
+    np.testing.assert_array_equal(count, [22, 18, 15, 13, 10, 9, 7, 6])
+    for octave in range(8):
+        assert (np.diff(found.response[found.octave == octave]) <= 0).all()
 
 
 @pytest.mark.parametrize("angle", [0.0, 33.0, 90.0, 271.5])
@@ -160,25 +171,24 @@ def _scores(a: Described, b: Described, homography: np.ndarray) -> tuple[float, 
     return float((nearest < 2.5).mean()), float((error < 3).mean())
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_other_views_are_recognised_as_well_as_by_opencv(view: str) -> None:
+def test_other_views_are_recognised_as_well_as_by_opencv() -> None:
     cv2 = pytest.importorskip("cv2")
     image = photo()
-    homography = VIEWS[view](image.shape)
-    other = warp(image, homography)
 
     def theirs(picture: np.ndarray) -> Described:
-        keypoints, bits = cv2.ORB_create(500).detectAndCompute(picture, None)
+        keypoints, bits = cv2.ORB_create(1000).detectAndCompute(picture, None)
         return np.array([k.pt for k in keypoints]), bits
 
     def ours(picture: np.ndarray) -> Described:
-        keypoints, bits = ORB(500).detect_and_compute(picture)
+        keypoints, bits = ORB(1000).detect_and_compute(picture)
         return keypoints.xy, np.asarray(bits)
 
-    def score(describe: Callable[[np.ndarray], Described]) -> tuple[float, float]:
-        return _scores(describe(image), describe(other), homography)
-
-    (repeated, right), (their_repeated, their_right) = score(ours), score(theirs)
-    assert right > 0.3  # random matches would be right by a thousandth
-    assert repeated >= their_repeated - 0.02
-    assert right >= their_right - 0.02
+    scores = []
+    for view in VIEWS.values():
+        homography = view(image.shape)
+        other = warp(image, homography)
+        scores.append([_scores(describe(image), describe(other), homography) for describe in (ours, theirs)])
+    table = np.array(scores)  # (views, ours and theirs, repeated and right)
+    assert (table[:, 0, 1] > 0.3).all()  # random matches would be right by a thousandth
+    ours_on_average, theirs_on_average = table.mean(axis=0)
+    assert (ours_on_average >= theirs_on_average - 0.02).all()

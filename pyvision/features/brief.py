@@ -75,6 +75,7 @@ def _pairs(count: int, seed: int) -> np.ndarray:
     """
     raw = np.random.PCG64(seed).random_raw(4 * count * 12)
     uniform = (np.asarray(raw, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    normal = uniform.reshape(4, count, 12).sum(axis=2) - 6
+    normal: np.ndarray = uniform.reshape(4, count, 12).sum(axis=2) - 6
     spread = (2 * _RADIUS + 1) / 5
-    return np.rint(normal * spread).clip(-_RADIUS, _RADIUS).astype(np.float32)
+    pairs: np.ndarray = np.rint(normal * spread).clip(-_RADIUS, _RADIUS).astype(np.float32)
+    return pairs

@@ -21,8 +21,8 @@ class FAST:
     """Corners: pixels with an arc of a circle around them that is brighter or darker throughout.
 
     With the circle 9-16 keypoints, their order and responses are OpenCV's; its 7-12 and 5-8 miss corners
-    that these find. Keypoints have size 7, no angle, and as response the greatest threshold at which they still are
-    corners.
+    that these find. Keypoints have size 7, no angle, and as response the greatest threshold at which they
+    still are corners.
 
     Args:
         threshold: in [0, 255]: how much brighter or darker.
