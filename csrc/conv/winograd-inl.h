@@ -262,9 +262,9 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
 }
 
 // One vector of output channels of one tile: points -> outputs, of which h x w are inside the image.
-template <class W, class F>
+template <class W>
 inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile, const float* from,
-                              int64_t point, int64_t o, int lanes, int h, int w, F f) {
+                              int64_t point, int64_t o, int lanes, int h, int w) {
   constexpr int kInputs = W::kTiling.inputs(), kOutputs = W::kTiling.outputs;
   F32 t[kOutputs][kInputs];
 #pragma GCC unroll 8
@@ -282,15 +282,21 @@ inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile,
     if (i >= h) return;
     F32 y[kOutputs];
     W::output(t[i], y);
-    float* to = job.rows.output.at(tile.n, tile.oh + i, tile.ow) + o;
 #pragma GCC unroll 8
     for (int j = 0; j < kOutputs; ++j) {
-      if (j >= w) break;
-      F32 sum = y[j] + bias;
-      if (job.rows.residual.data != nullptr)
-        sum = sum + load_lanes(job.rows.residual.at(tile.n, tile.oh + i, tile.ow + j) + o, lanes);
-      store_lanes(f(sum), to + j * job.rows.output.stride_w, lanes);
+      y[j] = y[j] + bias;
+      if (job.rows.residual.data != nullptr && j < w)
+        y[j] = y[j] + load_lanes(job.rows.residual.at(tile.n, tile.oh + i, tile.ow + j) + o, lanes);
     }
+    // Chosen anew for each row: around the whole transform, it would be compiled six times.
+    with_cheap_activation(job.epilogue.activation, [&](auto f) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kOutputs; ++j) y[j] = f(y[j]);
+    });
+    float* to = job.rows.output.at(tile.n, tile.oh + i, tile.ow) + o;
+#pragma GCC unroll 8
+    for (int j = 0; j < kOutputs; ++j)
+      if (j < w) store_lanes(y[j], to + j * job.rows.output.stride_w, lanes);
   }
 }
 
@@ -300,22 +306,20 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
                             int64_t last) {
   constexpr int kOutputs = W::kTiling.outputs;
   const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-  with_cheap_activation(job.epilogue.activation, [&](auto f) {
-    for (int64_t t = first; t < last; ++t) {
-      const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
-      const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
-      const int h = static_cast<int>(below < kOutputs ? below : kOutputs);
-      const int w = static_cast<int>(right < kOutputs ? right : kOutputs);
-      for (int64_t o = 0; o < job.out_channels; o += F32::kLanes) {
-        const int64_t left = job.out_channels - o;
-        const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
-        transform_outputs<W>(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w, f);
-      }
-      for (int i = 0; i < h; ++i)
-        finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),
-                           job.rows.output.stride_w, w, job.out_channels);
+  for (int64_t t = first; t < last; ++t) {
+    const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
+    const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
+    const int h = static_cast<int>(below < kOutputs ? below : kOutputs);
+    const int w = static_cast<int>(right < kOutputs ? right : kOutputs);
+    for (int64_t o = 0; o < job.out_channels; o += F32::kLanes) {
+      const int64_t left = job.out_channels - o;
+      const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
+      transform_outputs<W>(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w);
     }
-  });
+    for (int i = 0; i < h; ++i)
+      finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),
+                         job.rows.output.stride_w, w, job.out_channels);
+  }
 }
 inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                             int64_t last) {
