@@ -110,6 +110,34 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     return row(clock, names, (ours, cudnn), flop, size)
 
 
+def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """Version 2 on the problem of a dense convolution, offsets of about a pixel."""
+    kind = DTYPES[dtype]
+    out_h, out_w = case.out_size
+    taps = case.kernel**2
+    x, offset, mask, weight = (
+        torch.randn(shape, device="cuda").to(kind)
+        for shape in (
+            (BATCH, case.in_channels, case.height, case.width),
+            (BATCH, 2 * taps, out_h, out_w),
+            (BATCH, taps, out_h, out_w),
+            (case.out_channels, case.in_channels, case.kernel, case.kernel),
+        )
+    )
+    planar = x, weight  # what torchvision's kernel takes
+    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in planar)
+    geometry = case.stride, case.padding[0], case.dilation
+    calls: tuple[Call, Call] = (
+        lambda: ops.deform_conv2d(x, offset, weight, None, *geometry, mask),
+        lambda: torchvision.ops.deform_conv2d(planar[0], offset, planar[1], None, *geometry, mask),
+    )
+    flop = 2.0 * BATCH * out_h * out_w * weight.numel()
+    size = sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
+    return row(
+        clock, ("deform_conv2d", f"{case.name}, batch {BATCH}", dtype, "torchvision"), calls, flop, size
+    )
+
+
 def nms_row(clock: Clock, n: int) -> dict[str, Any]:
     """Boxes of a detector: a thousand to an image's area of 1,000 x 1,000, whatever n is."""
     corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
@@ -154,6 +182,9 @@ def main() -> None:
 
     for n in NMS_SIZES:
         add(nms_row(clock, n))
+    for dtype in ("float16", "float32"):
+        for channels, extent in ((256, 56), (512, 28)):
+            add(deform_row(clock, ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1)), dtype))
     for dtype in ("float16",) if options.quick else DTYPES:
         for network in NETWORKS[: 2 if options.quick else None]:
             for layer in load_network(network).layers[:: 4 if options.quick else 1]:

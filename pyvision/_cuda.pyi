@@ -53,3 +53,23 @@ class Conv2d:
     @property
     def workspace_bytes(self) -> int: ...
     def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class DeformConv2d:
+    def __init__(
+        self,
+        stream: Stream,
+        input: DeviceArray,
+        offset: DeviceArray,
+        weight: DeviceArray,
+        bias: DeviceArray | None,
+        mask: DeviceArray | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        channels_last: bool,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
