@@ -29,6 +29,16 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def roi_align(
+    stream: Stream,
+    input: DeviceArray,
+    boxes: DeviceArray,
+    output_size: Sequence[int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    output: DeviceArray,
+) -> None: ...
 
 class Conv2d:
     def __init__(
