@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ["tests/test_cuda_conv2d.py", "tests/test_cuda_nms.py"]
-SANITIZED = "split_k or depthwise_general or groups or awkward or padded"  # each kernel once or twice
+TESTS = [f"tests/test_cuda_{op}.py" for op in ("conv2d", "deform_conv2d", "nms", "roi_align")]
+# Each kernel once or twice.
+SANITIZED = "split_k or depthwise_general or groups or versions or awkward or padded or sampling"
 TOOLS = ("memcheck", "racecheck", "initcheck")
 
 

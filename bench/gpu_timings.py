@@ -110,6 +110,49 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     return row(clock, names, (ours, cudnn), flop, size)
 
 
+def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """Version 2 on the problem of a dense convolution, offsets of about a pixel."""
+    kind = DTYPES[dtype]
+    out_h, out_w = case.out_size
+    taps = case.kernel**2
+    x, offset, mask, weight = (
+        torch.randn(shape, device="cuda").to(kind)
+        for shape in (
+            (BATCH, case.in_channels, case.height, case.width),
+            (BATCH, 2 * taps, out_h, out_w),
+            (BATCH, taps, out_h, out_w),
+            (case.out_channels, case.in_channels, case.kernel, case.kernel),
+        )
+    )
+    planar = x, weight  # what torchvision's kernel takes
+    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in planar)
+    geometry = case.stride, case.padding[0], case.dilation
+    calls: tuple[Call, Call] = (
+        lambda: ops.deform_conv2d(x, offset, weight, None, *geometry, mask),
+        lambda: torchvision.ops.deform_conv2d(planar[0], offset, planar[1], None, *geometry, mask),
+    )
+    flop = 2.0 * BATCH * out_h * out_w * weight.numel()
+    size = sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
+    return row(
+        clock, ("deform_conv2d", f"{case.name}, batch {BATCH}", dtype, "torchvision"), calls, flop, size
+    )
+
+
+def roi_row(clock: Clock, count: int) -> dict[str, Any]:
+    """Boxes of a detector's second stage on its finest map, (2, 256, 200, 304) at a quarter of the image."""
+    x = torch.randn(2, 256, 200, 304, device="cuda").contiguous(memory_format=torch.channels_last)
+    corner = torch.rand(count, 2, device="cuda") * torch.tensor([1100.0, 700.0], device="cuda")
+    image = torch.randint(0, 2, (count, 1), device="cuda").float()
+    boxes = torch.cat([image, corner, corner + 20 + torch.rand(count, 2, device="cuda") * 100], 1)
+    planar = x.contiguous()
+    calls: tuple[Call, Call] = (
+        lambda: ops.roi_align(x, boxes, 7, 0.25, 2, True),
+        lambda: torchvision.ops.roi_align(planar, boxes, 7, 0.25, 2, True),
+    )
+    names = ("roi_align", f"{count} boxes, 7x7 bins", "float32", "torchvision")
+    return row(clock, names, calls, 0, 4.0 * count * 49 * 256)
+
+
 def nms_row(clock: Clock, n: int) -> dict[str, Any]:
     """Boxes of a detector: a thousand to an image's area of 1,000 x 1,000, whatever n is."""
     corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
@@ -154,6 +197,11 @@ def main() -> None:
 
     for n in NMS_SIZES:
         add(nms_row(clock, n))
+    for count in (100, 1000):
+        add(roi_row(clock, count))
+    for dtype in ("float16", "float32"):
+        for channels, extent in ((256, 56), (512, 28)):
+            add(deform_row(clock, ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1)), dtype))
     for dtype in ("float16",) if options.quick else DTYPES:
         for network in NETWORKS[: 2 if options.quick else None]:
             for layer in load_network(network).layers[:: 4 if options.quick else 1]:

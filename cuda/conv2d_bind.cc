@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/bind.h"
-#include "conv2d.cuh"
+#include "conv_bind.h"
 
-namespace pyvision::cuda::conv2d_bind {
+namespace pyvision::cuda {
 
-using Pair = std::array<int64_t, 2>;
-using Sides = std::array<int64_t, 4>;
+namespace {
 
 // Extents and every coordinate inside the padding fit in 32 bits: kernels count with them.
 void check_coordinates(const char* op, const ConvProblem& p) {
@@ -18,7 +16,9 @@ void check_coordinates(const char* op, const ConvProblem& p) {
         op, "expected extents, with their padding, below 2^29 on CUDA");
 }
 
-ConvProblem problem_of(const std::string& op_name, const Stream& stream, const DeviceArray& input,
+}  // namespace
+
+ConvProblem conv_problem(const std::string& op_name, const Stream& stream, const DeviceArray& input,
                        const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
                        Pair stride, Sides padding, Pair dilation, int64_t groups,
                        const std::string& activation, float slope, bool tf32, bool depthwise) {
@@ -65,6 +65,8 @@ ConvProblem problem_of(const std::string& op_name, const Stream& stream, const D
   return p;
 }
 
+namespace conv2d_bind {
+
 // A convolution of these arrays, its workspace and output yet to be allocated by their framework.
 struct Launchable {
   std::string op;
@@ -92,7 +94,7 @@ void define(py::module_& m) {
                        const std::string& activation, float slope, bool tf32, bool depthwise) {
              check(!depthwise || !residual, op.c_str(), "expected no residual");
              return Launchable{op, stream,
-                               problem_of(op, stream, input, weight, bias, residual, stride, padding,
+                               conv_problem(op, stream, input, weight, bias, residual, stride, padding,
                                           dilation, groups, activation, slope, tf32, depthwise),
                                depthwise};
            }),
@@ -104,4 +106,5 @@ void define(py::module_& m) {
       .def("run", &Launchable::run, py::arg("workspace"), py::arg("output"));
 }
 
-}  // namespace pyvision::cuda::conv2d_bind
+}  // namespace conv2d_bind
+}  // namespace pyvision::cuda

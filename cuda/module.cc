@@ -79,7 +79,7 @@ PYBIND11_MODULE(_cuda, m) {
       },
       py::arg("device"));
 #define PYVISION_CUDA_OP(name) name##_bind::define(m);
-#include "ops.inc"
+#include "cuda_ops.inc"
 #undef PYVISION_CUDA_OP
 }
 

@@ -31,15 +31,27 @@ struct Tap {
   }
 };
 
+template <class T, int kBlockM, bool kPacked>
+class CopyProducer;
+
+// The source of a dense convolution: (n, h, w, in_channels).
+template <class T>
+struct DenseInputs {
+  using Item = T;
+  template <int kBlockM, bool kPacked>
+  using Producer = CopyProducer<T, kBlockM, kPacked>;
+  const T* data;
+};
+
 // Copies the inputs under each tap; T: what is stored. With kPacked a group's channels come in whole packs,
 // so that a chunk belongs to one tap and is copied behind the thread's back; else item by item.
 template <class T, int kBlockM, bool kPacked>
 class CopyProducer {
  public:
-  __device__ __forceinline__ CopyProducer(const ConvGeometry& g, const T* input, int group, int64_t first_row,
+  __device__ __forceinline__ CopyProducer(const ConvGeometry& g, const DenseInputs<T>& source, int group, int64_t first_row,
                                           int first_stage)
       : g_(g),
-        input_(input + group * g.group_in),
+        input_(source.data + group * g.group_in),
         chunk_(static_cast<int>(threadIdx.x) % kChunks),
         row_(static_cast<int>(threadIdx.x) / kChunks),
         tap_(g, int64_t{first_stage} * kDepth + chunk_ * kPack<T>) {

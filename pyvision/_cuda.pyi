@@ -29,6 +29,16 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def roi_align(
+    stream: Stream,
+    input: DeviceArray,
+    boxes: DeviceArray,
+    output_size: Sequence[int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    output: DeviceArray,
+) -> None: ...
 
 class Conv2d:
     def __init__(
@@ -47,6 +57,26 @@ class Conv2d:
         slope: float,
         tf32: bool,
         depthwise: bool,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class DeformConv2d:
+    def __init__(
+        self,
+        stream: Stream,
+        input: DeviceArray,
+        offset: DeviceArray,
+        weight: DeviceArray,
+        bias: DeviceArray | None,
+        mask: DeviceArray | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        channels_last: bool,
     ) -> None: ...
     @property
     def output_shape(self) -> list[int]: ...

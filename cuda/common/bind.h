@@ -66,7 +66,7 @@ inline void* workspace_data(const DeviceArray& array, const char* op, const Stre
   namespace name##_bind {         \
     void define(py::module_ & m); \
   }
-#include "ops.inc"
+#include "cuda_ops.inc"
 #undef PYVISION_CUDA_OP
 
 }  // namespace pyvision::cuda

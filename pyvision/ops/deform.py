@@ -7,8 +7,9 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, check_layout, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision._device import Device, device_of
 from pyvision.ops._args import IntPair, flag, integer, pair, real
-from pyvision.ops.conv import Layout
+from pyvision.ops.conv import CUDA_FLOATS, Layout
 
 _FLOATS = ("float32", "float64")
 
@@ -42,6 +43,8 @@ def deform_conv2d(
         mask: (N, G * kernel_h * kernel_w, H_out, W_out) in ``layout``: what each sample is multiplied by.
         layout: of ``input``, ``offset``, ``mask`` and the result.
 
+    On CUDA arrays are float32, float16 or bfloat16; positions and sums are float32.
+
     Returns:
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as :func:`conv2d`'s.
 
@@ -50,6 +53,10 @@ def deform_conv2d(
         ValueError: shapes or parameters contradict each other.
     """
     op = "deform_conv2d"
+    if device := device_of(op, input=input, offset=offset, weight=weight, bias=bias, mask=mask):
+        return _deform_conv2d_on_device(
+            device, op, input, offset, weight, bias, stride, padding, dilation, mask, layout
+        )
     x, o, w, m = _operands(op, input, offset, weight, mask, layout)
     b = None if bias is None else _dense(op, "bias", bias, (x.dtype.name,))
     y = _core.deform_conv2d(
@@ -58,6 +65,34 @@ def deform_conv2d(
     )  # fmt: skip
     channels_last = is_channels_last(as_numpy(input, op, "input", _FLOATS), layout)
     return result_like(from_nhwc(y, layout, channels_last), input)
+
+
+def _deform_conv2d_on_device(
+    device: Device,
+    op: str,
+    input: Array,
+    offset: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: IntPair,
+    padding: IntPair,
+    dilation: IntPair,
+    mask: Array | None,
+    layout: Layout,
+) -> Array:
+    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+    dtypes = (x.dtype,)
+    w, _ = device.nhwc(weight, "NCHW", op, "weight", dtypes)
+    o = device.take(offset, op, "offset", dtypes)
+    b, m = (device.take_optional(a, op, name, dtypes) for a, name in ((bias, "bias"), (mask, "mask")))
+    conv = device.kernels.DeformConv2d(
+        device.stream, x.view, o.view, w.view, None if b is None else b.view, None if m is None else m.view,
+        pair(stride, op, "stride"), pair(padding, op, "padding"), pair(dilation, op, "dilation"),
+        layout == "NHWC",
+    )  # fmt: skip
+    y, workspace = device.empty(tuple(conv.output_shape), x.dtype), device.workspace(conv.workspace_bytes)
+    conv.run(workspace.view, y.view)
+    return device.from_nhwc(y, layout, channels_last)
 
 
 def deform_conv2d_backward(

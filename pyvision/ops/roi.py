@@ -25,9 +25,10 @@ from pyvision._array import (
     result_like,
     to_nhwc,
 )
+from pyvision._device import Device, device_of
 from pyvision.ops._args import IntPair, flag, integer, pair, real
 from pyvision.ops._boxes import FLOATS, boxes_of
-from pyvision.ops.conv import Layout
+from pyvision.ops.conv import CUDA_FLOATS, Layout
 
 Boxes = Array | Sequence[Array]
 Shape = tuple[int, int, int, int]
@@ -63,6 +64,10 @@ def roi_align(
         mode: "average" or "max".
         layout: of ``input`` and the result.
 
+    On CUDA averages alone, of float32, float16 or bfloat16 maps; ``boxes`` are one (K, 5) array, of the dtype
+    of ``input`` or float32. They are not read back to be checked: bins of a box whose image does not exist
+    are NaN, samples at positions that are not finite are 0.
+
     Returns:
         (K, C, bins, bins) in ``layout``, of the same kind as ``input``.
 
@@ -72,6 +77,12 @@ def roi_align(
     """
     op = "roi_align"
     maximum = _is_max(mode, op)
+    if device := device_of(op, input=input, boxes=boxes):
+        if maximum:
+            raise ValueError(f"[{op}] expected mode 'average' on CUDA, got {mode!r}")
+        return _roi_align_on_device(
+            device, op, input, boxes, output_size, spatial_scale, sampling_ratio, aligned, layout
+        )
     x = _Map(input, layout, op, "input", planar=not maximum)
     pooled = _core.roi_align(
         [x.array],
@@ -85,6 +96,32 @@ def roi_align(
         x.planar,
     )
     return x.result(pooled)
+
+
+def _roi_align_on_device(
+    device: Device,
+    op: str,
+    input: Array,
+    boxes: Array,
+    output_size: IntPair,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    layout: Layout,
+) -> Array:
+    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+    b = device.astype(device.take(boxes, op, "boxes", (x.dtype, "float32")), "float32")
+    bins = pair(output_size, op, "output_size")
+    if min(bins) < 1:
+        raise ValueError(f"[{op}] expected output_size to be positive, got {bins}")
+    if len(b.shape) != 2 or b.shape[1] != 5:
+        raise ValueError(f"[{op}] expected boxes of shape (K, 5), got {b.shape}")
+    y = device.empty((b.shape[0], *bins, x.shape[3]), x.dtype)
+    device.kernels.roi_align(
+        device.stream, x.view, b.view, bins, real(spatial_scale, op, "spatial_scale"),
+        integer(sampling_ratio, op, "sampling_ratio"), flag(aligned, op, "aligned"), y.view,
+    )  # fmt: skip
+    return device.from_nhwc(y, layout, channels_last)
 
 
 def roi_align_backward(

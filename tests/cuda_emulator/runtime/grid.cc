@@ -42,14 +42,16 @@ Grid::Grid(const Dim3& grid, const Dim3& block, size_t shared_bytes, void (*invo
       arguments_(arguments),
       arguments_bytes_(arguments_bytes) {
   constexpr size_t kAlign = 1024;  // as swizzled tiles want it
-  shared_ = static_cast<char*>(std::aligned_alloc(kAlign, (shared_bytes + 2 * kAlign - 1) / kAlign * kAlign));
-  if (shared_ == nullptr) throw std::bad_alloc();
+  const size_t body = (shared_bytes + kAlign - 1) / kAlign * kAlign;
+  memory_ = static_cast<char*>(std::aligned_alloc(kAlign, body + 2 * kSharedRedZone));
+  if (memory_ == nullptr) throw std::bad_alloc();
+  shared_ = memory_ + kSharedRedZone;
   running_ = this;
 }
 
 Grid::~Grid() {
   running_ = nullptr;
-  std::free(shared_);
+  std::free(memory_);
 }
 
 void Grid::run(bool falling) {

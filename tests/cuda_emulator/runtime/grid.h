@@ -14,6 +14,7 @@
 namespace cuda_emulator {
 
 constexpr int kWarp = 32;
+constexpr size_t kSharedRedZone = 4096;  // on both sides of dynamic shared memory
 
 struct AsyncCopy {
   void* shared;
@@ -96,7 +97,7 @@ class Grid {
   Thread* thread_ = nullptr;
   int alive_ = 0;
   BarrierResult barrier_ = {};
-  char* shared_ = nullptr;
+  char *memory_ = nullptr, *shared_ = nullptr;
   std::string failure_;
   uint32_t launch_ = 0, block_serial_ = 0, epoch_ = 0;
 };

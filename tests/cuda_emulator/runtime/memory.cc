@@ -170,9 +170,9 @@ void check_kernel_access(Grid& grid, uintptr_t address, size_t bytes, bool write
   if (static_memory.range.touches(address))
     return access.shared_or_global(static_memory, "static shared memory");
   if (Region* region = allocation_at(address)) return access.shared_or_global(*region, "global memory");
-  constexpr uintptr_t slack = 4096;
-  const uintptr_t shared = dynamic_memory.range.begin;
-  if (address + slack - shared < dynamic_memory.range.bytes + 2 * slack)
+  const Range around = {dynamic_memory.range.begin - kSharedRedZone,
+                        dynamic_memory.range.bytes + 2 * kSharedRedZone};
+  if (around.touches(address))
     access.fault("out of bounds of " + place(dynamic_memory, "shared memory", address));
   if (module().image.contains(address, bytes)) {
     if (write) access.fault("write to a global variable");
