@@ -135,7 +135,7 @@ void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<
   for (int64_t l = 0; l < maps.level_count; ++l) {
     const RoiLevel<T>& level = maps.levels[l];
     const int64_t row_bytes = std::max<int64_t>(1, level.w * channels * static_cast<int64_t>(sizeof(T)));
-    const int64_t rows = std::clamp<int64_t>((512 << 10) / row_bytes, 1, level.h);  // half of a usual L2
+    const int64_t rows = std::clamp<int64_t>((2 << 20) / row_bytes, 1, level.h);  // L3 holds two of them
     strips.push_back({l, rows, (level.h + rows - 1) / rows, 0});
     strips.back().count = strips.back().per_image * maps.n;
     tasks += strips.back().count;
