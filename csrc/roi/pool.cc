@@ -25,41 +25,58 @@ void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t row
 // Regions whose rows of bins are sorted together.
 constexpr int64_t kBatch = 1024;
 
+// Rows of neighbouring channels: x, y: (rows, cols), rows x_stride and y_stride apart
 template <class T>
-void gather_planar(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+void copy_rows(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t rows, int64_t cols) {
+  for (int64_t i = 0; i < rows; ++i)
+    std::memcpy(y + i * y_stride, x + i * x_stride, static_cast<size_t>(cols) * sizeof(T));
+}
+
+// One block of channels after the other, of which a copy of the map stays in the cache.
+template <class T>
+void gather_blocks(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                    GatherRow<T> run, T* out, int32_t* argmax) {
-  const int64_t block = std::min<int64_t>(maps.channels, 64 / sizeof(T));  // one cache line a pixel
-  const int64_t blocks = (maps.channels + block - 1) / block, bins = grid.bins();
+  const int64_t all = maps.channels, block = std::min<int64_t>(all, 64 / sizeof(T));  // a cache line a pixel
+  const int64_t blocks = (all + block - 1) / block, bins = grid.bins();
   const std::vector<RegionGroup>& groups = regions.groups();
   std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
   for (const RegionGroup& group : groups)
     for (int64_t i = group.begin; i < group.end; i += kBatch)
       regions.sort_rows(grid, i, std::min(i + kBatch, group.end), rows.data() + i * grid.h);
+  const auto store = [&](const auto* pooled, int64_t box, int64_t c, int64_t channels, auto* to) {
+    if (maps.planar)
+      transpose(pooled, channels, to + (box * all + c) * bins, bins, bins, channels);
+    else
+      copy_rows(pooled, channels, to + box * bins * all + c, all, bins, channels);
+  };
   parallel_for(static_cast<int64_t>(groups.size()) * blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const RegionGroup& group = groups[static_cast<size_t>(task / blocks)];
-      const int64_t c = task % blocks * block, channels = std::min(block, maps.channels - c);
+      const int64_t c = task % blocks * block, channels = std::min(block, all - c);
       const RoiLevel<const T>& level = maps.levels[regions[group.begin].level];
+      const int64_t plane = level.h * level.w, stride_h = level.w * channels;
+      const T* const image = level.data + regions[group.begin].image * all * plane;
       int64_t row_begin = level.h, row_end = 0;
       for (int64_t i = group.begin; i < group.end; ++i) {
         row_begin = std::min(row_begin, regions[i].row_begin);
         row_end = std::max(row_end, regions[i].row_end);
       }
-      const int64_t map_size = std::max<int64_t>(0, row_end - row_begin) * level.w * channels;
-      const int64_t batch = std::min(kBatch, group.end - group.begin), stride_h = level.w * channels;
-      Scratch<T> scratch(map_size), pooled(batch * bins * channels);
+      const int64_t batch = std::min(kBatch, group.end - group.begin);
+      Scratch<T> scratch(std::max<int64_t>(0, row_end - row_begin) * stride_h),
+          pooled(batch * bins * channels);
       Scratch<int32_t> pooled_argmax(argmax ? batch * bins * channels : 0);
       T* const map = scratch.get() - row_begin * stride_h;
-      const T* const planes =
-          level.data + (regions[group.begin].image * maps.channels + c) * level.h * level.w;
       int64_t converted = row_begin;
       for (int64_t first = group.begin; first < group.end; first += batch) {
         const int64_t last = std::min(first + batch, group.end);
         for (int64_t i = first * grid.h; i < last * grid.h; ++i) {
           const BinRow& row = rows[static_cast<size_t>(i)];
           if (converted < row.row_end) {  // just before they are read, when they are in the cache
-            transpose(planes + converted * level.w, level.h * level.w, map + converted * stride_h, channels,
-                      channels, (row.row_end - converted) * level.w);
+            const int64_t at = converted * level.w, pixels = (row.row_end - converted) * level.w;
+            if (maps.planar)
+              transpose(image + c * plane + at, plane, map + at * channels, channels, channels, pixels);
+            else
+              copy_rows(image + at * all + c, all, map + at * channels, channels, pixels, channels);
             converted = row.row_end;
           }
           const int64_t at = ((row.region - first) * bins + row.ph * grid.w) * channels;
@@ -67,14 +84,30 @@ void gather_planar(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
               argmax ? pooled_argmax.get() + at : nullptr);
         }
         for (int64_t i = first; i < last; ++i) {
-          const int64_t from = (i - first) * bins * channels,
-                        to = (regions[i].box * maps.channels + c) * bins;
-          transpose(pooled.get() + from, channels, out + to, bins, bins, channels);
-          if (argmax) transpose(pooled_argmax.get() + from, channels, argmax + to, bins, bins, channels);
+          const int64_t from = (i - first) * bins * channels;
+          store(pooled.get() + from, regions[i].box, c, channels, out);
+          if (argmax) store(pooled_argmax.get() + from, regions[i].box, c, channels, argmax);
         }
       }
     }
   });
+}
+
+// Whether bins read every pixel so often that copies for the cache pay: measured, from some 30 times on.
+template <class T>
+bool reads_often(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions) {
+  double reads = 0, pixels = 0;
+  for (const RegionGroup& group : regions.groups()) {
+    const RoiLevel<const T>& level = maps.levels[regions[group.begin].level];
+    pixels += static_cast<double>(level.h * level.w);
+    for (int64_t i = group.begin; i < group.end; ++i) {
+      const RoiAxis<T>&y = regions[i].taps.y, &x = regions[i].taps.x;
+      const auto y_taps = static_cast<double>(y.first[grid.y_bins()] - y.first[0]);
+      const auto x_taps = static_cast<double>(x.first[grid.x_bins()] - x.first[0]);
+      reads += y_taps * x_taps / static_cast<double>(grid.shared ? 1 : grid.bins());
+    }
+  }
+  return reads > 30 * pixels;
 }
 
 template <class T>
@@ -104,9 +137,9 @@ void gather_interleaved(const RoiMaps<const T>& maps, const RoiGrid& grid, const
 
 template <class T>
 void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                    GatherRow<T> run, T* out, int32_t* argmax) {
-  if (maps.planar && maps.channels > 1)
-    gather_planar(maps, grid, regions, run, out, argmax);
+                    GatherRow<T> run, bool taps_alone, T* out, int32_t* argmax) {
+  if (maps.channels > 1 && (maps.planar || (taps_alone && reads_often(maps, grid, regions))))
+    gather_blocks(maps, grid, regions, run, out, argmax);
   else
     gather_interleaved(maps, grid, regions, run, out, argmax);
 }
@@ -135,7 +168,7 @@ void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<
   for (int64_t l = 0; l < maps.level_count; ++l) {
     const RoiLevel<T>& level = maps.levels[l];
     const int64_t row_bytes = std::max<int64_t>(1, level.w * channels * static_cast<int64_t>(sizeof(T)));
-    const int64_t rows = std::clamp<int64_t>((512 << 10) / row_bytes, 1, level.h);  // half of a usual L2
+    const int64_t rows = std::clamp<int64_t>((2 << 20) / row_bytes, 1, level.h);  // L3 holds two of them
     strips.push_back({l, rows, (level.h + rows - 1) / rows, 0});
     strips.back().count = strips.back().per_image * maps.n;
     tasks += strips.back().count;
@@ -169,17 +202,61 @@ void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<
 
 namespace {
 
-// The sum of one bin of one channel.
+// The taps of one bin. `small` ones, as of two samples an axis, are 4 x 4 whatever they are, so that no
+// branch hangs on their number.
 template <class T>
-T bin_sum(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, const T* map, int64_t stride_h,
-          int64_t stride_w) {
+struct BinTaps {
+  const int32_t *y_index, *x_index;
+  const T *y_weight, *x_weight;
+  int64_t rows, columns;
+
+  BinTaps(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin)
+      : y_index(taps.y.index + taps.y.first[y_bin]),
+        x_index(taps.x.index + taps.x.first[x_bin]),
+        y_weight(taps.y.weight + taps.y.first[y_bin]),
+        x_weight(taps.x.weight + taps.x.first[x_bin]),
+        rows(taps.y.first[y_bin + 1] - taps.y.first[y_bin]),
+        columns(taps.x.first[x_bin + 1] - taps.x.first[x_bin]) {}
+
+  bool empty() const { return rows == 0 || columns == 0; }
+  bool small() const { return rows <= 4 && columns <= 4; }
+};
+
+// The sum of one channel of a bin that is not empty.
+template <class T>
+T small_sum(const BinTaps<T>& bin, const T* map, int64_t stride_h, int64_t stride_w) {
+  int64_t column[4];
+  T x_weight[4], sum = 0;
+  for (int64_t j = 0; j < 4; ++j) {  // the last again, times 0
+    column[j] = bin.x_index[std::min(j, bin.columns - 1)] * stride_w;
+    x_weight[j] = j < bin.columns ? bin.x_weight[j] : 0;
+  }
+  for (int64_t i = 0; i < 4; ++i) {
+    const T* const row = map + bin.y_index[std::min(i, bin.rows - 1)] * stride_h;
+    const T y_weight = i < bin.rows ? bin.y_weight[i] : 0;
+    sum += y_weight * ((x_weight[0] * row[column[0]] + x_weight[1] * row[column[1]]) +
+                       (x_weight[2] * row[column[2]] + x_weight[3] * row[column[3]]));
+  }
+  return sum;
+}
+
+template <class T>
+T bin_sum(const BinTaps<T>& bin, const T* map, int64_t stride_h, int64_t stride_w) {
+  if (bin.empty()) return 0;
+  if (bin.small()) return small_sum(bin, map, stride_h, stride_w);
+  const bool dense = stride_w == 1 && bin.x_index[bin.columns - 1] - bin.x_index[0] == bin.columns - 1;
   T sum = 0;
-  for (int64_t i = taps.y.first[y_bin]; i < taps.y.first[y_bin + 1]; ++i) {
-    const T* const row = map + taps.y.index[i] * stride_h;
-    T row_sum = 0;
-    for (int64_t j = taps.x.first[x_bin]; j < taps.x.first[x_bin + 1]; ++j)
-      row_sum += taps.x.weight[j] * row[taps.x.index[j] * stride_w];
-    sum += taps.y.weight[i] * row_sum;
+  for (int64_t i = 0; i < bin.rows; ++i) {
+    const T* const row = map + bin.y_index[i] * stride_h;
+    T parts[4] = {};
+    int64_t j = 0;
+    if (dense) {
+      const T* const from = row + bin.x_index[0];
+      for (; j + 4 <= bin.columns; j += 4)
+        for (int64_t k = 0; k < 4; ++k) parts[k] += bin.x_weight[j + k] * from[j + k];
+    }
+    for (; j < bin.columns; ++j) parts[0] += bin.x_weight[j] * row[bin.x_index[j] * stride_w];
+    sum += bin.y_weight[i] * ((parts[0] + parts[1]) + (parts[2] + parts[3]));
   }
   return sum;
 }
@@ -205,29 +282,36 @@ void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, cons
   const RoiLevel<const T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), channels = maps.channels / bins;
   if (maps.planar) {  // plane after plane, each of which stays in the cache for all regions
+    const int64_t plane_size = level.h * level.w;
     parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
-        const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;
+        const int64_t bin = c % bins, y_bin = grid.y_bin(bin / grid.w, bin % grid.w);
+        const int64_t x_bin = grid.x_bin(bin / grid.w, bin % grid.w);
         for (int64_t i = 0; i < regions.size(); ++i) {
           const Region<T>& region = regions[i];
-          const T* const plane = level.data + (region.image * maps.channels + c) * level.h * level.w;
+          const T* const plane = level.data + (region.image * maps.channels + c) * plane_size;
           out[region.box * maps.channels + c] =
-              bin_sum(region.taps, grid.y_bin(ph, pw), grid.x_bin(ph, pw), plane, level.w, 1);
+              bin_sum(BinTaps<T>(region.taps, y_bin, x_bin), plane, level.w, 1);
         }
       }
     });
     return;
   }
   const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
-  parallel_for(regions.size(), 1, [&](int64_t begin, int64_t end) {
+  std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
+  regions.sort_rows(grid, 0, regions.size(), rows.data());
+  parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const Region<T>& region = regions[i];
+      const BinRow& row = rows[static_cast<size_t>(i)];
+      const Region<T>& region = regions[row.region];
       const T* const map = level.data + region.image * level.h * stride_h;
-      for (int64_t bin = 0; bin < bins; ++bin)
+      for (int64_t pw = 0; pw < grid.w; ++pw) {
+        const BinTaps<T> taps(region.taps, grid.y_bin(row.ph, pw), grid.x_bin(row.ph, pw));
+        const int64_t bin = row.ph * grid.w + pw;
         for (int64_t c = 0; c < channels; ++c)
           out[(region.box * bins + bin) * channels + c] =
-              bin_sum(region.taps, grid.y_bin(bin / grid.w, bin % grid.w),
-                      grid.x_bin(bin / grid.w, bin % grid.w), map + c * bins + bin, stride_h, stride_w);
+              bin_sum(taps, map + c * bins + bin, stride_h, stride_w);
+      }
     }
   });
 }
@@ -286,14 +370,14 @@ void bin_dots(GatherBins<T> kernel, const RoiGrid& grid, const RoiTaps<T>& taps,
   }
 }
 
-#define PYVISION_INSTANTIATE(T)                                                                              \
-  template void gather_regions(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, GatherRow<T>, T*, \
-                               int32_t*);                                                                    \
-  template void scatter_regions(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, ScatterBins<T>,        \
-                                const T*);                                                                   \
-  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, T*);         \
-  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);        \
-  template void bin_dots(GatherBins<T>, const RoiGrid&, const RoiTaps<T>&, const T*, int64_t, int64_t,       \
+#define PYVISION_INSTANTIATE(T)                                                                          \
+  template void gather_regions(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, GatherRow<T>, \
+                               bool, T*, int32_t*);                                                      \
+  template void scatter_regions(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, ScatterBins<T>,    \
+                                const T*);                                                               \
+  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, T*);     \
+  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);    \
+  template void bin_dots(GatherBins<T>, const RoiGrid&, const RoiTaps<T>&, const T*, int64_t, int64_t,   \
                          int64_t, const T*, T*);
 PYVISION_INSTANTIATE(float)
 PYVISION_INSTANTIATE(double)

@@ -9,13 +9,14 @@ namespace pyvision {
 
 // run(region, ph, map, stride_h, stride_w, channels, out, argmax) fills a region's row of bins for some
 // neighbouring channels; map: the region's image at the first of them; out, argmax: (grid.w, channels).
-// Together they become (K, bins, C), or (K, C, bins) of planar maps. argmax may be null in both.
+// Together they become (K, bins, C), or (K, C, bins) of planar maps. argmax may be null in both. taps_alone:
+// run reads no pixels but those of the taps, as it must of planar maps.
 template <class T>
 using GatherRow = FunctionRef<void(const Region<T>& region, int64_t ph, const T* map, int64_t stride_h,
                                    int64_t stride_w, int64_t channels, T* out, int32_t* argmax)>;
 template <class T>
 void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                    GatherRow<T> run, T* out, int32_t* argmax);
+                    GatherRow<T> run, bool taps_alone, T* out, int32_t* argmax);
 
 // The same with a kernel of weighted sums.
 template <class T>
@@ -26,7 +27,7 @@ void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Reg
       [&](const Region<T>& region, int64_t ph, const T* map, int64_t stride_h, int64_t stride_w,
           int64_t channels, T* to,
           int32_t*) { kernel(grid, region.taps, ph, map, stride_h, stride_w, channels, to); },
-      out, nullptr);
+      true, out, nullptr);
 }
 
 // Sets the maps to what the regions add to them; grad: (K, bins, C), or (K, C, bins) of planar maps. Every

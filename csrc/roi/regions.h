@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
@@ -100,20 +101,28 @@ class Regions {
 
   // The rows of bins of regions [begin, end), in an order in which neighbours read the same rows.
   void sort_rows(const RoiGrid& grid, int64_t begin, int64_t end, BinRow* rows) const {
-    const int64_t count = (end - begin) * grid.h;
-    for (int64_t i = 0; i < count; ++i) {
-      const RoiAxis<T>& y = (*this)[begin + i / grid.h].taps.y;
-      BinRow& row = rows[i];
-      row = {INT32_MAX, 0, static_cast<int32_t>(i % grid.h), begin + i / grid.h};
-      for (int64_t bin = grid.y_bin(row.ph, 0); bin <= grid.y_bin(row.ph, grid.w - 1); ++bin) {
-        const int64_t first = y.first[bin], last = y.first[bin + 1];
-        if (first == last) continue;
-        row.row_begin = std::min(row.row_begin, y.index[first]);
-        row.row_end = std::max(row.row_end, y.index[last - 1] + 1);
+    std::vector<BinRow> unsorted;
+    unsorted.reserve(static_cast<size_t>((end - begin) * grid.h));
+    std::vector<int64_t> place;  // of the next row of bins that begins there
+    for (int64_t i = begin; i < end; ++i) {
+      const RoiAxis<T>& y = (*this)[i].taps.y;
+      for (int64_t ph = 0; ph < grid.h; ++ph) {
+        BinRow row = {INT32_MAX, 0, static_cast<int32_t>(ph), i};
+        for (int64_t bin = grid.y_bin(ph, 0); bin <= grid.y_bin(ph, grid.w - 1); ++bin) {
+          const int64_t first = y.first[bin], last = y.first[bin + 1];
+          if (first == last) continue;
+          row.row_begin = std::min(row.row_begin, y.index[first]);
+          row.row_end = std::max(row.row_end, y.index[last - 1] + 1);
+        }
+        if (row.row_end == 0) row.row_begin = 0;
+        place.resize(std::max(place.size(), static_cast<size_t>(row.row_begin) + 1));
+        ++place[static_cast<size_t>(row.row_begin)];
+        unsorted.push_back(row);
       }
     }
-    std::stable_sort(rows, rows + count,
-                     [](const BinRow& a, const BinRow& b) { return a.row_begin < b.row_begin; });
+    int64_t next = 0;
+    for (int64_t& at : place) next += std::exchange(at, next);
+    for (const BinRow& row : unsorted) rows[place[static_cast<size_t>(row.row_begin)]++] = row;
   }
 
   int64_t size() const { return static_cast<int64_t>(regions_.size()); }

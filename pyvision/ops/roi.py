@@ -758,4 +758,5 @@ def _levels(
         root = np.sqrt((boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2]))
         fitting = np.floor(level + np.log2(root / root.dtype.type(size)) + root.dtype.type(1e-6))
     fitting = np.clip(np.nan_to_num(fitting, nan=finest), finest, coarsest)
-    return (fitting - finest).astype(np.int64)
+    levels: np.ndarray = (fitting - finest).astype(np.int64)
+    return levels

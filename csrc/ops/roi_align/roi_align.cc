@@ -64,7 +64,7 @@ void maximum(const RoiAlignOptions& options, const RoiMaps<const T>& maps, const
         const RoiLevel<const T>& level = maps.levels[region.level];
         kernel(options.grid, region.taps, ph, {map, level.h, level.w, stride_h, stride_w}, channels, to);
       },
-      out, nullptr);
+      false, out, nullptr);
 }
 
 template <class T>

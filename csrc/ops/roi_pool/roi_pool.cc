@@ -38,7 +38,7 @@ void roi_pool(const RoiGrid& grid, const RoiMaps<const T>& maps, const RoiBoxes<
           int64_t channels, T* to, int32_t* where) {
         kernel(grid, region.taps, ph, map, level.w, stride_h, stride_w, channels, to, where);
       },
-      out, argmax);
+      true, out, argmax);
 }
 
 template <class T>
