@@ -214,7 +214,7 @@ def decode_dfl(scores, distances, *, stride, width, score_threshold):
     )
 
 
-def nms(const float[:, ::1] boxes, const float[::1] scores, double iou_threshold):
+def nms(const float[:, ::1] boxes not None, const float[::1] scores not None, double iou_threshold):
     """:func:`pyvision.ops.nms` for C-contiguous float32 buffers, without the checks for other arrays.
 
     Args:
@@ -238,7 +238,10 @@ def nms(const float[:, ::1] boxes, const float[::1] scores, double iou_threshold
 
 
 def batched_nms(
-    const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] idxs, double iou_threshold
+    const float[:, ::1] boxes not None,
+    const float[::1] scores not None,
+    const int64_t[::1] idxs not None,
+    double iou_threshold,
 ):
     """:func:`pyvision.ops.batched_nms` of one image, as :func:`nms`; ``idxs`` are (N,) classes, int64."""
     keep_array = np.empty(boxes.shape[0], dtype=np.int64)
@@ -249,7 +252,7 @@ def batched_nms(
     return keep_array[:count]
 
 
-def box_iou(const float[:, ::1] boxes1, const float[:, ::1] boxes2):
+def box_iou(const float[:, ::1] boxes1 not None, const float[:, ::1] boxes2 not None):
     """:func:`pyvision.ops.box_iou` for C-contiguous float32 buffers (N, 4) and (M, 4), without other checks.
 
     Returns float32 (N, M). Raises ValueError or TypeError for other buffers.
@@ -262,8 +265,8 @@ def box_iou(const float[:, ::1] boxes1, const float[:, ::1] boxes2):
 
 
 def decode_boxes(
-    const float[:, ::1] rel_codes,
-    const float[:, ::1] boxes,
+    const float[:, ::1] rel_codes not None,
+    const float[:, ::1] boxes not None,
     weights=(1.0, 1.0, 1.0, 1.0),
     float bbox_xform_clip=4.135166556742356,
 ):

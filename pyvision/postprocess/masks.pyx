@@ -104,8 +104,8 @@ cdef uint32_t[::1] runs_of(bytes counts, int64_t height, int64_t width):
 
 
 def paste_masks(
-    const float[:, :, ::1] masks,
-    const float[:, ::1] boxes,
+    const float[:, :, ::1] masks not None,
+    const float[:, ::1] boxes not None,
     int64_t height,
     int64_t width,
     *,
@@ -149,8 +149,8 @@ def paste_masks(
     return images
 
 
-def rle_encode(const uint8_t[:, ::1] mask):
-    """The ``counts`` of :func:`pyvision.ops.rle_encode` for one C-contiguous uint8 mask (H, W).
+def rle_encode(const uint8_t[:, ::1] mask not None):
+    """The ``counts`` of :func:`pyvision.ops.rle_encode` for one C-contiguous mask (H, W), uint8 or bool.
 
     Returns bytes. Raises ValueError or TypeError for other buffers.
     """
