@@ -18,9 +18,7 @@ def batched_nms(
     idxs: npt.NDArray[np.int64],
     iou_threshold: float,
 ) -> npt.NDArray[np.int64]: ...
-def box_iou(
-    boxes1: npt.NDArray[np.float32], boxes2: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]: ...
+def box_iou(boxes1: npt.NDArray[np.float32], boxes2: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
 def decode_boxes(
     rel_codes: npt.NDArray[np.float32],
     boxes: npt.NDArray[np.float32],

@@ -14,6 +14,9 @@ import numpy as np
 from pyvision._array import as_numpy, result_like
 from pyvision.ops._args import integer, real
 
+# Looked up once: a call has less than a microsecond to spare.
+cdef object empty = np.empty, int64 = np.dtype(np.int64), float32 = np.dtype(np.float32)
+
 cdef Py_ssize_t find_anchors(
     const float[:, ::1] scores, float threshold, int64_t[::1] anchors, Py_ssize_t* pairs
 ) noexcept nogil:
@@ -214,7 +217,7 @@ def decode_dfl(scores, distances, *, stride, width, score_threshold):
     )
 
 
-def nms(const float[:, ::1] boxes, const float[::1] scores, double iou_threshold):
+def nms(const float[:, ::1] boxes not None, const float[::1] scores not None, double iou_threshold):
     """:func:`pyvision.ops.nms` for C-contiguous float32 buffers, without the checks for other arrays.
 
     Args:
@@ -229,32 +232,35 @@ def nms(const float[:, ::1] boxes, const float[::1] scores, double iou_threshold
         TypeError: an argument is no buffer.
         ValueError: a buffer of another dtype or shape, or ``iou_threshold`` out of range.
     """
-    keep_array = np.empty(boxes.shape[0], dtype=np.int64)
+    keep_array = empty(boxes.shape[0], int64)
     cdef int64_t[::1] keep = keep_array
     cdef int64_t count
     with nogil:
         count = nms_into(boxes, scores, iou_threshold, keep)
-    return keep_array[:count]
+    return keep_array if count == keep.shape[0] else keep_array[:count]
 
 
 def batched_nms(
-    const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] idxs, double iou_threshold
+    const float[:, ::1] boxes not None,
+    const float[::1] scores not None,
+    const int64_t[::1] idxs not None,
+    double iou_threshold,
 ):
     """:func:`pyvision.ops.batched_nms` of one image, as :func:`nms`; ``idxs`` are (N,) classes, int64."""
-    keep_array = np.empty(boxes.shape[0], dtype=np.int64)
+    keep_array = empty(boxes.shape[0], int64)
     cdef int64_t[::1] keep = keep_array
     cdef int64_t count
     with nogil:
         count = batched_nms_into(boxes, scores, idxs, iou_threshold, keep)
-    return keep_array[:count]
+    return keep_array if count == keep.shape[0] else keep_array[:count]
 
 
-def box_iou(const float[:, ::1] boxes1, const float[:, ::1] boxes2):
+def box_iou(const float[:, ::1] boxes1 not None, const float[:, ::1] boxes2 not None):
     """:func:`pyvision.ops.box_iou` for C-contiguous float32 buffers (N, 4) and (M, 4), without other checks.
 
     Returns float32 (N, M). Raises ValueError or TypeError for other buffers.
     """
-    iou_array = np.empty((boxes1.shape[0], boxes2.shape[0]), dtype=np.float32)
+    iou_array = empty((boxes1.shape[0], boxes2.shape[0]), float32)
     cdef float[:, ::1] iou = iou_array
     with nogil:
         box_iou_into(boxes1, boxes2, iou)
@@ -262,8 +268,8 @@ def box_iou(const float[:, ::1] boxes1, const float[:, ::1] boxes2):
 
 
 def decode_boxes(
-    const float[:, ::1] rel_codes,
-    const float[:, ::1] boxes,
+    const float[:, ::1] rel_codes not None,
+    const float[:, ::1] boxes not None,
     weights=(1.0, 1.0, 1.0, 1.0),
     float bbox_xform_clip=4.135166556742356,
 ):
@@ -286,7 +292,7 @@ def decode_boxes(
         raise ValueError(f"[decode_boxes] expected weights to be four numbers, got {len(weights)}")
     cdef float[4] w
     w[0], w[1], w[2], w[3] = weights
-    decoded_array = np.empty((rel_codes.shape[0], rel_codes.shape[1]), dtype=np.float32)
+    decoded_array = empty((rel_codes.shape[0], rel_codes.shape[1]), float32)
     cdef float[:, ::1] decoded = decoded_array
     with nogil:
         decode_boxes_into(rel_codes, boxes, decoded, w, bbox_xform_clip)

@@ -4,10 +4,16 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
 
 from pyvision.postprocess._c_api cimport api, checked
 
 import numpy as np
+
+cdef const char* TOO_MANY_PIXELS = b"[rle_encode] expected a mask of fewer than 2^32 pixels, got more"
+cdef const char* NOT_AN_ENCODING = (
+    b"[rle_decompress] expected compressed counts that sum to the pixels of the mask, got others"
+)
 
 
 cdef int64_t paste_masks_into(
@@ -50,7 +56,7 @@ cdef int64_t rle_encode_into(const uint8_t[:, ::1] mask, uint32_t[::1] runs) exc
         raise ValueError("[rle_encode] expected runs with room for H * W + 1 lengths, got fewer")
     return checked(
         api.rle_encode(&mask[0, 0] if h > 0 and w > 0 else NULL, h, w, &runs[0]),
-        b"[rle_encode] expected a mask of fewer than 2^32 pixels, got more",
+        TOO_MANY_PIXELS,
     )
 
 
@@ -74,8 +80,7 @@ cdef int64_t rle_decompress_into(
     if runs.shape[0] < length:
         raise ValueError("[rle_decompress] expected runs with room for as many lengths as characters, got fewer")
     return checked(
-        api.rle_decompress(text, length, pixels, &runs[0] if length > 0 else NULL),
-        b"[rle_decompress] expected compressed counts that sum to the pixels of the mask, got others",
+        api.rle_decompress(text, length, pixels, &runs[0] if length > 0 else NULL), NOT_AN_ENCODING
     )
 
 
@@ -92,20 +97,24 @@ cdef double rle_iou_of(const uint32_t[::1] runs1, const uint32_t[::1] runs2, bin
     return overlap
 
 
-cdef uint32_t[::1] runs_of(bytes counts, int64_t height, int64_t width):
-    cdef int64_t length = PyBytes_GET_SIZE(counts), count
+cdef int64_t read_runs(bytes counts, int64_t height, int64_t width, uint32_t** runs) except -1:
+    """Memory for the caller to free, with as many lengths as it returns."""
+    cdef int64_t length = PyBytes_GET_SIZE(counts)
     if height < 0 or width < 0 or (width > 0 and height > 0xffffffff // width):
         raise ValueError(f"[rle] expected height and width of fewer than 2^32 pixels, got {height} and {width}")
-    cdef uint32_t[::1] runs = np.empty(length, dtype=np.uint32)
-    cdef const char* text = PyBytes_AS_STRING(counts)
-    with nogil:
-        count = rle_decompress_into(text, length, height * width, runs)
-    return runs[:count]
+    runs[0] = <uint32_t*>malloc((length + 1) * sizeof(uint32_t))
+    if runs[0] == NULL:
+        raise MemoryError
+    cdef int64_t count = api.rle_decompress(PyBytes_AS_STRING(counts), length, height * width, runs[0])
+    if count < 0:
+        free(runs[0])
+        runs[0] = NULL
+    return checked(count, NOT_AN_ENCODING)
 
 
 def paste_masks(
-    const float[:, :, ::1] masks,
-    const float[:, ::1] boxes,
+    const float[:, :, ::1] masks not None,
+    const float[:, ::1] boxes not None,
     int64_t height,
     int64_t width,
     *,
@@ -149,17 +158,30 @@ def paste_masks(
     return images
 
 
-def rle_encode(const uint8_t[:, ::1] mask):
-    """The ``counts`` of :func:`pyvision.ops.rle_encode` for one C-contiguous uint8 mask (H, W).
+def rle_encode(const uint8_t[:, ::1] mask not None):
+    """The ``counts`` of :func:`pyvision.ops.rle_encode` for one C-contiguous mask (H, W), uint8 or bool.
 
     Returns bytes. Raises ValueError or TypeError for other buffers.
     """
-    cdef uint32_t[::1] runs = np.empty(mask.shape[0] * mask.shape[1] + 1, dtype=np.uint32)
-    cdef int64_t count
-    with nogil:
-        count = rle_encode_into(mask, runs)
-    cdef bytes room = PyBytes_FromStringAndSize(NULL, 7 * count)
-    return room[: rle_compress_into(runs[:count], PyBytes_AS_STRING(room))]
+    cdef int64_t h = mask.shape[0], w = mask.shape[1], count, length
+    cdef uint32_t* runs = <uint32_t*>malloc((h * w + 1) * sizeof(uint32_t))
+    cdef char* text = NULL
+    if runs == NULL:
+        raise MemoryError
+    try:
+        with nogil:
+            count = checked(
+                api.rle_encode(&mask[0, 0] if h > 0 and w > 0 else NULL, h, w, runs), TOO_MANY_PIXELS
+            )
+            text = <char*>malloc(7 * count)
+            if text != NULL:
+                length = api.rle_compress(runs, count, text)
+        if text == NULL:
+            raise MemoryError
+        return PyBytes_FromStringAndSize(text, length)
+    finally:
+        free(text)
+        free(runs)
 
 
 def rle_decode(bytes counts not None, int64_t height, int64_t width):
@@ -167,26 +189,47 @@ def rle_decode(bytes counts not None, int64_t height, int64_t width):
 
     Raises TypeError if ``counts`` are no bytes, ValueError if they are not an encoding of that many pixels.
     """
-    cdef const uint32_t[::1] runs = runs_of(counts, height, width)
-    mask_array = np.empty((height, width), dtype=np.uint8)
-    cdef uint8_t[:, ::1] mask = mask_array
-    with nogil:
-        rle_decode_into(runs, mask)
-    return mask_array
+    cdef uint32_t* runs = NULL
+    cdef int64_t count = read_runs(counts, height, width, &runs)
+    cdef uint8_t[:, ::1] mask
+    try:
+        mask_array = np.empty((height, width), dtype=np.uint8)
+        mask = mask_array
+        with nogil:
+            checked(
+                api.rle_decode(runs, count, height, width, &mask[0, 0] if height > 0 and width > 0 else NULL),
+                NOT_AN_ENCODING,
+            )
+        return mask_array
+    finally:
+        free(runs)
 
 
 def rle_area(bytes counts not None, int64_t height, int64_t width):
     """How many pixels compressed ``counts`` set, an int. Errors as :func:`rle_decode`."""
-    return rle_area_of(runs_of(counts, height, width))
+    cdef uint32_t* runs = NULL
+    cdef int64_t count = read_runs(counts, height, width, &runs)
+    cdef int64_t area = api.rle_area(runs, count)
+    free(runs)
+    return area
 
 
 def rle_iou(bytes dt not None, bytes gt not None, int64_t height, int64_t width, bint iscrowd=False):
-    """Intersection over union of two masks of one size as compressed ``counts``, as :func:`pyvision.ops.rle_iou`.
+    """Intersection over union of two masks of one size as ``counts``, as :func:`pyvision.ops.rle_iou`.
 
     Returns a float. Errors as :func:`rle_decode`.
     """
-    cdef const uint32_t[::1] runs1 = runs_of(dt, height, width), runs2 = runs_of(gt, height, width)
+    cdef uint32_t* runs1 = NULL
+    cdef uint32_t* runs2 = NULL
+    cdef int64_t count1, count2
     cdef double overlap
-    with nogil:
-        overlap = rle_iou_of(runs1, runs2, iscrowd)
-    return overlap
+    try:
+        count1 = read_runs(dt, height, width, &runs1)
+        count2 = read_runs(gt, height, width, &runs2)
+        with nogil:
+            overlap = api.rle_iou(runs1, count1, runs2, count2, iscrowd)
+            checked(<int64_t>overlap, NOT_AN_ENCODING)
+        return overlap
+    finally:
+        free(runs1)
+        free(runs2)
