@@ -17,9 +17,9 @@ _OP = "SIFT"
 class SIFT:
     """Extrema of differences of Gaussians, and histograms of gradient directions around them.
 
-    Keypoints and descriptors are OpenCV's with its defaults, but that positions are those of the picture itself:
-    OpenCV's lie a quarter of a pixel further right and down. Octave -1 is that of the doubled picture. A picture
-    of 2 megapixels takes some 270 MB, which the thread keeps for the next one.
+    Keypoints and descriptors are OpenCV's with its defaults, but that positions are those of the picture
+    itself: OpenCV's lie a quarter of a pixel further right and down. Octave -1 is that of the doubled
+    picture. A picture of 2 megapixels takes some 270 MB, which the thread keeps for the next one.
 
     Args:
         max_features: keep those of highest response; all without.

@@ -26,11 +26,17 @@ template <int kVecs, class Value>
 
 template <class At>
 [[gnu::always_inline]] inline void blur_all(const float* taps, int64_t radius, int64_t n, At at, float* y) {
+  constexpr int64_t kBlock = kBlurVecs * F32::kLanes;
   int64_t x = 0;
   const auto value = [&](int64_t i, int64_t v, int lanes)
                          __attribute__((always_inline)) { return load_lanes(at(i) + x + v, lanes); };
-  for (; x + kBlurVecs * F32::kLanes <= n; x += kBlurVecs * F32::kLanes)
+  for (; x + kBlock <= n; x += kBlock) blur_vectors<kBlurVecs>(taps, radius, value, F32::kLanes, y + x);
+  if (x < n &&
+      kBlock <= n) {  // the last block again, from where it is whole: single vectors wait for each other
+    x = n - kBlock;
     blur_vectors<kBlurVecs>(taps, radius, value, F32::kLanes, y + x);
+    return;
+  }
   for (; x < n; x += F32::kLanes)
     blur_vectors<1>(taps, radius, value, static_cast<int>(n - x < F32::kLanes ? n - x : F32::kLanes), y + x);
 }
@@ -51,27 +57,30 @@ inline void subtract(const float* a, const float* b, int64_t n, float* y) {
 inline int64_t extrema(const float* const rows[3][3], int64_t first, int64_t last, float threshold,
                        int32_t* columns) {
   int64_t count = 0;
-  const float* const center = rows[1][1];
+  const F32 limit = F32::set(threshold);
   for_each_vector<float>(last - first, [&](int64_t i, int lanes) {
     const int64_t x = first + i;
-    const uint32_t valid = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
-    const F32 v = load_lanes(center + x, lanes);
-    if ((bits(F32::set(threshold) < abs(v)) & valid) == 0) return;
-    F32 most = load_lanes(center + x - 1, lanes), least = most;
-    for (int layer = 0; layer < 3; ++layer) {
-      for (int row = 0; row < 3; ++row) {
-        for (int64_t dx = -1; dx <= 1; ++dx) {
-          if (layer == 1 && row == 1 && dx == 0) continue;
-          const F32 other = load_lanes(rows[layer][row] + x + dx, lanes);
-          most = max(most, other);
-          least = min(least, other);
-        }
-      }
+    const F32 v = load_lanes(rows[1][1] + x, lanes);
+    auto is_top = limit < v, is_bottom = v < -limit;
+    const auto left_over = [&] { return (bits(is_top) | bits(is_bottom)) & ((uint64_t{1} << lanes) - 1); };
+    const auto compare = [&](const float* row, int64_t dx) {
+      const F32 other = load_lanes(row + x + dx, lanes);
+      is_top = is_top & (other <= v);
+      is_bottom = is_bottom & (v <= other);
+    };
+    if (left_over() == 0) return;
+    // The layer itself first: it leaves one in some fifty.
+    constexpr int kRows[] = {1, 0, 2};
+    for (const int row : kRows) {
+      for (int64_t dx = -1; dx <= 1; ++dx)
+        if (row != 1 || dx != 0) compare(rows[1][row], dx);
+      if (left_over() == 0) return;
     }
-    const F32 limit = F32::set(threshold);
-    const auto is_top = (limit < v) & (most <= v), is_bottom = (v < -limit) & (v <= least);
-    for (uint32_t found = (bits(is_top) | bits(is_bottom)) & valid; found != 0; found &= found - 1)
-      columns[count++] = static_cast<int32_t>(x + __builtin_ctz(found));
+    for (int layer = 0; layer < 3; layer += 2)
+      for (int row = 0; row < 3; ++row)
+        for (int64_t dx = -1; dx <= 1; ++dx) compare(rows[layer][row], dx);
+    for (uint64_t found = left_over(); found != 0; found &= found - 1)
+      columns[count++] = static_cast<int32_t>(x + __builtin_ctzll(found));
   });
   return count;
 }
