@@ -1,51 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <type_traits>
+
 #include "ops/sift/sift.h"
 #include "simd/lanes-inl.h"
 #include "simd/math-inl.h"
 
 namespace pyvision::PYVISION_ISA_NS {
 
-constexpr int kBlurVecs = 4;  // sums side by side hide the latency of an addition
-
-// sum of value(i, x) over the taps, at kVecs vectors from x on.
-template <int kVecs, class Value>
-[[gnu::always_inline]] inline void blur_vectors(const float* taps, int64_t radius, Value value, int lanes,
-                                                float* y) {
-  F32 sum[kVecs];
-#pragma GCC unroll 4
-  for (int v = 0; v < kVecs; ++v) sum[v] = F32::set(taps[0]) * value(0, v * F32::kLanes, lanes);
-  for (int64_t i = 1; i <= radius; ++i) {
-    const F32 tap = F32::set(taps[i]);
-#pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v)
-      sum[v] = fma(tap, value(-i, v * F32::kLanes, lanes) + value(i, v * F32::kLanes, lanes), sum[v]);
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < kVecs; ++v) store_lanes(sum[v], y + v * F32::kLanes, lanes);
-}
-
-template <class At>
-[[gnu::always_inline]] inline void blur_all(const float* taps, int64_t radius, int64_t n, At at, float* y) {
-  constexpr int64_t kBlock = kBlurVecs * F32::kLanes;
+// Calls body(x, lanes, kVecs) for the vectors that cover [0, n): in blocks of kVecs, the last of them again
+// from where it is whole, because a single vector's sums wait for each other; one by one where there is no
+// whole block.
+template <int kVecs, class Body>
+[[gnu::always_inline]] inline void for_each_block(int64_t n, Body body) {
+  constexpr int64_t kBlock = kVecs * F32::kLanes;
+  using Block = std::integral_constant<int, kVecs>;
   int64_t x = 0;
-  const auto value = [&](int64_t i, int64_t v, int lanes)
-                         __attribute__((always_inline)) { return load_lanes(at(i) + x + v, lanes); };
-  for (; x + kBlock <= n; x += kBlock) blur_vectors<kBlurVecs>(taps, radius, value, F32::kLanes, y + x);
-  if (x < n &&
-      kBlock <= n) {  // the last block again, from where it is whole: single vectors wait for each other
-    x = n - kBlock;
-    blur_vectors<kBlurVecs>(taps, radius, value, F32::kLanes, y + x);
-    return;
-  }
+  for (; x + kBlock <= n; x += kBlock) body(x, F32::kLanes, Block{});
+  if (x == n) return;
+  if (kBlock <= n) return body(n - kBlock, F32::kLanes, Block{});
   for (; x < n; x += F32::kLanes)
-    blur_vectors<1>(taps, radius, value, static_cast<int>(n - x < F32::kLanes ? n - x : F32::kLanes), y + x);
+    body(x, static_cast<int>(n - x < F32::kLanes ? n - x : F32::kLanes), std::integral_constant<int, 1>{});
 }
 
-inline void blur_columns(const float* const* rows, const float* taps, int64_t radius, int64_t n, float* y) {
-  blur_all(taps, radius, n, [=](int64_t i) { return rows[radius + i]; }, y);
+// Two rows at once: the pixels that one pairs are, but for the outermost, those of the other.
+inline void blur_columns(const float* const* rows, const float* taps, int64_t radius, int64_t n, float* first,
+                         float* second) {
+  const float* const* const center = rows + radius;
+  for_each_block<2>(n, [=](int64_t x, int lanes, auto vecs) __attribute__((always_inline)) {
+    constexpr int kVecs = decltype(vecs)::value;
+    F32 upper[kVecs], lower[kVecs], sum[kVecs], sum_below[kVecs];  // upper: row -i, lower: row 1 + i
+    const auto load = [=](int64_t row, int v) {
+      return load_lanes(center[row] + x + v * F32::kLanes, lanes);
+    };
+#pragma GCC unroll 2
+    for (int v = 0; v < kVecs; ++v) {
+      upper[v] = load(0, v);
+      lower[v] = load(1, v);
+      sum[v] = F32::set(taps[0]) * upper[v];
+      sum_below[v] = F32::set(taps[0]) * lower[v];
+    }
+    for (int64_t i = 1; i <= radius; ++i) {
+      const F32 tap = F32::set(taps[i]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVecs; ++v) {
+        const F32 next_upper = load(-i, v), next_lower = load(1 + i, v);
+        sum[v] = fma(tap, next_upper + lower[v], sum[v]);
+        sum_below[v] = fma(tap, upper[v] + next_lower, sum_below[v]);
+        upper[v] = next_upper;
+        lower[v] = next_lower;
+      }
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < kVecs; ++v) {
+      store_lanes(sum[v], first + x + v * F32::kLanes, lanes);
+      store_lanes(sum_below[v], second + x + v * F32::kLanes, lanes);
+    }
+  });
 }
+
 inline void blur_row(const float* row, const float* taps, int64_t radius, int64_t n, float* y) {
-  blur_all(taps, radius, n, [=](int64_t i) { return row + i; }, y);
+  for_each_block<4>(n, [=](int64_t x, int lanes, auto vecs) __attribute__((always_inline)) {
+    constexpr int kVecs = decltype(vecs)::value;
+    F32 sum[kVecs];
+    const auto load = [=](int64_t i, int v) { return load_lanes(row + x + i + v * F32::kLanes, lanes); };
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) sum[v] = F32::set(taps[0]) * load(0, v);
+    for (int64_t i = 1; i <= radius; ++i) {
+      const F32 tap = F32::set(taps[i]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVecs; ++v) sum[v] = fma(tap, load(-i, v) + load(i, v), sum[v]);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) store_lanes(sum[v], y + x + v * F32::kLanes, lanes);
+  });
 }
 
 inline void subtract(const float* a, const float* b, int64_t n, float* y) {

@@ -52,29 +52,32 @@ void blur(const float* x, int64_t h, int64_t w, double sigma, float* y) {
   const int64_t r = taps.radius;
   const SiftKernels& kernels = sift_kernels();
   for_each_band(h, [&](int64_t begin, int64_t end) {
-    float memory[kTileColumns + 4 * kMaxBlurRadius];
-    for (int64_t first = 0; first < w; first += kTileColumns) {
-      const int64_t last = std::min(w, first + kTileColumns);
-      const int64_t from = std::max<int64_t>(0, first - r), to = std::min(w, last + r);
-      float* const row = memory + kMaxBlurRadius;  // row[i]: column first + i
-      for (int64_t i = begin; i < end; ++i) {
-        const float* rows[2 * kMaxBlurRadius + 1];
-        for (int64_t k = -r; k <= r; ++k) rows[r + k] = x + mirrored(i + k, h) * w + from;
-        kernels.blur_columns(rows, taps.values, r, to - from, row + (from - first));
-        const auto fill =
-            [&](int64_t column) {  // beyond the image: what lies there mirrored, in this tile or not
-              const int64_t source = mirrored(column, w);
-              if (source >= from && source < to) {
-                row[column - first] = row[source - first];
-              } else {
-                for (int64_t k = 0; k <= 2 * r; ++k) rows[k] += source - from;
-                kernels.blur_columns(rows, taps.values, r, 1, row + (column - first));
-                for (int64_t k = 0; k <= 2 * r; ++k) rows[k] -= source - from;
-              }
-            };
-        for (int64_t column = first - r; column < from; ++column) fill(column);
-        for (int64_t column = to; column < last + r; ++column) fill(column);
-        kernels.blur_row(row, taps.values, r, last - first, y + i * w + first);
+    constexpr int64_t kPitch = kTileColumns + 4 * kMaxBlurRadius;
+    float memory[2 * kPitch];  // two rows of a tile
+    for (int64_t left = 0; left < w; left += kTileColumns) {
+      const int64_t right = std::min(w, left + kTileColumns);
+      const int64_t from = std::max<int64_t>(0, left - r), to = std::min(w, right + r);
+      float* const tile = memory + 2 * kMaxBlurRadius - left;  // tile[column], tile[kPitch + column]
+      for (int64_t i = begin; i < end; i += 2) {
+        const auto columns = [&](int64_t first, int64_t last, int64_t target) {
+          const float* rows[2 * kMaxBlurRadius + 2];
+          for (int64_t k = -r; k <= r + 1; ++k) rows[r + k] = x + mirrored(i + k, h) * w + first;
+          kernels.blur_columns(rows, taps.values, r, last - first, tile + target, tile + kPitch + target);
+        };
+        columns(from, to, from);
+        // Beyond the image lies what is inside, mirrored: in this tile, or where it is very narrow in
+        // another.
+        const auto mirror = [&](int64_t column) {
+          const int64_t source = mirrored(column, w);
+          if (source < from || source >= to) return columns(source, source + 1, column);
+          tile[column] = tile[source];
+          tile[kPitch + column] = tile[kPitch + source];
+        };
+        for (int64_t column = left - r; column < from; ++column) mirror(column);
+        for (int64_t column = to; column < right + r; ++column) mirror(column);
+        kernels.blur_row(tile + left, taps.values, r, right - left, y + i * w + left);
+        if (i + 1 < end)
+          kernels.blur_row(tile + kPitch + left, taps.values, r, right - left, y + (i + 1) * w + left);
       }
     }
   });

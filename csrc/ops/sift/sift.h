@@ -47,8 +47,10 @@ struct SiftWindow {
 
 struct SiftKernels {
   const char* isa;
-  // y[x] = taps[0] rows[r][x] + sum_i taps[i] (rows[r - i][x] + rows[r + i][x]), i in [1, r]
-  void (*blur_columns)(const float* const* rows, const float* taps, int64_t radius, int64_t n, float* y);
+  // first[x] = taps[0] rows[r][x] + sum_i taps[i] (rows[r - i][x] + rows[r + i][x]), i in [1, r], and
+  // second[x] the same one row below; rows: (2 r + 2,)
+  void (*blur_columns)(const float* const* rows, const float* taps, int64_t radius, int64_t n, float* first,
+                       float* second);
   // The same along a row; x: its first value, radius more before it and behind the last
   void (*blur_row)(const float* x, const float* taps, int64_t radius, int64_t n, float* y);
   void (*subtract)(const float* a, const float* b, int64_t n, float* y);
