@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FAST, ORB, brute-force matching and RANSAC, against OpenCV, on a photograph of 1920 x 1080 pixels.
+"""FAST, ORB, SIFT, brute-force matching and RANSAC, against OpenCV, on a photograph of 1920 x 1080 pixels.
 
 The photograph is the example picture, repeated: what detectors find depends on what they see, so the numbers
 of keypoints stand beside the times.
@@ -15,7 +15,7 @@ import numpy as np
 from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
 from PIL import Image
 
-from pyvision.features import BRIEF, FAST, ORB, find_homography, match
+from pyvision.features import BRIEF, FAST, ORB, SIFT, find_homography, match
 from pyvision.profile import Case, Report, compare_with_peak
 from pyvision.profile.peers import Run, Unavailable, require
 from pyvision.profile.report import OURS
@@ -46,6 +46,13 @@ def main() -> None:
             lambda orb=orb: orb.detect_and_compute(photo),
             lambda cv2, n=count: lambda: cv2.ORB_create(n).detectAndCompute(photo, None),
         )
+    add(
+        report,
+        options,
+        "SIFT, 2000 features",
+        lambda: SIFT(2000).detect_and_compute(photo),
+        lambda cv2: lambda: cv2.SIFT_create(2000).detectAndCompute(photo, None),
+    )
     keypoints = FAST(2000, threshold=20).detect(photo)
     add(
         report,

@@ -457,6 +457,19 @@ def orb_compute(
     scale_factor: float,
     levels: int,
 ) -> tuple[NDArray[np.bool_], _Bytes]: ...
+def sift_detect(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    max_features: int,
+    layers: int,
+    contrast_threshold: float,
+    edge_threshold: float,
+    sigma: float,
+    describe: bool,
+) -> tuple[_Keypoints, _Floats]: ...
+def sift_compute(
+    image: np.ndarray, xy: np.ndarray, size: np.ndarray, angle: np.ndarray, layers: int, sigma: float
+) -> tuple[NDArray[np.bool_], _Floats]: ...
 def brief(
     image: np.ndarray, xy: np.ndarray, angle: np.ndarray, pattern: np.ndarray
 ) -> tuple[NDArray[np.bool_], _Bytes]: ...

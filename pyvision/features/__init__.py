@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corners, binary descriptors, their matching, and the plane transform that the matches agree on.
+"""Corners and blobs, descriptors, their matching, and the plane transform that the matches agree on.
 
 A picture is uint8 or float32 on the scale 0 to 255, which is rounded: grey (H, W) or (H, W, 1), RGB
 (H, W, 3), or RGB with alpha (H, W, 4), which is dropped; colour is converted as OpenCV does. A mask is
@@ -14,5 +14,6 @@ from pyvision.features.geometry import find_affine, find_homography
 from pyvision.features.keypoints import Keypoints
 from pyvision.features.matching import Matches, match
 from pyvision.features.orb import ORB
+from pyvision.features.sift import SIFT
 
-__all__ = ["BRIEF", "FAST", "ORB", "Keypoints", "Matches", "find_affine", "find_homography", "match"]
+__all__ = ["BRIEF", "FAST", "ORB", "SIFT", "Keypoints", "Matches", "find_affine", "find_homography", "match"]

@@ -137,6 +137,17 @@ bool fit_sample(const Pair* pairs, int count, PlaneTransform* transform) {
   return true;
 }
 
+// Whether normalised points lie on no line, in both planes: else nothing is decided.
+bool spans_planes(const std::vector<Pair>& pairs) {
+  double xx = 0, xy = 0, yy = 0, uu = 0, uv = 0, vv = 0;
+  for (const Pair& p : pairs) {
+    xx += p.x * p.x, xy += p.x * p.y, yy += p.y * p.y;
+    uu += p.u * p.u, uv += p.u * p.v, vv += p.v * p.v;
+  }
+  const double least = 1e-9 * static_cast<double>(pairs.size()) * static_cast<double>(pairs.size());
+  return xx * yy - xy * xy > least && uu * vv - uv * uv > least;
+}
+
 // Two least-squares problems with one matrix.
 bool fit_affine(const std::vector<Pair>& pairs, PlaneTransform* transform) {
   double m[9] = {}, u[3] = {}, v[3] = {};
@@ -414,6 +425,7 @@ bool find_transform(const double* src, const double* dst, int64_t n, const Ransa
                      (dst[2 * i] - to.cx) * to.scale, (dst[2 * i + 1] - to.cy) * to.scale});
   Search search(pairs, params, params.threshold * to.scale);
   PlaneTransform found = {};
+  if (!spans_planes(pairs)) return false;
   if (params.robust) {
     if (!search.run(&found)) return false;
   } else {

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include "core/arena.h"
+#include "core/bind_grey.h"
+#include "ops/sift/sift.h"
+
+namespace pyvision::sift_bind {
+
+constexpr const char* kOp = "SIFT";
+
+SiftParams params_of(int64_t max_features, int64_t layers, double contrast, double edge, double sigma) {
+  SiftParams params;
+  check(max_features >= 0 && max_features <= (int64_t{1} << 30), kOp,
+        "expected max_features in [0, 2^30], got ", max_features);
+  check(layers >= 1 && layers <= 8, kOp, "expected layers in [1, 8], got ", layers);
+  check(contrast >= 0 && contrast <= 1, kOp, "expected contrast_threshold in [0, 1], got ", contrast);
+  check(edge >= 1 && edge <= 1e6, kOp, "expected edge_threshold in [1, 1e6], got ", edge);
+  check(sigma >= 0.5 && sigma <= 4, kOp, "expected sigma in [0.5, 4], got ", sigma);
+  params.max_features = max_features;
+  params.layers = layers;
+  params.contrast = contrast;
+  params.edge = edge;
+  params.sigma = sigma;
+  return params;
+}
+
+GreyImage image_of(const py::array& image) {
+  const GreyImage x = grey_view(image, kOp, "image");
+  check(x.h <= (int64_t{1} << 20) && x.w <= (int64_t{1} << 20) && x.h * x.w <= (int64_t{1} << 30), kOp,
+        "expected image of at most 2^30 pixels, got (", x.h, ", ", x.w, ")");
+  return x;
+}
+
+template <class T, class Value>
+py::array_t<T> column(const std::vector<SiftKeypoint>& keypoints, Value value) {
+  py::array_t<T> y = empty<T>(kOp, {static_cast<int64_t>(keypoints.size())});
+  T* to = y.mutable_data();
+  for (const SiftKeypoint& k : keypoints) *to++ = value(k);
+  return y;
+}
+
+py::array_t<float> positions(const std::vector<SiftKeypoint>& keypoints) {
+  py::array_t<float> xy = empty<float>(kOp, {static_cast<int64_t>(keypoints.size()), 2});
+  float* to = xy.mutable_data();
+  for (const SiftKeypoint& k : keypoints) {
+    *to++ = k.x;
+    *to++ = k.y;
+  }
+  return xy;
+}
+
+// ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
+py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
+                 int64_t layers, double contrast, double edge, double sigma, bool describe) {
+  const GreyImage x = image_of(image);
+  GreyImage allowed;
+  if (mask) {
+    allowed = grey_view(*mask, kOp, "mask");
+    check(allowed.h == x.h && allowed.w == x.w, kOp, "expected mask of shape (", x.h, ", ", x.w, "), got (",
+          allowed.h, ", ", allowed.w, ")");
+  }
+  const SiftParams params = params_of(max_features, layers, contrast, edge, sigma);
+  std::vector<SiftKeypoint> found;
+  std::vector<float> values;
+  {
+    py::gil_scoped_release release;
+    const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
+    const SiftPyramid pyramid(x, params, memory);
+    found = sift_detect(pyramid, params, allowed);
+    if (describe) {
+      values.resize(found.size() * kSiftValues);
+      sift_describe(pyramid, found.data(), static_cast<int64_t>(found.size()), values.data());
+    }
+  }
+  py::array_t<float> descriptors =
+      empty<float>(kOp, {describe ? static_cast<int64_t>(found.size()) : 0, kSiftValues});
+  std::copy(values.begin(), values.end(), descriptors.mutable_data());
+  return py::make_tuple(
+      py::make_tuple(positions(found), column<float>(found, [](const SiftKeypoint& k) { return k.size; }),
+                     column<float>(found, [](const SiftKeypoint& k) { return k.angle; }),
+                     column<float>(found, [](const SiftKeypoint& k) { return k.response; }),
+                     column<int32_t>(found, [](const SiftKeypoint& k) { return k.octave; })),
+      descriptors);
+}
+
+// Which of the given keypoints have a descriptor, and those descriptors.
+py::tuple compute(const py::array& image, const py::array& xy, const py::array& size, const py::array& angle,
+                  int64_t layers, double sigma) {
+  const GreyImage x = image_of(image);
+  const SiftParams params = params_of(0, layers, 0, 10, sigma);
+  const Tensor at = dense_view<const float>(xy, kOp, "xy", 2);
+  const int64_t n = at.shape[0];
+  check(at.shape[1] == 2, kOp, "expected xy of shape (N, 2), got ", shape_text(at));
+  const Tensor sizes = dense_view<const float>(size, kOp, "size", 1),
+               angles = dense_view<const float>(angle, kOp, "angle", 1);
+  check(sizes.shape[0] == n && angles.shape[0] == n, kOp, "expected size and angle of shape (", n, ",), got ",
+        shape_text(sizes), " and ", shape_text(angles));
+  for (int64_t i = 0; i < n; ++i)
+    check(std::abs(angles.as<const float>()[i]) <= 360, kOp, "expected angles in [-1, 360], got ",
+          angles.as<const float>()[i]);
+  py::array_t<bool> which = empty<bool>(kOp, {n});
+  bool* const fits = which.mutable_data();
+  std::vector<SiftKeypoint> kept;
+  std::vector<float> values;
+  {
+    py::gil_scoped_release release;
+    const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
+    const SiftPyramid pyramid(x, params, memory);
+    for (int64_t i = 0; i < n; ++i) {
+      SiftKeypoint k = {at.as<const float>()[2 * i],
+                        at.as<const float>()[2 * i + 1],
+                        sizes.as<const float>()[i],
+                        std::max(angles.as<const float>()[i], 0.0f),
+                        0,
+                        0,
+                        0};
+      // Compared as float: a position may lie beyond any integer, or be none.
+      const bool inside =
+          k.x >= 0 && k.y >= 0 && k.x < static_cast<float>(x.w) && k.y < static_cast<float>(x.h);
+      fits[i] = inside && k.size > 0 && pyramid.locate(k.size, params, &k.octave, &k.layer);
+      if (fits[i]) kept.push_back(k);
+    }
+    values.resize(kept.size() * kSiftValues);
+    sift_describe(pyramid, kept.data(), static_cast<int64_t>(kept.size()), values.data());
+  }
+  py::array_t<float> descriptors = empty<float>(kOp, {static_cast<int64_t>(kept.size()), kSiftValues});
+  std::copy(values.begin(), values.end(), descriptors.mutable_data());
+  return py::make_tuple(which, descriptors);
+}
+
+void define(py::module_& m) {
+  m.def("sift_detect", &detect, py::arg("image"), py::arg("mask"), py::arg("max_features"), py::arg("layers"),
+        py::arg("contrast_threshold"), py::arg("edge_threshold"), py::arg("sigma"), py::arg("describe"));
+  m.def("sift_compute", &compute, py::arg("image"), py::arg("xy"), py::arg("size"), py::arg("angle"),
+        py::arg("layers"), py::arg("sigma"));
+}
+
+}  // namespace pyvision::sift_bind

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIFT: blobs over scales, with descriptors of 128 numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, result_like
+from pyvision.features._image import grey_of, keypoints_of, mask_of
+from pyvision.features.keypoints import Keypoints
+from pyvision.ops._args import flag, integer, real
+
+_OP = "SIFT"
+
+
+class SIFT:
+    """Extrema of differences of Gaussians, and histograms of gradient directions around them.
+
+    Keypoints and descriptors are OpenCV's with its defaults, but that positions are those of the picture
+    itself: OpenCV's lie a quarter of a pixel further right and down. Octave -1 is that of the doubled
+    picture. A picture of 2 megapixels takes some 270 MB, which the thread keeps for the next one.
+
+    Args:
+        max_features: keep those of highest response; all without.
+        layers: in [1, 8], in an octave.
+        contrast_threshold: in [0, 1]: least response times ``layers``.
+        edge_threshold: in [1, 1e6]: the greatest ratio of curvatures.
+        sigma: in [0.5, 4]: blur of an octave's first image.
+        root: descriptors are RootSIFT: divided by their sum, square roots; unit vectors instead of [0, 255].
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: it is out of range.
+
+    Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004; Arandjelovic and
+    Zisserman, "Three things everyone should know to improve object retrieval", CVPR 2012, for ``root``.
+    """
+
+    def __init__(
+        self,
+        max_features: int | None = None,
+        *,
+        layers: int = 3,
+        contrast_threshold: float = 0.04,
+        edge_threshold: float = 10.0,
+        sigma: float = 1.6,
+        root: bool = False,
+    ) -> None:
+        self.max_features = None if max_features is None else integer(max_features, _OP, "max_features")
+        if self.max_features is not None and not 1 <= self.max_features <= 2**30:
+            raise ValueError(f"[{_OP}] expected max_features in [1, 2^30], got {max_features}")
+        self.layers = integer(layers, _OP, "layers")
+        if not 1 <= self.layers <= 8:
+            raise ValueError(f"[{_OP}] expected layers in [1, 8], got {layers}")
+        self.contrast_threshold = _within(contrast_threshold, "contrast_threshold", 0, 1)
+        self.edge_threshold = _within(edge_threshold, "edge_threshold", 1, 1e6)
+        self.sigma = _within(sigma, "sigma", 0.5, 4)
+        self.root = flag(root, _OP, "root")
+
+    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
+        """The keypoints of a picture, by falling response.
+
+        Raises:
+            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
+            ValueError: either has another shape.
+        """
+        return self._run(image, mask, describe=False)[0]
+
+    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
+        """The same and their descriptors, float32 (N, 128), of the kind of ``image``."""
+        return self._run(image, mask, describe=True)
+
+    def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
+        """Descriptors at given keypoints, with the sizes and angles they have (0 where undefined).
+
+        Returns:
+            The keypoints inside the picture whose size the pyramid has, and their descriptors, float32
+            (N, 128).
+
+        Raises:
+            TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
+            ValueError: ``image`` has another shape, or an angle is beyond 360.
+        """
+        grey = grey_of(image, _OP)
+        k = keypoints_of(keypoints, _OP)
+        which, descriptors = _core.sift_compute(grey, k.xy, k.size, k.angle, self.layers, self.sigma)
+        return k[which], result_like(self._finish(descriptors), image)
+
+    def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        grey = grey_of(image, _OP)
+        columns, descriptors = _core.sift_detect(
+            grey,
+            mask_of(mask, grey.shape, _OP),
+            self.max_features or 0,
+            self.layers,
+            self.contrast_threshold,
+            self.edge_threshold,
+            self.sigma,
+            describe,
+        )
+        return Keypoints(*columns), result_like(self._finish(descriptors), image)
+
+    def _finish(self, descriptors: np.ndarray) -> np.ndarray:
+        if not self.root:
+            return descriptors
+        sums = descriptors.sum(axis=1, keepdims=True)
+        roots: np.ndarray = np.sqrt(descriptors / np.maximum(sums, 1))
+        return roots
+
+
+def _within(value: float, name: str, least: float, most: float) -> float:
+    number = real(value, _OP, name)
+    if not least <= number <= most:
+        raise ValueError(f"[{_OP}] expected {name} in [{least}, {most}], got {value}")
+    return number
