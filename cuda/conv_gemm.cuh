@@ -40,6 +40,7 @@ struct Conv {
   float* partial;  // (splits, rows, out_channels), or null: one split, which stores the result
   int64_t depth;   // taps * group_in
   int stages, stages_per_split, column_blocks;
+  bool paired;  // whether every pair of outputs from an even channel on is aligned
 };
 
 // Two blocks on a multiprocessor, which is what their registers and stages allow.
@@ -64,17 +65,28 @@ __global__ void __launch_bounds__(kGemmThreads, 2) conv_gemm(Conv<Source> job) {
   float* const partial = job.partial == nullptr ? nullptr : job.partial + split * g.rows * g.out_channels;
   consumer.for_each_pair([&](int row, int column, float first, float second) {
     const int64_t m = first_row + row;
-    const float sums[2] = {first, second};
-    for (int i = 0; i < 2; ++i) {
-      const int n = first_column + column + i;  // [0, group_out) or beyond
-      if (m >= g.rows || n >= g.group_out) continue;
-      const int channel = group * g.group_out + n;
-      const int64_t at = m * g.out_channels + channel;
-      if (partial != nullptr) {
-        partial[at] = sums[i];
-      } else {
-        job.epilogue.output[at] = job.epilogue.apply(sums[i], at, channel);
-      }
+    const int n = first_column + column;
+    if (m >= g.rows || n >= g.group_out) return;
+    const int channel = group * g.group_out + n;
+    const int64_t at = m * g.out_channels + channel;
+    const bool both = n + 1 < g.group_out;
+    if (partial != nullptr) {
+      partial[at] = first;
+      if (both) partial[at + 1] = second;
+      return;
+    }
+    T* const output = job.epilogue.output + at;
+    const T result = job.epilogue.apply(first, at, channel);
+    if (!both) {
+      *output = result;
+      return;
+    }
+    const T next = job.epilogue.apply(second, at + 1, channel + 1);
+    if (job.paired) {
+      store_pair(output, result, next);
+    } else {
+      output[0] = result;
+      output[1] = next;
     }
   });
 }
@@ -156,6 +168,7 @@ void run_gemm(const char* op, const Stream& stream, const ConvProblem& p, const 
   job.epilogue = {static_cast<const T*>(p.bias), static_cast<const T*>(p.residual), static_cast<T*>(p.output),
                   p.params.activation};
   job.depth = int64_t{job.g.kernel_h} * job.g.kernel_w * job.g.group_in;
+  job.paired = job.g.group_out % 2 == 0 && reinterpret_cast<uintptr_t>(p.output) % (2 * sizeof(T)) == 0;
   job.stages = plan.stages;
   job.stages_per_split = static_cast<int>(blocks_of(plan.stages, plan.splits));
   const int64_t count = job.g.rows * job.g.out_channels;
