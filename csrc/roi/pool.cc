@@ -22,8 +22,10 @@ void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t row
   }
 }
 
-// Regions whose rows of bins are sorted together.
-constexpr int64_t kBatch = 1024;
+// Regions whose rows of bins are sorted together, and whose outputs of `size` bytes each wait for the others.
+int64_t batch_of(int64_t size) {
+  return std::clamp<int64_t>((4 << 20) / std::max<int64_t>(size, 1), 1, 1024);
+}
 
 // Rows of neighbouring channels: x, y: (rows, cols), rows x_stride and y_stride apart
 template <class T>
@@ -38,11 +40,12 @@ void gather_blocks(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
                    GatherRow<T> run, T* out, int32_t* argmax) {
   const int64_t all = maps.channels, block = std::min<int64_t>(all, 64 / sizeof(T));  // a cache line a pixel
   const int64_t blocks = (all + block - 1) / block, bins = grid.bins();
+  const int64_t batch = batch_of(bins * block * static_cast<int64_t>(sizeof(T)));
   const std::vector<RegionGroup>& groups = regions.groups();
   std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
   for (const RegionGroup& group : groups)
-    for (int64_t i = group.begin; i < group.end; i += kBatch)
-      regions.sort_rows(grid, i, std::min(i + kBatch, group.end), rows.data() + i * grid.h);
+    for (int64_t i = group.begin; i < group.end; i += batch)
+      regions.sort_rows(grid, i, std::min(i + batch, group.end), rows.data() + i * grid.h);
   const auto store = [&](const auto* pooled, int64_t box, int64_t c, int64_t channels, auto* to) {
     if (maps.planar)
       transpose(pooled, channels, to + (box * all + c) * bins, bins, bins, channels);
@@ -61,10 +64,9 @@ void gather_blocks(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
         row_begin = std::min(row_begin, regions[i].row_begin);
         row_end = std::max(row_end, regions[i].row_end);
       }
-      const int64_t batch = std::min(kBatch, group.end - group.begin);
-      Scratch<T> scratch(std::max<int64_t>(0, row_end - row_begin) * stride_h),
-          pooled(batch * bins * channels);
-      Scratch<int32_t> pooled_argmax(argmax ? batch * bins * channels : 0);
+      const int64_t waiting = std::min(batch, group.end - group.begin) * bins * channels;
+      Scratch<T> scratch(std::max<int64_t>(0, row_end - row_begin) * stride_h), pooled(waiting);
+      Scratch<int32_t> pooled_argmax(argmax ? waiting : 0);
       T* const map = scratch.get() - row_begin * stride_h;
       int64_t converted = row_begin;
       for (int64_t first = group.begin; first < group.end; first += batch) {
@@ -93,9 +95,9 @@ void gather_blocks(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
   });
 }
 
-// Whether bins read every pixel so often that copies for the cache pay: measured, from some 30 times on.
+// How often bins read a pixel of the images that have any, on average.
 template <class T>
-bool reads_often(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions) {
+double reads_per_pixel(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions) {
   double reads = 0, pixels = 0;
   for (const RegionGroup& group : regions.groups()) {
     const RoiLevel<const T>& level = maps.levels[regions[group.begin].level];
@@ -107,17 +109,20 @@ bool reads_often(const RoiMaps<const T>& maps, const RoiGrid& grid, const Region
       reads += y_taps * x_taps / static_cast<double>(grid.shared ? 1 : grid.bins());
     }
   }
-  return reads > 30 * pixels;
+  return reads / std::max(pixels, 1.0);
 }
+constexpr double kSeldom = 0.5;  // copying a pixel's channels costs about as much as two scalar reads of them
+constexpr double kOften = 30;    // from here on copies that stay in the cache pay for channels-last maps too
 
 template <class T>
 void gather_interleaved(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                         GatherRow<T> run, T* out, int32_t* argmax) {
   const int64_t channels = maps.channels, cost = grid.w * (channels * 16 + 64);  // operations a row of bins
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(cost, 1));
-  std::vector<BinRow> rows(static_cast<size_t>(std::min(kBatch, regions.size()) * grid.h));
-  for (int64_t first = 0; first < regions.size(); first += kBatch) {
-    const int64_t last = std::min(first + kBatch, regions.size());
+  const int64_t batch = batch_of(0);
+  std::vector<BinRow> rows(static_cast<size_t>(std::min(batch, regions.size()) * grid.h));
+  for (int64_t first = 0; first < regions.size(); first += batch) {
+    const int64_t last = std::min(first + batch, regions.size());
     regions.sort_rows(grid, first, last, rows.data());
     parallel_for((last - first) * grid.h, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -138,7 +143,7 @@ void gather_interleaved(const RoiMaps<const T>& maps, const RoiGrid& grid, const
 template <class T>
 void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                     GatherRow<T> run, bool taps_alone, T* out, int32_t* argmax) {
-  if (maps.channels > 1 && (maps.planar || (taps_alone && reads_often(maps, grid, regions))))
+  if (maps.channels > 1 && (maps.planar || (taps_alone && reads_per_pixel(maps, grid, regions) > kOften)))
     gather_blocks(maps, grid, regions, run, out, argmax);
   else
     gather_interleaved(maps, grid, regions, run, out, argmax);
@@ -261,6 +266,25 @@ T bin_sum(const BinTaps<T>& bin, const T* map, int64_t stride_h, int64_t stride_
   return sum;
 }
 
+// Planar maps where they lie.
+template <class T>
+void gather_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
+  const int64_t bins = grid.bins();
+  parallel_for(regions.size() * maps.channels, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const Region<T>& region = regions[task / maps.channels];
+      const RoiLevel<const T>& level = maps.levels[region.level];
+      const int64_t c = task % maps.channels;
+      const T* const plane = level.data + (region.image * maps.channels + c) * level.h * level.w;
+      for (int64_t bin = 0; bin < bins; ++bin) {
+        const BinTaps<T> taps(region.taps, grid.y_bin(bin / grid.w, bin % grid.w),
+                              grid.x_bin(bin / grid.w, bin % grid.w));
+        out[(region.box * maps.channels + c) * bins + bin] = bin_sum(taps, plane, level.w, 1);
+      }
+    }
+  });
+}
+
 // Its transpose for rows [begin, end).
 template <class T>
 void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64_t begin, int64_t end, T* map,
@@ -275,6 +299,19 @@ void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64
 }
 
 }  // namespace
+
+template <class T>
+void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                    GatherBins<T> kernel, T* out) {
+  if (maps.planar && reads_per_pixel(maps, grid, regions) < kSeldom)
+    return gather_planes(maps, grid, regions, out);
+  gather_regions<T>(
+      maps, grid, regions,
+      [&](const Region<T>& region, int64_t ph, const T* map, int64_t stride_h, int64_t stride_w,
+          int64_t channels, T* to,
+          int32_t*) { kernel(grid, region.taps, ph, map, stride_h, stride_w, channels, to); },
+      true, out, nullptr);
+}
 
 template <class T>
 void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
@@ -370,14 +407,16 @@ void bin_dots(GatherBins<T> kernel, const RoiGrid& grid, const RoiTaps<T>& taps,
   }
 }
 
-#define PYVISION_INSTANTIATE(T)                                                                          \
-  template void gather_regions(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, GatherRow<T>, \
-                               bool, T*, int32_t*);                                                      \
-  template void scatter_regions(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, ScatterBins<T>,    \
-                                const T*);                                                               \
-  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, T*);     \
-  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);    \
-  template void bin_dots(GatherBins<T>, const RoiGrid&, const RoiTaps<T>&, const T*, int64_t, int64_t,   \
+#define PYVISION_INSTANTIATE(T)                                                                           \
+  template void gather_regions(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, GatherRow<T>,  \
+                               bool, T*, int32_t*);                                                       \
+  template void gather_regions(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, GatherBins<T>, \
+                               T*);                                                                       \
+  template void scatter_regions(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, ScatterBins<T>,     \
+                                const T*);                                                                \
+  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, T*);      \
+  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);     \
+  template void bin_dots(GatherBins<T>, const RoiGrid&, const RoiTaps<T>&, const T*, int64_t, int64_t,    \
                          int64_t, const T*, T*);
 PYVISION_INSTANTIATE(float)
 PYVISION_INSTANTIATE(double)

@@ -21,14 +21,7 @@ void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Reg
 // The same with a kernel of weighted sums.
 template <class T>
 void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                    GatherBins<T> kernel, T* out) {
-  gather_regions<T>(
-      maps, grid, regions,
-      [&](const Region<T>& region, int64_t ph, const T* map, int64_t stride_h, int64_t stride_w,
-          int64_t channels, T* to,
-          int32_t*) { kernel(grid, region.taps, ph, map, stride_h, stride_w, channels, to); },
-      true, out, nullptr);
-}
+                    GatherBins<T> kernel, T* out);
 
 // Sets the maps to what the regions add to them; grad: (K, bins, C), or (K, C, bins) of planar maps. Every
 // row of a map belongs to one task, which takes the regions in their order.
