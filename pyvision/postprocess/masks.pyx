@@ -16,12 +16,18 @@ cdef const char* NOT_AN_ENCODING = (
 )
 
 
+cdef int check_pasted(const float[:, :, ::1] masks, const float[:, ::1] boxes, int64_t images) except -1 nogil:
+    cdef int64_t n = masks.shape[0]
+    if masks.shape[2] != masks.shape[1] or boxes.shape[0] != n or boxes.shape[1] != 4 or images != n:
+        raise ValueError("[paste_masks] expected masks (N, M, M), boxes (N, 4) and images (N, H, W), got others")
+    return 0
+
+
 cdef int64_t paste_masks_into(
     const float[:, :, ::1] masks, const float[:, ::1] boxes, int64_t padding, float[:, :, ::1] images
 ) except -1 nogil:
     cdef int64_t n = masks.shape[0], m = masks.shape[1], h = images.shape[1], w = images.shape[2]
-    if masks.shape[2] != m or boxes.shape[0] != n or boxes.shape[1] != 4 or images.shape[0] != n:
-        raise ValueError("[paste_masks] expected masks (N, M, M), boxes (N, 4) and images (N, H, W), got others")
+    check_pasted(masks, boxes, images.shape[0])
     if n == 0 or m == 0 or h == 0 or w == 0:
         return 0
     return checked(
@@ -38,8 +44,7 @@ cdef int64_t paste_masks_above_into(
     uint8_t[:, :, ::1] images,
 ) except -1 nogil:
     cdef int64_t n = masks.shape[0], m = masks.shape[1], h = images.shape[1], w = images.shape[2]
-    if masks.shape[2] != m or boxes.shape[0] != n or boxes.shape[1] != 4 or images.shape[0] != n:
-        raise ValueError("[paste_masks] expected masks (N, M, M), boxes (N, 4) and images (N, H, W), got others")
+    check_pasted(masks, boxes, images.shape[0])
     if n == 0 or m == 0 or h == 0 or w == 0:
         return 0
     return checked(

@@ -190,8 +190,8 @@ py::array iou(const py::list& detections, const py::list& ground_truth, const py
     std::vector<RleSpans> left, right;
     left.reserve(a.size());
     right.reserve(b.size());
-    for (const Rle& rle : a) left.emplace_back(rle.runs);
-    for (const Rle& rle : b) right.emplace_back(rle.runs);
+    for (const Rle& rle : a) left.emplace_back(rle.runs, rle.h);
+    for (const Rle& rle : b) right.emplace_back(rle.runs, rle.h);
     parallel_for(n, std::max<int64_t>(1, 64 / (m + 1)),
                  [&](int64_t begin, int64_t end) {  // 64 pairs: some 20 us
                    for (int64_t i = begin; i < end; ++i)

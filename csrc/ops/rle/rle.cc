@@ -182,7 +182,7 @@ Runs rle_merge(const std::vector<Rle>& rles, bool intersect) {
   return merged;
 }
 
-RleSpans::RleSpans(RunsView runs) {
+RleSpans::RleSpans(RunsView runs, int64_t h) {
   uint32_t position = 0;
   starts.reserve(static_cast<size_t>(runs.count / 2));
   ends.reserve(static_cast<size_t>(runs.count / 2));
@@ -194,10 +194,16 @@ RleSpans::RleSpans(RunsView runs) {
     ends.push_back(end);
     area += end - start;
   }
+  if (h == 0) return;
+  double bbox[4];
+  rle_to_bbox(runs, h, bbox);
+  first_row = static_cast<int64_t>(bbox[1]);
+  last_row = first_row + static_cast<int64_t>(bbox[3]) - 1;
 }
 
 double rle_iou(const RleSpans& a, const RleSpans& b, bool crowd) {
-  if (a.area == 0 || b.area == 0) return 0;
+  if (a.area == 0 || b.area == 0 || a.last_row < b.first_row || b.last_row < a.first_row) return 0;
+  if (a.ends.back() <= b.starts.front() || b.ends.back() <= a.starts.front()) return 0;
   // Spans are in order: those before the other's first, and after its last, share nothing with it.
   size_t i = std::upper_bound(a.ends.begin(), a.ends.end(), b.starts.front()) - a.ends.begin();
   size_t j = std::upper_bound(b.ends.begin(), b.ends.end(), a.starts.front()) - b.ends.begin();

@@ -77,8 +77,9 @@ Runs rle_merge(const std::vector<Rle>& rles, bool intersect);
 struct RleSpans {
   std::vector<uint32_t> starts, ends;  // of the runs of set pixels
   int64_t area = 0;
+  int64_t first_row = 0, last_row = INT64_MAX;  // known where h is
 
-  explicit RleSpans(RunsView runs);
+  explicit RleSpans(RunsView runs, int64_t h = 0);
 };
 
 // Intersection over union, or with `crowd` over the area of `a`; 0 where they share nothing.
