@@ -10,7 +10,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._image import grey_of, keypoints_of
+from pyvision.features._arguments import grey_of, keypoints_of
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag, integer
 

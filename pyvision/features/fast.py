@@ -9,9 +9,9 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array
-from pyvision.features._image import grey_of, mask_of
+from pyvision.features._arguments import count_of, grey_of, integer_in, mask_of
 from pyvision.features.keypoints import Keypoints
-from pyvision.ops._args import flag, integer
+from pyvision.ops._args import flag
 
 _CIRCLES = {"9-16": 16, "7-12": 12, "5-8": 8}
 _OP = "FAST"
@@ -49,13 +49,9 @@ class FAST:
         if circle not in _CIRCLES:
             raise ValueError(f"[{_OP}] expected circle to be one of {', '.join(_CIRCLES)}, got {circle!r}")
         self.circle = circle
-        self.threshold = integer(threshold, _OP, "threshold")
-        if not 0 <= self.threshold <= 255:
-            raise ValueError(f"[{_OP}] expected threshold in [0, 255], got {threshold}")
+        self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
         self.nonmax_suppression = flag(nonmax_suppression, _OP, "nonmax_suppression")
-        self.max_features = None if max_features is None else integer(max_features, _OP, "max_features")
-        if self.max_features is not None and self.max_features < 1:
-            raise ValueError(f"[{_OP}] expected max_features of at least 1, got {max_features}")
+        self.max_features = count_of(max_features, _OP)
 
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The corners of a picture, row by row from the left.
@@ -71,7 +67,7 @@ class FAST:
             column, row = xy.astype(np.intp).T
             inside = allowed[row, column] != 0
             xy, response = xy[inside], response[inside]
-        if self.max_features is not None and len(response) > self.max_features:
+        if 0 < self.max_features < len(response):
             strongest = np.sort(np.argsort(-response, kind="stable")[: self.max_features])
             xy, response = xy[strongest], response[strongest]
         return Keypoints(xy, np.full(len(xy), 7, np.float32), None, response)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._image import grey_of, keypoints_of, mask_of
+from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of
 from pyvision.features.keypoints import Keypoints
-from pyvision.ops._args import integer, real
+from pyvision.ops._args import real
 
 _OP = "ORB"
 
@@ -41,13 +41,13 @@ class ORB:
         edge_threshold: int = 31,
         threshold: int = 20,
     ) -> None:
-        self.max_features = _in_range(max_features, "max_features", 1, 2**30)
+        self.max_features = integer_in(max_features, _OP, "max_features", 1, 2**30)
         self.scale_factor = real(scale_factor, _OP, "scale_factor")
         if not 1 < self.scale_factor <= 2:
             raise ValueError(f"[{_OP}] expected scale_factor in (1, 2], got {scale_factor}")
-        self.levels = _in_range(levels, "levels", 1, 32)
-        self.edge_threshold = _in_range(edge_threshold, "edge_threshold", 22, 2**30)
-        self.threshold = _in_range(threshold, "threshold", 0, 255)
+        self.levels = integer_in(levels, _OP, "levels", 1, 32)
+        self.edge_threshold = integer_in(edge_threshold, _OP, "edge_threshold", 22, 2**30)
+        self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
 
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The keypoints of a picture, by level and then by falling response.
@@ -91,10 +91,3 @@ class ORB:
             describe,
         )
         return Keypoints(*columns), result_like(descriptors, image)
-
-
-def _in_range(value: int, name: str, least: int, most: int) -> int:
-    number = integer(value, _OP, name)
-    if not least <= number <= most:
-        raise ValueError(f"[{_OP}] expected {name} in [{least}, {most}], got {value}")
-    return number

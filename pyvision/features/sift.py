@@ -7,9 +7,9 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._image import grey_of, keypoints_of, mask_of
+from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of, real_in
 from pyvision.features.keypoints import Keypoints
-from pyvision.ops._args import flag, integer, real
+from pyvision.ops._args import flag
 
 _OP = "SIFT"
 
@@ -47,15 +47,11 @@ class SIFT:
         sigma: float = 1.6,
         root: bool = False,
     ) -> None:
-        self.max_features = None if max_features is None else integer(max_features, _OP, "max_features")
-        if self.max_features is not None and not 1 <= self.max_features <= 2**30:
-            raise ValueError(f"[{_OP}] expected max_features in [1, 2^30], got {max_features}")
-        self.layers = integer(layers, _OP, "layers")
-        if not 1 <= self.layers <= 8:
-            raise ValueError(f"[{_OP}] expected layers in [1, 8], got {layers}")
-        self.contrast_threshold = _within(contrast_threshold, "contrast_threshold", 0, 1)
-        self.edge_threshold = _within(edge_threshold, "edge_threshold", 1, 1e6)
-        self.sigma = _within(sigma, "sigma", 0.5, 4)
+        self.max_features = count_of(max_features, _OP)
+        self.layers = integer_in(layers, _OP, "layers", 1, 8)
+        self.contrast_threshold = real_in(contrast_threshold, _OP, "contrast_threshold", 0, 1)
+        self.edge_threshold = real_in(edge_threshold, _OP, "edge_threshold", 1, 1e6)
+        self.sigma = real_in(sigma, _OP, "sigma", 0.5, 4)
         self.root = flag(root, _OP, "root")
 
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
@@ -92,7 +88,7 @@ class SIFT:
         columns, descriptors = _core.sift_detect(
             grey,
             mask_of(mask, grey.shape, _OP),
-            self.max_features or 0,
+            self.max_features,
             self.layers,
             self.contrast_threshold,
             self.edge_threshold,
@@ -107,10 +103,3 @@ class SIFT:
         sums = descriptors.sum(axis=1, keepdims=True)
         roots: np.ndarray = np.sqrt(descriptors / np.maximum(sums, 1))
         return roots
-
-
-def _within(value: float, name: str, least: float, most: float) -> float:
-    number = real(value, _OP, name)
-    if not least <= number <= most:
-        raise ValueError(f"[{_OP}] expected {name} in [{least}, {most}], got {value}")
-    return number

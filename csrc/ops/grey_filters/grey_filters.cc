@@ -28,13 +28,6 @@ Position position_of(int64_t i, double scale, int64_t extent) {
   return {first, static_cast<int>(std::nearbyint((position - static_cast<double>(first)) * 256))};
 }
 
-// Where index i of an axis lies once the axis is mirrored at both its ends.
-int64_t mirrored(int64_t i, int64_t extent) {
-  if (extent == 1) return 0;
-  while (i < 0 || i >= extent) i = i < 0 ? -i : 2 * (extent - 1) - i;
-  return i;
-}
-
 }  // namespace
 
 void to_grey(const uint8_t* pixels, int64_t stride_h, int64_t stride_w, int64_t h, int64_t w, uint8_t* y) {

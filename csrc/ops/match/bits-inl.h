@@ -8,7 +8,7 @@ namespace pyvision::PYVISION_ISA_NS {
 
 // Words: kLanes of 64 bits. Counts: what becomes of their set bits: add() some words', total() of all added,
 // at most kMaxAdds times. below(): bit l where lane l is less than the limit.
-#if defined(__AVX512VPOPCNTDQ__)
+#if defined(__AVX512BW__)
 struct Words {
   static constexpr int kLanes = 8;
   __m512i v;
@@ -18,6 +18,7 @@ struct Words {
 };
 inline Words operator+(Words a, Words b) { return {_mm512_add_epi64(a.v, b.v)}; }
 inline uint32_t below(Words a, Words limit) { return _mm512_cmplt_epu64_mask(a.v, limit.v); }
+#if defined(__AVX512VPOPCNTDQ__)
 struct Counts {
   static constexpr int kMaxAdds = 1 << 30;
   __m512i sums = _mm512_setzero_si512();
@@ -26,16 +27,7 @@ struct Counts {
   }
   Words total() const { return {sums}; }
 };
-#elif defined(__AVX512BW__)
-struct Words {
-  static constexpr int kLanes = 8;
-  __m512i v;
-  static Words set(uint64_t x) { return {_mm512_set1_epi64(static_cast<int64_t>(x))}; }
-  static Words load(const uint64_t* p) { return {_mm512_loadu_si512(p)}; }
-  void store(uint64_t* p) const { _mm512_storeu_si512(p, v); }
-};
-inline Words operator+(Words a, Words b) { return {_mm512_add_epi64(a.v, b.v)}; }
-inline uint32_t below(Words a, Words limit) { return _mm512_cmplt_epu64_mask(a.v, limit.v); }
+#else
 struct Counts {
   static constexpr int kMaxAdds = 31;  // of 8 bits each: a byte holds no more
   __m512i bytes = _mm512_setzero_si512();
@@ -49,6 +41,7 @@ struct Counts {
   }
   Words total() const { return {_mm512_sad_epu8(bytes, _mm512_setzero_si512())}; }
 };
+#endif
 #elif defined(__AVX2__)
 struct Words {
   static constexpr int kLanes = 4;

@@ -28,34 +28,11 @@ OrbParams params_of(int64_t max_features, double scale, int64_t levels, int64_t 
   return params;
 }
 
-template <class T, class Field>
-py::array_t<T> column(const std::vector<Keypoint>& keypoints, Field Keypoint::* field) {
-  py::array_t<T> y = empty<T>(kOp, {static_cast<int64_t>(keypoints.size())});
-  T* to = y.mutable_data();
-  for (const Keypoint& k : keypoints) *to++ = k.*field;
-  return y;
-}
-
-py::array_t<float> positions(const std::vector<Keypoint>& keypoints) {
-  py::array_t<float> xy = empty<float>(kOp, {static_cast<int64_t>(keypoints.size()), 2});
-  float* to = xy.mutable_data();
-  for (const Keypoint& k : keypoints) {
-    *to++ = k.x;
-    *to++ = k.y;
-  }
-  return xy;
-}
-
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
 py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
                  double scale, int64_t levels, int64_t edge, int64_t threshold, bool describe) {
   const GreyImage x = grey_view(image, kOp, "image");
-  PixelMask allowed;
-  if (mask) {
-    allowed = grey_view(*mask, kOp, "mask");
-    check(allowed.h == x.h && allowed.w == x.w, kOp, "expected mask of shape (", x.h, ", ", x.w, "), got (",
-          allowed.h, ", ", allowed.w, ")");
-  }
+  const PixelMask allowed = mask_view(mask, x, kOp);
   const OrbParams params = params_of(max_features, scale, levels, edge, threshold);
   std::vector<Keypoint> found;
   std::vector<uint8_t> bits;
@@ -71,11 +48,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
   py::array_t<uint8_t> descriptors =
       empty<uint8_t>(kOp, {describe ? static_cast<int64_t>(found.size()) : 0, kOrbTests / 8});
   std::copy(bits.begin(), bits.end(), descriptors.mutable_data());
-  return py::make_tuple(
-      py::make_tuple(positions(found), column<float>(found, &Keypoint::size),
-                     column<float>(found, &Keypoint::angle), column<float>(found, &Keypoint::response),
-                     column<int32_t>(found, &Keypoint::octave)),
-      descriptors);
+  return py::make_tuple(keypoint_columns(found, kOp), descriptors);
 }
 
 // Which of the given keypoints have a descriptor, and those descriptors.

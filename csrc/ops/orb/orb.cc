@@ -53,12 +53,6 @@ std::vector<int64_t> shares(const OrbParams& params) {
   return counts;
 }
 
-bool is_masked(const PixelMask& mask, float x, float y) {
-  if (mask.data == nullptr) return false;
-  const auto column = static_cast<int64_t>(x + 0.5f), row = static_cast<int64_t>(y + 0.5f);
-  return mask.row(std::min(row, mask.h - 1))[std::min(column, mask.w - 1)] == 0;
-}
-
 // The corners of a level, row by row, that are within reach.
 std::vector<std::vector<FastCorner>> find_corners(const OrbPyramid& pyramid, const OrbParams& params,
                                                   const PixelMask& mask) {

@@ -46,14 +46,6 @@ struct OrbParams {
   uint8_t threshold = 20;
 };
 
-struct Keypoint {
-  float x, y, size, angle, response;
-  int32_t octave;
-};
-
-// Where keypoints may lie: pixels of the image that are not 0; without data everywhere.
-using PixelMask = GreyImage;
-
 // The image and its smaller copies, as far as there is anything left of them.
 class OrbPyramid {
  public:

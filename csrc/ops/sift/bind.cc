@@ -32,34 +32,11 @@ GreyImage image_of(const py::array& image) {
   return x;
 }
 
-template <class T, class Value>
-py::array_t<T> column(const std::vector<SiftKeypoint>& keypoints, Value value) {
-  py::array_t<T> y = empty<T>(kOp, {static_cast<int64_t>(keypoints.size())});
-  T* to = y.mutable_data();
-  for (const SiftKeypoint& k : keypoints) *to++ = value(k);
-  return y;
-}
-
-py::array_t<float> positions(const std::vector<SiftKeypoint>& keypoints) {
-  py::array_t<float> xy = empty<float>(kOp, {static_cast<int64_t>(keypoints.size()), 2});
-  float* to = xy.mutable_data();
-  for (const SiftKeypoint& k : keypoints) {
-    *to++ = k.x;
-    *to++ = k.y;
-  }
-  return xy;
-}
-
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
 py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
                  int64_t layers, double contrast, double edge, double sigma, bool describe) {
   const GreyImage x = image_of(image);
-  GreyImage allowed;
-  if (mask) {
-    allowed = grey_view(*mask, kOp, "mask");
-    check(allowed.h == x.h && allowed.w == x.w, kOp, "expected mask of shape (", x.h, ", ", x.w, "), got (",
-          allowed.h, ", ", allowed.w, ")");
-  }
+  const PixelMask allowed = mask_view(mask, x, kOp);
   const SiftParams params = params_of(max_features, layers, contrast, edge, sigma);
   std::vector<SiftKeypoint> found;
   std::vector<float> values;
@@ -76,12 +53,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
   py::array_t<float> descriptors =
       empty<float>(kOp, {describe ? static_cast<int64_t>(found.size()) : 0, kSiftValues});
   std::copy(values.begin(), values.end(), descriptors.mutable_data());
-  return py::make_tuple(
-      py::make_tuple(positions(found), column<float>(found, [](const SiftKeypoint& k) { return k.size; }),
-                     column<float>(found, [](const SiftKeypoint& k) { return k.angle; }),
-                     column<float>(found, [](const SiftKeypoint& k) { return k.response; }),
-                     column<int32_t>(found, [](const SiftKeypoint& k) { return k.octave; })),
-      descriptors);
+  return py::make_tuple(keypoint_columns(found, kOp), descriptors);
 }
 
 // Which of the given keypoints have a descriptor, and those descriptors.
@@ -108,12 +80,8 @@ py::tuple compute(const py::array& image, const py::array& xy, const py::array& 
     const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
     const SiftPyramid pyramid(x, params, memory);
     for (int64_t i = 0; i < n; ++i) {
-      SiftKeypoint k = {at.as<const float>()[2 * i],
-                        at.as<const float>()[2 * i + 1],
-                        sizes.as<const float>()[i],
-                        std::max(angles.as<const float>()[i], 0.0f),
-                        0,
-                        0,
+      SiftKeypoint k = {{at.as<const float>()[2 * i], at.as<const float>()[2 * i + 1],
+                         sizes.as<const float>()[i], std::max(angles.as<const float>()[i], 0.0f), 0, 0},
                         0};
       // Compared as float: a position may lie beyond any integer, or be none.
       const bool inside =

@@ -34,12 +34,6 @@ struct Taps {
   }
 };
 
-int64_t mirrored(int64_t i, int64_t extent) {
-  if (extent == 1) return 0;
-  while (i < 0 || i >= extent) i = i < 0 ? -i : 2 * (extent - 1) - i;
-  return i;
-}
-
 template <class Body>
 void for_each_band(int64_t h, Body body) {
   parallel_for((h + kBandRows - 1) / kBandRows, 1, [&](int64_t begin, int64_t end) {
@@ -256,13 +250,6 @@ std::vector<float> angles_of(const SiftPyramid& pyramid, const Candidate& c) {
   return angles;
 }
 
-bool is_masked(const GreyImage& mask, float x, float y) {
-  if (mask.data == nullptr) return false;
-  const auto column = static_cast<int64_t>(std::max(x, 0.0f) + 0.5f),
-             row = static_cast<int64_t>(std::max(y, 0.0f) + 0.5f);
-  return mask.row(std::min(row, mask.h - 1))[std::min(column, mask.w - 1)] == 0;
-}
-
 float to_given(float x) { return 0.5f * x - 0.25f; }
 
 void normalise(const float* histogram, float* descriptor) {
@@ -320,7 +307,7 @@ bool SiftPyramid::locate(float size, const SiftParams& params, int32_t* octave, 
 }
 
 std::vector<SiftKeypoint> sift_detect(const SiftPyramid& pyramid, const SiftParams& params,
-                                      const GreyImage& mask) {
+                                      const PixelMask& mask) {
   struct Band {
     int64_t octave, begin, end;
   };
@@ -360,7 +347,7 @@ std::vector<SiftKeypoint> sift_detect(const SiftPyramid& pyramid, const SiftPara
     for (const float angle : angles[i])
       if (keypoints.size() < most)
         keypoints.push_back(
-            {to_given(c.x), to_given(c.y), 0.5f * c.size, angle, c.response, c.octave - 1, c.layer});
+            {{to_given(c.x), to_given(c.y), 0.5f * c.size, angle, c.response, c.octave - 1}, c.layer});
   }
   return keypoints;
 }

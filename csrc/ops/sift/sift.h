@@ -73,9 +73,9 @@ struct SiftParams {
   double contrast = 0.04, edge = 10, sigma = 1.6;
 };
 
-struct SiftKeypoint {
-  float x, y, size, angle, response;
-  int32_t octave, layer;  // octave -1 is that of the doubled image
+// octave -1 is that of the doubled image
+struct SiftKeypoint : Keypoint {
+  int32_t layer;
 };
 
 // The octave's images, each more blurred than the one before.
@@ -105,7 +105,7 @@ class SiftPyramid {
 
 // mask: where keypoints may lie; without data everywhere.
 std::vector<SiftKeypoint> sift_detect(const SiftPyramid& pyramid, const SiftParams& params,
-                                      const GreyImage& mask);
+                                      const PixelMask& mask);
 
 // keypoints: (n,), finite, of octaves and layers that the pyramid has; descriptors: (n, 128)
 void sift_describe(const SiftPyramid& pyramid, const SiftKeypoint* keypoints, int64_t n, float* descriptors);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and masks as the kernels take them."""
+"""Pictures, masks and options as the kernels take them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, as_numpy
 from pyvision.features.keypoints import Keypoints
+from pyvision.ops._args import integer, real
 
 
 def grey_of(image: Array, op: str) -> np.ndarray:
@@ -49,6 +50,27 @@ def keypoints_of(keypoints: Keypoints, op: str) -> Keypoints:
     if not isinstance(keypoints, Keypoints):
         raise TypeError(f"[{op}] expected keypoints to be Keypoints, got {type(keypoints).__name__}")
     return keypoints
+
+
+def integer_in(value: int, op: str, name: str, least: int, most: int) -> int:
+    """``value`` if it is an integer in [least, most]; raises TypeError or ValueError otherwise."""
+    number = integer(value, op, name)
+    if not least <= number <= most:
+        raise ValueError(f"[{op}] expected {name} in [{least}, {most}], got {value}")
+    return number
+
+
+def real_in(value: float, op: str, name: str, least: float, most: float) -> float:
+    """``value`` if it is a number in [least, most]; raises TypeError or ValueError otherwise."""
+    number = real(value, op, name)
+    if not least <= number <= most:
+        raise ValueError(f"[{op}] expected {name} in [{least}, {most}], got {value}")
+    return number
+
+
+def count_of(max_features: int | None, op: str) -> int:
+    """``max_features`` in [1, 2^30], or 0 for None: all."""
+    return 0 if max_features is None else integer_in(max_features, op, "max_features", 1, 2**30)
 
 
 def _with_contiguous_last(x: np.ndarray) -> np.ndarray:
