@@ -19,9 +19,9 @@ void check_coordinates(const char* op, const ConvProblem& p) {
 }  // namespace
 
 ConvProblem conv_problem(const std::string& op_name, const Stream& stream, const DeviceArray& input,
-                       const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
-                       Pair stride, Sides padding, Pair dilation, int64_t groups,
-                       const std::string& activation, float slope, bool tf32, bool depthwise) {
+                         const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
+                         Pair stride, Sides padding, Pair dilation, int64_t groups,
+                         const std::string& activation, float slope, bool tf32, bool depthwise) {
   const char* const op = op_name.c_str();
   ConvProblem p;
   p.dtype = input.tensor.dtype;
@@ -95,7 +95,7 @@ void define(py::module_& m) {
              check(!depthwise || !residual, op.c_str(), "expected no residual");
              return Launchable{op, stream,
                                conv_problem(op, stream, input, weight, bias, residual, stride, padding,
-                                          dilation, groups, activation, slope, tf32, depthwise),
+                                            dilation, groups, activation, slope, tf32, depthwise),
                                depthwise};
            }),
            py::arg("stream"), py::arg("op"), py::arg("input"), py::arg("weight"), py::arg("bias"),
