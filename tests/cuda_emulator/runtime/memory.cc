@@ -292,7 +292,8 @@ extern "C" {
   void __tsan_volatile_read##n(void* p) { hook(p, n, false, __builtin_return_address(0)); }         \
   void __tsan_volatile_write##n(void* p) { hook(p, n, true, __builtin_return_address(0)); }
 HOOKS(1)
-HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+HOOKS(2)
+HOOKS(4) HOOKS(8) HOOKS(16)
 #undef HOOKS
     void __tsan_read_range(void* p, size_t n) {
   hook(p, n, false, __builtin_return_address(0), false);
