@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = [f"tests/test_cuda_{op}.py" for op in ("conv2d", "deform_conv2d", "nms", "roi_align")]
+TESTS = [f"tests/test_cuda_{op}.py" for op in ("conv2d", "deform_conv2d", "nms", "pooling", "roi_align")]
 # Each kernel once or twice.
-SANITIZED = "split_k or depthwise_general or groups or versions or awkward or padded or sampling"
+SANITIZED = "split_k or depthwise_general or groups or versions or awkward or padded or sampling or windows"
 TOOLS = ("memcheck", "racecheck", "initcheck")
 
 

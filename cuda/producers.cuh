@@ -48,8 +48,8 @@ struct DenseInputs {
 template <class T, int kBlockM, bool kPacked>
 class CopyProducer {
  public:
-  __device__ __forceinline__ CopyProducer(const ConvGeometry& g, const DenseInputs<T>& source, int group, int64_t first_row,
-                                          int first_stage)
+  __device__ __forceinline__ CopyProducer(const ConvGeometry& g, const DenseInputs<T>& source, int group,
+                                          int64_t first_row, int first_stage)
       : g_(g),
         input_(source.data + group * g.group_in),
         chunk_(static_cast<int>(threadIdx.x) % kChunks),

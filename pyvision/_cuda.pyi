@@ -83,3 +83,29 @@ class DeformConv2d:
     @property
     def workspace_bytes(self) -> int: ...
     def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class Pool2d:
+    @property
+    def output_shape(self) -> list[int]: ...
+    def run(self, output: DeviceArray) -> None: ...
+
+def max_pool2d(
+    stream: Stream,
+    input: DeviceArray,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> Pool2d: ...
+def avg_pool2d(
+    stream: Stream,
+    input: DeviceArray,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Pool2d: ...
+def adaptive_avg_pool2d(stream: Stream, input: DeviceArray, output_size: Sequence[int]) -> Pool2d: ...

@@ -14,7 +14,7 @@ CUDA = Path(__file__).resolve().parents[1] / "cuda"
 
 
 @pytest.mark.parametrize(
-    "name", ["conv2d", "deform_conv2d", "depthwise_conv2d", "nms", "roi_align", "layout"]
+    "name", ["conv2d", "deform_conv2d", "depthwise_conv2d", "nms", "pool2d", "roi_align", "layout"]
 )
 def test_no_kernel_spills_registers(name: str, tmp_path: Path) -> None:
     nvcc = shutil.which("nvcc")

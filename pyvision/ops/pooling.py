@@ -7,7 +7,10 @@ from typing import Any
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision._device import Device, device_of
 from pyvision.ops._args import IntPair, flag, integer, pair
+
+_CUDA_FLOATS = ("float32", "float16", "bfloat16")
 
 
 def max_pool2d(
@@ -24,13 +27,14 @@ def max_pool2d(
     """The maximum over each window, NaN where the window holds one.
 
     Args:
-        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0.
+        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0. On CUDA float16
+            and bfloat16 too.
         kernel_size: the window's taps, one integer or (vertical, horizontal).
         stride: pixels from window to window; ``kernel_size`` if None.
         padding: pixels of minus infinity on each side, at most half the kernel.
         dilation: pixels from tap to tap.
         ceil_mode: whether a last window may hang over the far edge.
-        return_indices: whether to return the places of the maxima as well.
+        return_indices: whether to return the places of the maxima as well; on the CPU alone.
 
     Returns:
         The maxima in ``layout``; with ``return_indices`` also their int64 places h * W + w in the plane,
@@ -41,8 +45,15 @@ def max_pool2d(
         ValueError: a size is out of range, or the window is larger than the padded image.
     """
     op = "max_pool2d"
-    x = as_numpy(input, op, "input")
     kernel = pair(kernel_size, op, "kernel_size")
+    if device := device_of(op, input=input):
+        if flag(return_indices, op, "return_indices"):
+            raise ValueError(f"[{op}] expected return_indices=False on CUDA")
+        return _pool_on_device(
+            device, op, input, layout, kernel, kernel if stride is None else pair(stride, op, "stride"),
+            pair(padding, op, "padding"), pair(dilation, op, "dilation"), flag(ceil_mode, op, "ceil_mode"),
+        )  # fmt: skip
+    x = as_numpy(input, op, "input")
     result = _core.max_pool2d(
         to_nhwc(x, layout, op, "input"),
         kernel,
@@ -76,7 +87,8 @@ def avg_pool2d(
     """The sum over each window, divided by its area or by ``divisor_override``.
 
     Args:
-        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0.
+        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0. On CUDA float16
+            and bfloat16 too.
         kernel_size: the window's taps, one integer or (vertical, horizontal).
         stride: pixels from window to window; ``kernel_size`` if None.
         padding: pixels of zeros on each side, at most half the kernel.
@@ -92,8 +104,15 @@ def avg_pool2d(
         ValueError: a size is out of range, or the window is larger than the padded image.
     """
     op = "avg_pool2d"
-    x = as_numpy(input, op, "input")
     kernel = pair(kernel_size, op, "kernel_size")
+    divisor = None if divisor_override is None else integer(divisor_override, op, "divisor_override")
+    if device := device_of(op, input=input):
+        return _pool_on_device(
+            device, op, input, layout, kernel, kernel if stride is None else pair(stride, op, "stride"),
+            pair(padding, op, "padding"), flag(ceil_mode, op, "ceil_mode"),
+            flag(count_include_pad, op, "count_include_pad"), divisor,
+        )  # fmt: skip
+    x = as_numpy(input, op, "input")
     y = _core.avg_pool2d(
         to_nhwc(x, layout, op, "input"),
         kernel,
@@ -101,7 +120,7 @@ def avg_pool2d(
         pair(padding, op, "padding") * 2,
         flag(ceil_mode, op, "ceil_mode"),
         flag(count_include_pad, op, "count_include_pad"),
-        None if divisor_override is None else integer(divisor_override, op, "divisor_override"),
+        divisor,
     )
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
@@ -112,7 +131,8 @@ def adaptive_avg_pool2d(
     """The mean over windows that divide the image into ``output_size`` parts; they overlap if it must be.
 
     Args:
-        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0.
+        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0. On CUDA float16
+            and bfloat16 too.
         output_size: one integer or (vertical, horizontal); None keeps the input's extent.
 
     Returns:
@@ -123,10 +143,28 @@ def adaptive_avg_pool2d(
         ValueError: an extent is less than 1.
     """
     op = "adaptive_avg_pool2d"
+    sizes: Any = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    if device := device_of(op, input=input):
+        extents = input.shape[2:] if layout == "NCHW" else input.shape[1:3]
+        return _pool_on_device(device, op, input, layout, _filled(sizes, extents, op))
     x = as_numpy(input, op, "input")
     nhwc = to_nhwc(x, layout, op, "input")
-    sizes: Any = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
-    if len(sizes) == 2:
-        sizes = tuple(n if s is None else s for s, n in zip(sizes, nhwc.shape[1:3], strict=True))
-    y = _core.adaptive_avg_pool2d(nhwc, pair(sizes, op, "output_size"))
+    sizes = _filled(sizes, nhwc.shape[1:3], op)
+    y = _core.adaptive_avg_pool2d(nhwc, sizes)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+
+
+def _filled(sizes: Any, extents: tuple[int, ...], op: str) -> tuple[int, int]:
+    """``output_size`` with the input's extents where it is None."""
+    if len(sizes) == len(extents) == 2:
+        sizes = tuple(n if s is None else s for s, n in zip(sizes, extents, strict=True))
+    return pair(sizes, op, "output_size")
+
+
+def _pool_on_device(device: Device, op: str, input: Array, layout: str, *parameters: Any) -> Array:
+    """``op`` of the extension, by its name."""
+    x, channels_last = device.nhwc(input, layout, op, "input", _CUDA_FLOATS)
+    pooling = getattr(device.kernels, op)(device.stream, x.view, *parameters)
+    y = device.empty(tuple(pooling.output_shape), x.dtype)
+    pooling.run(y.view)
+    return device.from_nhwc(y, layout, channels_last)

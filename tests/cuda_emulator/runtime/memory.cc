@@ -291,12 +291,13 @@ extern "C" {
   void __tsan_unaligned_write##n(void* p) { hook(p, n, true, __builtin_return_address(0), false); } \
   void __tsan_volatile_read##n(void* p) { hook(p, n, false, __builtin_return_address(0)); }         \
   void __tsan_volatile_write##n(void* p) { hook(p, n, true, __builtin_return_address(0)); }
-HOOKS(1)
-HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+HOOKS(1);
+HOOKS(2);
+HOOKS(4);
+HOOKS(8);
+HOOKS(16);
 #undef HOOKS
-    void __tsan_read_range(void* p, size_t n) {
-  hook(p, n, false, __builtin_return_address(0), false);
-}
+void __tsan_read_range(void* p, size_t n) { hook(p, n, false, __builtin_return_address(0), false); }
 void __tsan_write_range(void* p, size_t n) { hook(p, n, true, __builtin_return_address(0), false); }
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}

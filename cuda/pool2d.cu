@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool2d.cuh"
+
+#include "common/launch.cuh"
+#include "common/numbers.cuh"
+
+namespace pyvision::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+// The taps of one window along one axis that lie inside the image.
+struct Taps {
+  int64_t first, step;
+  int64_t count;
+  int64_t area;  // with those in the padding
+};
+
+// One axis of a pooling.
+struct Axis {
+  int64_t extent, out, kernel, stride, before, after, dilation;
+
+  __device__ Taps window(int64_t index) const {
+    const int64_t start = index * stride - before;
+    const int64_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
+    const int64_t fitting = start < extent ? (extent - start + dilation - 1) / dilation : 0;
+    const int64_t end = min(kernel, fitting);
+    return {start + skipped * dilation, dilation, end > skipped ? end - skipped : 0,
+            min(start + kernel, extent + after) - start};
+  }
+  __device__ Taps adaptive_window(int64_t index) const {
+    const int64_t first = index * extent / out, end = ((index + 1) * extent + out - 1) / out;
+    return {first, 1, end - first, end - first};
+  }
+};
+
+template <class T>
+struct Pool {
+  const T* input;
+  Axis rows, columns;
+  int64_t channels;
+  bool count_include_pad;
+  int64_t divisor_override;
+  T* output;
+  int64_t vectors, total;  // of channels in a pixel, of the output
+};
+
+// A thread: kVec channels of one output pixel.
+template <class T, int kVec, Pooling kKind>
+__global__ void __launch_bounds__(kThreads) pool2d_kernel(Pool<T> job) {
+  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (index >= job.total) return;
+  const int64_t vector = index % job.vectors, pixel = index / job.vectors;  // pixel: [0, n * out_h * out_w)
+  const int64_t ow = pixel % job.columns.out, oh = pixel / job.columns.out % job.rows.out;
+  const int64_t image = pixel / job.columns.out / job.rows.out;
+  constexpr bool kAdaptive = kKind == Pooling::kAdaptiveAverage;
+  const Taps rows = kAdaptive ? job.rows.adaptive_window(oh) : job.rows.window(oh);
+  const Taps columns = kAdaptive ? job.columns.adaptive_window(ow) : job.columns.window(ow);
+  const T* const map =
+      job.input + image * job.rows.extent * job.columns.extent * job.channels + vector * kVec;
+
+  float result[kVec];
+  for (int c = 0; c < kVec; ++c) result[c] = kKind == Pooling::kMaximum ? -INFINITY : 0;
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const T* const row = map + (rows.first + i * rows.step) * job.columns.extent * job.channels;
+    for (int64_t j = 0; j < columns.count; ++j) {
+      float x[kVec];
+      load_floats<kVec>(row + (columns.first + j * columns.step) * job.channels, x);
+      for (int c = 0; c < kVec; ++c) {
+        if (kKind != Pooling::kMaximum) {
+          result[c] += x[c];
+        } else if (x[c] > result[c] || x[c] != x[c]) {  // a NaN stays
+          result[c] = x[c];
+        }
+      }
+    }
+  }
+  if (kKind != Pooling::kMaximum) {
+    const int64_t area = job.count_include_pad ? rows.area * columns.area : rows.count * columns.count;
+    const auto divisor = static_cast<float>(job.divisor_override != 0 ? job.divisor_override : area);
+    for (int c = 0; c < kVec; ++c) result[c] /= divisor;
+  }
+  store_floats<kVec>(result, job.output + pixel * job.channels + vector * kVec);
+}
+
+template <class T, int kVec>
+auto kernel_of(Pooling kind) {
+  if (kind == Pooling::kMaximum) return pool2d_kernel<T, kVec, Pooling::kMaximum>;
+  if (kind == Pooling::kAverage) return pool2d_kernel<T, kVec, Pooling::kAverage>;
+  return pool2d_kernel<T, kVec, Pooling::kAdaptiveAverage>;
+}
+
+template <class T>
+void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
+  const Pool2dParams& q = p.params;
+  Pool<T> job = {};
+  job.input = static_cast<const T*>(p.input);
+  job.rows = {p.h, p.out_h, q.kernel_h, q.stride_h, q.pad_top, q.pad_bottom, q.dilation_h};
+  job.columns = {p.w, p.out_w, q.kernel_w, q.stride_w, q.pad_left, q.pad_right, q.dilation_w};
+  job.channels = p.channels;
+  job.count_include_pad = q.count_include_pad;
+  job.divisor_override = q.divisor_override;
+  job.output = static_cast<T*>(p.output);
+  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
+  const bool packed = p.channels % kPack<T> == 0 && aligned(p.input) && aligned(p.output);
+  job.vectors = p.channels / (packed ? kPack<T> : 1);
+  job.total = p.n * p.out_h * p.out_w * job.vectors;
+  launch(op, stream, {blocks_of(job.total, kThreads), kThreads},
+         packed ? kernel_of<T, kPack<T>>(p.kind) : kernel_of<T, 1>(p.kind), job);
+}
+
+}  // namespace
+
+void pool2d(const char* op, const Stream& stream, const Pool2dProblem& problem) {
+  if (problem.dtype == DType::kF16) return run<__half>(op, stream, problem);
+  if (problem.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, problem);
+  run<float>(op, stream, problem);
+}
+
+}  // namespace pyvision::cuda

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling on CUDA against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyvision import ops
+from tests.cuda_device import Cuda
+from tests.helpers import EPS, assert_within, random
+from tests.reference import pooling as reference
+from tests.test_cuda_conv2d import DTYPES, STORED
+
+GEOMETRIES = [
+    ((3, 3), (2, 2), (1, 1), (1, 1)),
+    ((2, 3), (2, 1), (0, 1), (1, 1)),
+    ((2, 2), (3, 3), (1, 1), (2, 3)),
+    ((5, 4), (1, 2), (2, 2), (1, 1)),
+]
+
+
+def held(cuda: Cuda, dtype: str, channels: int) -> tuple[Any, np.ndarray]:
+    """An NCHW map on the device, and its values."""
+    on_device = cuda.array(random((2, channels, 9, 11)), dtype)
+    return on_device, cuda.numpy(on_device).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), GEOMETRIES)
+def test_windows(cuda: Cuda, dtype: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> None:
+    for channels in (8, 5):
+        x_on, x = held(cuda, dtype, channels)
+        for ceil_mode in (False, True):
+            y, _ = reference.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
+            result = ops.max_pool2d(x_on, kernel, stride, padding, dilation, ceil_mode)
+            assert cuda.dtype(result) == dtype
+            np.testing.assert_array_equal(cuda.numpy(result), y)
+            for count_include_pad, divisor in ((True, None), (False, None), (True, -3)):
+                options = (ceil_mode, count_include_pad, divisor)
+                y = reference.avg_pool2d(x, kernel, stride, padding, *options)
+                bound = np.abs(reference.avg_pool2d(np.abs(x), kernel, stride, padding, *options))
+                actual = cuda.numpy(ops.avg_pool2d(x_on, kernel, stride, padding, *options))
+                assert_within(actual, y, (EPS * 25 + STORED[dtype]) * bound + 2.0**-25)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, (3, 4), (9, 11), (13, 2), (None, 1)])
+def test_adaptive(cuda: Cuda, dtype: str, size: Any) -> None:
+    x_on, x = held(cuda, dtype, 8)
+    out = (size, size) if isinstance(size, int) else (size[0] or 9, size[1])
+    y, bound = (reference.adaptive_avg_pool2d(v, out) for v in (x, np.abs(x)))
+    actual = cuda.numpy(ops.adaptive_avg_pool2d(x_on, size))
+    assert_within(actual, y, (EPS * 99 + STORED[dtype]) * bound + 2.0**-25)
+
+
+def test_layouts_and_empty_batches(cuda: Cuda) -> None:
+    x = random((2, 6, 7, 24))
+    planar = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    for op, size in ((ops.max_pool2d, 3), (ops.avg_pool2d, 2), (ops.adaptive_avg_pool2d, 2)):
+        y = cuda.numpy(op(cuda.array(x), size, layout="NHWC"))
+        np.testing.assert_array_equal(y.transpose(0, 3, 1, 2), cuda.numpy(op(cuda.array(planar), size)))
+        assert op(cuda.array(x[:0]), size, layout="NHWC").shape[0] == 0
+
+
+def test_nan_wins(cuda: Cuda) -> None:
+    x = random((1, 1, 4, 4))
+    x[0, 0, 1, 2] = np.nan
+    y = cuda.numpy(ops.max_pool2d(cuda.array(x), 2))
+    np.testing.assert_array_equal(y, ops.max_pool2d(x, 2))
+    assert np.isnan(y).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("op", "arguments", "error", "message"),
+    [
+        ("max_pool2d", {"kernel_size": 0}, ValueError, "expected kernel_size in"),
+        ("max_pool2d", {"kernel_size": 3, "padding": 3}, ValueError, "expected padding of at most half"),
+        ("max_pool2d", {"kernel_size": 9}, ValueError, "expected windows no larger"),
+        ("max_pool2d", {"kernel_size": 2, "return_indices": True}, ValueError, "expected return_indices"),
+        ("max_pool2d", {"kernel_size": 2, "layout": "CHW"}, ValueError, "expected layout"),
+        ("avg_pool2d", {"kernel_size": 2, "divisor_override": 0}, ValueError, "expected divisor_override"),
+        ("avg_pool2d", {"kernel_size": 2, "stride": -1}, ValueError, "expected stride in"),
+        ("adaptive_avg_pool2d", {"output_size": 0}, ValueError, "expected output_size"),
+        ("adaptive_avg_pool2d", {"output_size": (1, 2, 3)}, ValueError, "expected output_size"),
+    ],
+)
+def test_bad_arguments(cuda: Cuda, op: str, arguments: dict[str, Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=rf"^\[{op}\] {message}"):
+        getattr(ops, op)(cuda.array(random((1, 2, 5, 6))), **arguments)
+    wrong = {"kernel_size": 2} if "kernel_size" in arguments else {"output_size": 1}
+    with pytest.raises(TypeError, match=rf"^\[{op}\] expected input of dtype"):
+        getattr(ops, op)(cuda.array(np.zeros((1, 2, 5, 6))), **wrong)
+    with pytest.raises(ValueError, match=rf"^\[{op}\] expected input with"):
+        getattr(ops, op)(cuda.array(random((2, 5, 6))), **wrong)
