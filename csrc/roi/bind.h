@@ -146,8 +146,10 @@ py::array own_channels_forward(const char* op, const py::array& input, const py:
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   auto output = empty<T>(op, roi_output_shape(regions.count, channels, grid, planar));
   T* const data = output.mutable_data();
-  py::gil_scoped_release release;
-  if (output.size() > 0) run(grid, maps.maps(), regions, data);
+  {
+    py::gil_scoped_release release;
+    if (output.size() > 0) run(grid, maps.maps(), regions, data);
+  }
   return output;
 }
 

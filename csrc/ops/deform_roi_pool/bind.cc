@@ -28,8 +28,10 @@ py::array forward(const py::array& input, const py::array& boxes, const Optional
   const auto job = parse<T>(kOp, regions.count, output_size, sampling_ratio, gamma, offset, mask);
   auto output = empty<T>(kOp, roi_output_shape(regions.count, maps.maps().channels, job.grid, planar));
   T* const data = output.mutable_data();
-  py::gil_scoped_release release;
-  if (output.size() > 0) deform_roi_pool<T>(job, maps.maps(), regions, data);
+  {
+    py::gil_scoped_release release;
+    if (output.size() > 0) deform_roi_pool<T>(job, maps.maps(), regions, data);
+  }
   return output;
 }
 

@@ -16,8 +16,10 @@ py::array forward(const py::array& input, const py::array& boxes, const RoiSize&
   const RoiBoxes<T> regions = roi_boxes<T>(kOp, boxes, 5, maps.maps().n);
   auto output = empty<T>(kOp, roi_output_shape(regions.count, maps.maps().channels, grid, planar));
   T* const data = output.mutable_data();
-  py::gil_scoped_release release;
-  if (output.size() > 0) prroi_pool<T>(grid, maps.maps(), regions, data);
+  {
+    py::gil_scoped_release release;
+    if (output.size() > 0) prroi_pool<T>(grid, maps.maps(), regions, data);
+  }
   return output;
 }
 

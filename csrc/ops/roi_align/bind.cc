@@ -36,8 +36,10 @@ py::array forward(const char* op, const std::vector<py::array>& inputs, const py
   const RoiBoxes<T> regions = boxes_of<T>(op, boxes, levels, input.maps());
   auto output = empty<T>(op, roi_output_shape(regions.count, input.maps().channels, options.grid, planar));
   T* const data = output.mutable_data();
-  py::gil_scoped_release release;
-  if (output.size() > 0) roi_align<T>(options, input.maps(), regions, data);
+  {
+    py::gil_scoped_release release;
+    if (output.size() > 0) roi_align<T>(options, input.maps(), regions, data);
+  }
   return output;
 }
 

@@ -32,8 +32,10 @@ py::array forward(const py::array& input, const py::array& boxes, const RoiSize&
   const RoiBoxes<T> regions = checked_boxes<T>(kOp, options, maps.maps(), boxes);
   auto output = empty<T>(kOp, roi_output_shape(regions.count, maps.maps().channels, options.grid, false));
   T* const data = output.mutable_data();
-  py::gil_scoped_release release;
-  if (output.size() > 0) roi_align_rotated<T>(options, maps.maps(), regions, data);
+  {
+    py::gil_scoped_release release;
+    if (output.size() > 0) roi_align_rotated<T>(options, maps.maps(), regions, data);
+  }
   return output;
 }
 
