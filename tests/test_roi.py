@@ -329,6 +329,30 @@ def test_boxes_of_any_finite_size_have_defined_results(isa: str, op: str, value:
             assert np.abs(y).max() <= np.abs(arguments["input"]).max() * 1.001
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("count", [1, 2000])
+@pytest.mark.parametrize(
+    "op", ["roi_align", "roi_align max", "roi_align_rotated", "ps_roi_align", "prroi_pool"]
+)
+def test_boxes_beside_the_map_are_zero(isa: str, op: str, count: int, layout: str) -> None:
+    """Their rows lie on the map or their columns do, but not both; the first box alone is on it."""
+    x = np.random.default_rng(0).standard_normal((1, 60, 40, 4)).astype(np.float32)
+    boxes = np.array(
+        [[0, 1, 1, 3, 3], [0, -30, 2, -20, 58], [0, 60, 2, 70, 58], [0, 2, -30, 38, -20], [0, 2, 80, 38, 90]],
+        np.float32,
+    )
+    if op == "roi_align_rotated":
+        ends = boxes[:, 1:].reshape(-1, 2, 2)
+        centres, sizes = ends.mean(1), ends[:, 1] - ends[:, 0]
+        boxes = np.concatenate([boxes[:, :1], centres, sizes, 0 * boxes[:, :1]], 1)
+    boxes = np.tile(boxes, (count, 1))
+    options: Arguments = {"mode": "max"} if op == "roi_align max" else {}
+    y = run(op, {"input": x, "boxes": boxes, "output_size": 2, **options}, layout)
+    assert y[::5].any()
+    y = y.reshape(count, 5, -1)
+    assert not y[:, 1:].any()
+
+
 # ---- detectron2's conventions
 
 

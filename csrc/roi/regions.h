@@ -138,10 +138,11 @@ class Regions {
   static void set_extent(const RoiGrid& grid, Region<T>* region) {
     const RoiAxis<T>&y = region->taps.y, &x = region->taps.x;
     const int64_t begin = y.first[0], end = y.first[grid.y_bins()];
-    if (begin == end || x.first[0] == x.first[grid.x_bins()]) return;
+    if (begin == end) return;
     const auto rows = std::minmax_element(y.index + begin, y.index + end);
-    region->row_begin = *rows.first;
+    region->row_begin = *rows.first;  // of a box beside the map as well: its rows of bins name them too
     region->row_end = *rows.second + 1;
+    if (x.first[0] == x.first[grid.x_bins()]) return;
     region->column_begin = *std::min_element(x.index + x.first[0], x.index + x.first[grid.x_bins()]);
   }
 
