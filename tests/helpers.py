@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyvision import _core
+from tests._guard import guarded
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -33,6 +34,17 @@ def assert_within(actual: np.ndarray, expected: np.ndarray, tolerance: np.ndarra
             f"{np.sum(~(excess <= 0))} of {excess.size} elements are off, most at {worst}: "
             f"{actual[worst]}, expected {expected[worst]} within {tolerance[worst]}"
         )
+
+
+def check_gradients(case: Any) -> None:
+    """Run a backward op's case with every operand beside unmapped memory, and compare."""
+    data = case.data()
+    expected = case.expected(*data)
+    for before in (False, True):
+        gradients = case.run(*(guarded(a, before=before) for a in data))
+        for gradient, (value, tolerance) in zip(gradients, expected, strict=True):
+            assert gradient.dtype == case.dtype
+            assert_within(gradient, value, tolerance)
 
 
 def check_threads_agree(call: Callable[[], np.ndarray]) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pyvision import ops
-from tests._guard import guarded
-from tests.helpers import EPS, assert_within, check_threads_agree, pick, random
+from tests.helpers import EPS, assert_within, check_gradients, check_threads_agree, pick, random
 from tests.reference import conv as reference
 
 # Around the vectors (4, 8, 16), panels (16, 32) and row tiles (4, 6, 14) of the ISAs.
@@ -84,17 +83,6 @@ class Case:
         return [(v, eps * (t + 1) * bound) for t, (v, bound) in zip(terms, values, strict=True)]
 
 
-def check(case: Case) -> None:
-    """Run with every operand beside unmapped memory, and compare."""
-    data = case.data()
-    expected = case.expected(*data)
-    for before in (False, True):
-        gradients = case.run(*(guarded(a, before=before) for a in data))
-        for gradient, (value, tolerance) in zip(gradients, expected, strict=True):
-            assert gradient.dtype == case.dtype
-            assert_within(gradient, value, tolerance)
-
-
 def draw_case(seed: int) -> Case:
     """Any parameters at all, of a size that is quick."""
     rng = np.random.default_rng(seed)
@@ -123,27 +111,31 @@ def draw_case(seed: int) -> Case:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_random_shapes(isa: str, seed: int) -> None:
-    check(draw_case(seed))
+    check_gradients(draw_case(seed))
 
 
 @pytest.mark.parametrize("out_channels", CHANNELS)
 def test_rows_and_columns_of_the_tile(isa: str, out_channels: int) -> None:
     for in_channels in CHANNELS:
-        check(Case(width=4, height=3, in_channels=in_channels, out_channels=out_channels, kernel=(1, 1)))
+        check_gradients(
+            Case(width=4, height=3, in_channels=in_channels, out_channels=out_channels, kernel=(1, 1))
+        )
 
 
 @pytest.mark.parametrize("pixels", [1, 13, 14, 15, 111, 112, 113, 225, 1000])
 def test_sums_over_several_blocks_of_pixels(isa: str, pixels: int) -> None:
-    check(Case(width=pixels, height=1, in_channels=17, out_channels=15, kernel=(1, 1)))
-    check(Case(width=pixels + 1, height=3, in_channels=4, out_channels=33, padding=(1, 0), kernel=(3, 2)))
+    check_gradients(Case(width=pixels, height=1, in_channels=17, out_channels=15, kernel=(1, 1)))
+    check_gradients(
+        Case(width=pixels + 1, height=3, in_channels=4, out_channels=33, padding=(1, 0), kernel=(3, 2))
+    )
 
 
 @pytest.mark.parametrize("in_channels", [31, 32, 33, 64, 65])
 def test_several_blocks_of_columns(isa: str, in_channels: int) -> None:
     """Kernels of 279 to 585 values around the block of 288; 300 outputs are more than a task's 256."""
-    check(Case(in_channels=in_channels, out_channels=5, padding=(1, 1)))
-    check(Case(height=2, width=3, in_channels=in_channels, out_channels=300, padding=(1, 1)))
-    check(Case(height=20, width=21, in_channels=1, out_channels=3, kernel=(17, 18)))  # 306 taps
+    check_gradients(Case(in_channels=in_channels, out_channels=5, padding=(1, 1)))
+    check_gradients(Case(height=2, width=3, in_channels=in_channels, out_channels=300, padding=(1, 1)))
+    check_gradients(Case(height=20, width=21, in_channels=1, out_channels=3, kernel=(17, 18)))  # 306 taps
 
 
 @pytest.mark.parametrize("channels", CHANNELS[1:])  # one channel is one group
@@ -160,7 +152,7 @@ def test_depthwise(isa: str, channels: int, kernel: int) -> None:
                 out_channels=channels, groups=channels, kernel=(kernel, kernel), stride=stride,
                 dilation=dilation, padding=(pad, pad),
             )  # fmt: skip
-            check(case)
+            check_gradients(case)
 
 
 @pytest.mark.parametrize("group", [(1, 2), (2, 3), (4, 4), (3, 1), (5, 2), (3, 8)], ids=str)
@@ -171,7 +163,7 @@ def test_groups_that_share_a_vector(isa: str, group: tuple[int, int], stride: tu
         height=4, width=70, in_channels=11 * group[0], out_channels=11 * group[1], groups=11, stride=stride,
         padding=(1, 1),
     )  # fmt: skip
-    check(case)
+    check_gradients(case)
 
 
 @pytest.mark.parametrize("multiplier", [1, 2])
@@ -190,7 +182,7 @@ def test_depthwise_conv2d_backward(isa: str, multiplier: int, layout: str) -> No
 
 @pytest.mark.parametrize("seed", range(300, 330))
 def test_float64(seed: int) -> None:
-    check(replace(draw_case(seed), dtype="float64"))
+    check_gradients(replace(draw_case(seed), dtype="float64"))
 
 
 @pytest.mark.parametrize("seed", range(400, 412))

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pyvision import ops
-from tests._guard import guarded
-from tests.helpers import assert_within, check_threads_agree, pick, random
+from tests.helpers import assert_within, check_gradients, check_threads_agree, pick, random
 from tests.reference import conv as reference
 
 CHANNELS = [1, 2, 3, 7, 8, 14, 15, 16, 17, 31, 33]
@@ -79,17 +78,6 @@ class Case:
         return [(v, eps * (t + 1) * bound) for t, (v, bound) in zip(terms, values, strict=True)]
 
 
-def check(case: Case) -> None:
-    """Run with every operand beside unmapped memory, and compare."""
-    data = case.data()
-    expected = case.expected(*data)
-    for before in (False, True):
-        gradients = case.run(*(guarded(a, before=before) for a in data))
-        for gradient, (value, tolerance) in zip(gradients, expected, strict=True):
-            assert gradient.dtype == case.dtype
-            assert_within(gradient, value, tolerance)
-
-
 def draw_case(seed: int) -> Case:
     """Any parameters at all, of a size that is quick."""
     rng = np.random.default_rng(seed)
@@ -121,12 +109,12 @@ def draw_case(seed: int) -> Case:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_random_shapes(isa: str, seed: int) -> None:
-    check(draw_case(seed))
+    check_gradients(draw_case(seed))
 
 
 @pytest.mark.parametrize("seed", range(100, 125))
 def test_float64(seed: int) -> None:
-    check(replace(draw_case(seed), dtype="float64"))
+    check_gradients(replace(draw_case(seed), dtype="float64"))
 
 
 @pytest.mark.parametrize("seed", range(200, 210))

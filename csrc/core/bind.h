@@ -16,6 +16,9 @@ namespace pyvision {
 
 namespace py = pybind11;
 
+// Which body an op that takes f32 and f64 runs; views then refuse whatever is neither.
+inline bool is_f64(const py::array& array) { return py::isinstance<py::array_t<double>>(array); }
+
 // What NumPy, which has no bf16, holds T's bits as.
 template <class T>
 struct NumpyType {

@@ -370,10 +370,10 @@ bool may_store_bf16(const Node& node) {
          node.integer("groups") == 1;
 }
 
-// A value for the same map in another storage.
-ValueId new_stored(Graph& graph, ValueId id, Storage storage) {
+// A value for the same map, stored as bf16.
+ValueId new_bf16(Graph& graph, ValueId id) {
   MapShape shape = graph.shape(id);
-  shape.storage = storage;
+  shape.storage = Storage::kBf16;
   return graph.new_value(shape);
 }
 
@@ -406,13 +406,13 @@ void store_bf16(Graph& graph) {
       const ValueId id = nodes[at].inputs[input];
       auto found = stored.find(id);
       if (found == stored.end()) {
-        found = stored.emplace(id, new_stored(graph, id, Storage::kBf16)).first;
+        found = stored.emplace(id, new_bf16(graph, id)).first;
         graph.insert_node(at++, conversion("to_bf16", id, found->second));
       }
       nodes[at].inputs[input] = found->second;
     }
     const ValueId output = nodes[at].outputs[0];
-    nodes[at].outputs[0] = stored[output] = new_stored(graph, output, Storage::kBf16);
+    nodes[at].outputs[0] = stored[output] = new_bf16(graph, output);
     // Dead where only such convolutions read it.
     graph.insert_node(++at, conversion("to_f32", stored[output], output));
   }

@@ -136,13 +136,14 @@ inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& gri
   return channels / grid.bins();
 }
 
-// run(grid, maps, boxes, out)
-template <class T, class Run>
-py::array own_channels_forward(const char* op, const py::array& input, const py::array& boxes,
-                               const RoiSize& output_size, double scale, bool planar, Run run) {
+// channels_of(maps, grid): those of the output; run(grid, maps, boxes, out)
+template <class T, class ChannelsOf, class Run>
+py::array roi_forward(const char* op, const py::array& input, const py::array& boxes,
+                      const RoiSize& output_size, double scale, bool planar, ChannelsOf channels_of,
+                      Run run) {
   const RoiMapsArgument<const T> maps(op, std::vector<py::array>{input}, {scale}, planar);
   const RoiGrid grid = roi_grid(op, output_size, true);
-  const int64_t channels = own_channels(op, maps.maps().channels, grid);
+  const int64_t channels = channels_of(maps.maps(), grid);
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   auto output = empty<T>(op, roi_output_shape(regions.count, channels, grid, planar));
   T* const data = output.mutable_data();
@@ -151,6 +152,15 @@ py::array own_channels_forward(const char* op, const py::array& input, const py:
     if (output.size() > 0) run(grid, maps.maps(), regions, data);
   }
   return output;
+}
+
+template <class T, class Run>
+py::array own_channels_forward(const char* op, const py::array& input, const py::array& boxes,
+                               const RoiSize& output_size, double scale, bool planar, Run run) {
+  const auto channels_of = [&](const RoiMaps<const T>& maps, const RoiGrid& grid) {
+    return own_channels(op, maps.channels, grid);
+  };
+  return roi_forward<T>(op, input, boxes, output_size, scale, planar, channels_of, run);
 }
 
 // run(grid, maps, boxes, grad)

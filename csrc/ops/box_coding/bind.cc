@@ -65,17 +65,15 @@ void define(py::module_& m) {
   m.def(
       "encode_boxes",
       [](const py::array& reference_boxes, const py::array& proposals, const Weights& weights) {
-        return py::isinstance<py::array_t<double>>(reference_boxes)
-                   ? encode<double>(reference_boxes, proposals, weights)
-                   : encode<float>(reference_boxes, proposals, weights);
+        return is_f64(reference_boxes) ? encode<double>(reference_boxes, proposals, weights)
+                                       : encode<float>(reference_boxes, proposals, weights);
       },
       py::arg("reference_boxes"), py::arg("proposals"), py::arg("weights"));
   m.def(
       "decode_boxes",
       [](const py::array& rel_codes, const py::array& boxes, const Weights& weights, double bbox_xform_clip) {
-        return py::isinstance<py::array_t<double>>(rel_codes)
-                   ? decode<double>(rel_codes, boxes, weights, bbox_xform_clip)
-                   : decode<float>(rel_codes, boxes, weights, bbox_xform_clip);
+        return is_f64(rel_codes) ? decode<double>(rel_codes, boxes, weights, bbox_xform_clip)
+                                 : decode<float>(rel_codes, boxes, weights, bbox_xform_clip);
       },
       py::arg("rel_codes"), py::arg("boxes"), py::arg("weights"), py::arg("bbox_xform_clip"));
 }

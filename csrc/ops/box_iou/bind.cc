@@ -41,8 +41,8 @@ void define(py::module_& m) {
     m.def(
         name.op,
         [name](const py::array& boxes1, const py::array& boxes2, bool aligned, double eps) {
-          return py::isinstance<py::array_t<double>>(boxes1) ? run<double>(name, boxes1, boxes2, aligned, eps)
-                                                             : run<float>(name, boxes1, boxes2, aligned, eps);
+          return is_f64(boxes1) ? run<double>(name, boxes1, boxes2, aligned, eps)
+                                : run<float>(name, boxes1, boxes2, aligned, eps);
         },
         py::arg("boxes1"), py::arg("boxes2"), py::arg("aligned") = false, py::arg("eps") = 1e-7);
 }

@@ -26,8 +26,7 @@ void define(py::module_& m) {
   m.def(
       "box_iou_rotated",
       [](const py::array& boxes1, const py::array& boxes2, bool aligned) {
-        return py::isinstance<py::array_t<double>>(boxes1) ? run<double>(boxes1, boxes2, aligned)
-                                                           : run<float>(boxes1, boxes2, aligned);
+        return is_f64(boxes1) ? run<double>(boxes1, boxes2, aligned) : run<float>(boxes1, boxes2, aligned);
       },
       py::arg("boxes1"), py::arg("boxes2"), py::arg("aligned") = false);
 }

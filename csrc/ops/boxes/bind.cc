@@ -46,7 +46,7 @@ py::array map_boxes(const char* op, const py::array& boxes, int values, Body bod
 // call(T{}) for the dtype of the boxes.
 template <class Call>
 py::array for_dtype(const py::array& boxes, Call call) {
-  return py::isinstance<py::array_t<double>>(boxes) ? call(double{}) : call(float{});
+  return is_f64(boxes) ? call(double{}) : call(float{});
 }
 
 void define(py::module_& m) {

@@ -7,8 +7,6 @@
 
 namespace pyvision {
 
-inline bool is_f64(const py::array& array) { return py::isinstance<py::array_t<double>>(array); }
-
 template <class T>
 void check_grad_output(const char* op, const Nhwc<const T>& g, const std::array<int64_t, 4>& shape) {
   const int64_t got[] = {g.n, g.h, g.w, g.c};

@@ -106,8 +106,6 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
   return py::make_tuple(grad_input, grad_offset, grad_weight, grad_bias, last);
 }
 
-bool is_double(const py::array& array) { return py::isinstance<py::array_t<double>>(array); }
-
 using Pair = std::array<int64_t, 2>;
 
 void define(py::module_& m) {
@@ -116,7 +114,7 @@ void define(py::module_& m) {
       [](const py::array& input, const py::array& offset, const py::array& weight,
          const std::optional<py::array>& bias, const std::optional<py::array>& mask, Pair stride,
          Pair padding, Pair dilation) {
-        const auto run = is_double(input) ? forward<double> : forward<float>;
+        const auto run = is_f64(input) ? forward<double> : forward<float>;
         return run(input, offset, weight, bias, mask, {stride, padding, dilation});
       },
       py::arg("input"), py::arg("offset"), py::arg("weight"), py::arg("bias"), py::arg("mask"),
@@ -126,7 +124,7 @@ void define(py::module_& m) {
       [](const py::array& grad_output, const py::array& input, const py::array& offset,
          const py::array& weight, const std::optional<py::array>& mask, Pair stride, Pair padding,
          Pair dilation) {
-        const auto run = is_double(input) ? backward<double> : backward<float>;
+        const auto run = is_f64(input) ? backward<double> : backward<float>;
         return run(grad_output, input, offset, weight, mask, {stride, padding, dilation});
       },
       py::arg("grad_output"), py::arg("input"), py::arg("offset"), py::arg("weight"), py::arg("mask"),

@@ -121,8 +121,6 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
   return py::make_tuple(grad_input, grad_offset);
 }
 
-bool is_double(const py::array& array) { return py::isinstance<py::array_t<double>>(array); }
-
 using Pair = std::array<int64_t, 2>;
 
 void define(py::module_& m) {
@@ -131,7 +129,7 @@ void define(py::module_& m) {
       [](const py::array& input, const py::array& offset, const std::optional<py::array>& mask,
          Pair kernel_size, Pair stride, Pair padding, Pair dilation, int64_t groups, double offset_scale,
          bool remove_center) {
-        const auto run = is_double(input) ? forward<double> : forward<float>;
+        const auto run = is_f64(input) ? forward<double> : forward<float>;
         return run(input, offset, mask,
                    {kernel_size, stride, padding, dilation, groups, offset_scale, remove_center});
       },
@@ -143,7 +141,7 @@ void define(py::module_& m) {
       [](const py::array& grad_output, const py::array& input, const py::array& offset,
          const std::optional<py::array>& mask, Pair kernel_size, Pair stride, Pair padding, Pair dilation,
          int64_t groups, double offset_scale, bool remove_center) {
-        const auto run = is_double(input) ? backward<double> : backward<float>;
+        const auto run = is_f64(input) ? backward<double> : backward<float>;
         return run(grad_output, input, offset, mask,
                    {kernel_size, stride, padding, dilation, groups, offset_scale, remove_center});
       },

@@ -74,7 +74,7 @@ void define(py::module_& m) {
       [](const py::array& input, const py::array& boxes, const OptionalArray& offset,
          const OptionalArray& mask, const RoiSize& output_size, double scale, int64_t sampling_ratio,
          double gamma, bool planar) {
-        const auto run = py::isinstance<py::array_t<double>>(input) ? forward<double> : forward<float>;
+        const auto run = is_f64(input) ? forward<double> : forward<float>;
         return run(input, boxes, offset, mask, output_size, scale, sampling_ratio, gamma, planar);
       },
       py::arg("input"), py::arg("boxes"), py::arg("offset"), py::arg("mask"), py::arg("output_size"),
@@ -84,7 +84,7 @@ void define(py::module_& m) {
       [](const py::array& grad_output, const py::array& input, const py::array& boxes,
          const OptionalArray& offset, const OptionalArray& mask, double scale, int64_t sampling_ratio,
          double gamma) {
-        const auto run = py::isinstance<py::array_t<double>>(input) ? backward<double> : backward<float>;
+        const auto run = is_f64(input) ? backward<double> : backward<float>;
         return run(grad_output, input, boxes, offset, mask, scale, sampling_ratio, gamma);
       },
       py::arg("grad_output"), py::arg("input"), py::arg("boxes"), py::arg("offset"), py::arg("mask"),

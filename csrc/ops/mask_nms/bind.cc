@@ -23,9 +23,8 @@ void define(py::module_& m) {
       [](const py::array& masks, const py::array& scores, double iou_threshold, const OptionalArray& idxs,
          std::optional<int64_t> max_output) {
         const Tensor t = dense_view<const uint8_t>(masks, "mask_nms", "masks", 3);
-        return py::isinstance<py::array_t<double>>(scores)
-                   ? run<double>(t, scores, idxs, iou_threshold, max_output)
-                   : run<float>(t, scores, idxs, iou_threshold, max_output);
+        return is_f64(scores) ? run<double>(t, scores, idxs, iou_threshold, max_output)
+                              : run<float>(t, scores, idxs, iou_threshold, max_output);
       },
       py::arg("masks"), py::arg("scores"), py::arg("iou_threshold"), py::arg("idxs") = py::none(),
       py::arg("max_output") = py::none());

@@ -56,8 +56,8 @@ void define(py::module_& m) {
       [](const py::array& boxes, const py::array& scores, const OptionalArray& idxs,
          const std::string& method, double sigma, double score_threshold, std::optional<int64_t> max_output) {
         const Options options = {idxs, method, sigma, score_threshold, max_output};
-        return py::isinstance<py::array_t<double>>(boxes) ? run_boxes<double>(boxes, scores, options)
-                                                          : run_boxes<float>(boxes, scores, options);
+        return is_f64(boxes) ? run_boxes<double>(boxes, scores, options)
+                             : run_boxes<float>(boxes, scores, options);
       },
       py::arg("boxes"), py::arg("scores"), py::arg("idxs"), py::arg("method"), py::arg("sigma"),
       py::arg("score_threshold"), py::arg("max_output") = py::none());
@@ -66,8 +66,8 @@ void define(py::module_& m) {
       [](const py::array& masks, const py::array& scores, const OptionalArray& idxs,
          const std::string& method, double sigma, double score_threshold, std::optional<int64_t> max_output) {
         const Options options = {idxs, method, sigma, score_threshold, max_output};
-        return py::isinstance<py::array_t<double>>(scores) ? run_masks<double>(masks, scores, options)
-                                                           : run_masks<float>(masks, scores, options);
+        return is_f64(scores) ? run_masks<double>(masks, scores, options)
+                              : run_masks<float>(masks, scores, options);
       },
       py::arg("masks"), py::arg("scores"), py::arg("idxs"), py::arg("method"), py::arg("sigma"),
       py::arg("score_threshold"), py::arg("max_output") = py::none());

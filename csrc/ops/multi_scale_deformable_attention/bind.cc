@@ -92,7 +92,7 @@ void define(py::module_& m) {
       kOp,
       [](const py::array& value, const py::array& shapes, const py::array& locations,
          const py::array& weights) {
-        const auto run = py::isinstance<py::array_t<double>>(value) ? forward<double> : forward<float>;
+        const auto run = is_f64(value) ? forward<double> : forward<float>;
         return run(value, shapes, locations, weights);
       },
       py::arg("value"), py::arg("spatial_shapes"), py::arg("sampling_locations"),
@@ -101,7 +101,7 @@ void define(py::module_& m) {
       kBackward,
       [](const py::array& grad_output, const py::array& value, const py::array& shapes,
          const py::array& locations, const py::array& weights) {
-        const auto run = py::isinstance<py::array_t<double>>(value) ? backward<double> : backward<float>;
+        const auto run = is_f64(value) ? backward<double> : backward<float>;
         return run(grad_output, value, shapes, locations, weights);
       },
       py::arg("grad_output"), py::arg("value"), py::arg("spatial_shapes"), py::arg("sampling_locations"),

@@ -22,7 +22,7 @@ py::array_t<int64_t> run(const char* op, const py::array& boxes, const py::array
 
 template <class... Arguments>
 py::array_t<int64_t> dispatch(const char* op, const py::array& boxes, const Arguments&... arguments) {
-  if (py::isinstance<py::array_t<double>>(boxes)) return run<double>(op, boxes, arguments...);
+  if (is_f64(boxes)) return run<double>(op, boxes, arguments...);
   return run<float>(op, boxes, arguments...);
 }
 

@@ -23,9 +23,8 @@ void define(py::module_& m) {
       "nms_rotated",
       [](const py::array& boxes, const py::array& scores, const OptionalArray& idxs, double iou_threshold,
          std::optional<int64_t> max_output) {
-        return py::isinstance<py::array_t<double>>(boxes)
-                   ? run<double>(boxes, scores, idxs, iou_threshold, max_output)
-                   : run<float>(boxes, scores, idxs, iou_threshold, max_output);
+        return is_f64(boxes) ? run<double>(boxes, scores, idxs, iou_threshold, max_output)
+                             : run<float>(boxes, scores, idxs, iou_threshold, max_output);
       },
       py::arg("boxes"), py::arg("scores"), py::arg("idxs"), py::arg("iou_threshold"),
       py::arg("max_output") = py::none());

@@ -11,16 +11,12 @@ constexpr const char* kBackward = "prroi_pool_backward";
 template <class T>
 py::array forward(const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
                   bool planar) {
-  const RoiMapsArgument<const T> maps(kOp, std::vector<py::array>{input}, {scale}, planar);
-  const RoiGrid grid = roi_grid(kOp, output_size, true);
-  const RoiBoxes<T> regions = roi_boxes<T>(kOp, boxes, 5, maps.maps().n);
-  auto output = empty<T>(kOp, roi_output_shape(regions.count, maps.maps().channels, grid, planar));
-  T* const data = output.mutable_data();
-  {
-    py::gil_scoped_release release;
-    if (output.size() > 0) prroi_pool<T>(grid, maps.maps(), regions, data);
-  }
-  return output;
+  return roi_forward<T>(
+      kOp, input, boxes, output_size, scale, planar,
+      [](const RoiMaps<const T>& maps, const RoiGrid&) { return maps.channels; },
+      [](const RoiGrid& grid, const auto& maps, const auto& regions, T* out) {
+        prroi_pool<T>(grid, maps, regions, out);
+      });
 }
 
 template <class T>
@@ -49,7 +45,7 @@ void define(py::module_& m) {
       kOp,
       [](const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
          bool planar) {
-        const auto run = py::isinstance<py::array_t<double>>(input) ? forward<double> : forward<float>;
+        const auto run = is_f64(input) ? forward<double> : forward<float>;
         return run(input, boxes, output_size, scale, planar);
       },
       py::arg("input"), py::arg("boxes"), py::arg("output_size"), py::arg("spatial_scale"),
@@ -57,7 +53,7 @@ void define(py::module_& m) {
   m.def(
       kBackward,
       [](const py::array& grad_output, const py::array& input, const py::array& boxes, double scale) {
-        const auto run = py::isinstance<py::array_t<double>>(input) ? backward<double> : backward<float>;
+        const auto run = is_f64(input) ? backward<double> : backward<float>;
         return run(grad_output, input, boxes, scale);
       },
       py::arg("grad_output"), py::arg("input"), py::arg("boxes"), py::arg("spatial_scale"));

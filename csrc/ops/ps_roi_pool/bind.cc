@@ -30,7 +30,7 @@ void define(py::module_& m) {
       kOp,
       [](const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
          bool planar) {
-        const auto run = py::isinstance<py::array_t<double>>(input) ? forward<double> : forward<float>;
+        const auto run = is_f64(input) ? forward<double> : forward<float>;
         return run(input, boxes, output_size, scale, planar);
       },
       py::arg("input"), py::arg("boxes"), py::arg("output_size"), py::arg("spatial_scale"),
@@ -39,8 +39,7 @@ void define(py::module_& m) {
       kBackward,
       [](const py::array& grad_output, const RoiShape& shape, const py::array& boxes, double scale,
          bool planar) {
-        const auto run =
-            py::isinstance<py::array_t<double>>(grad_output) ? backward<double> : backward<float>;
+        const auto run = is_f64(grad_output) ? backward<double> : backward<float>;
         return run(grad_output, shape, boxes, scale, planar);
       },
       py::arg("grad_output"), py::arg("input_shape"), py::arg("boxes"), py::arg("spatial_scale"),

@@ -72,7 +72,7 @@ void define(py::module_& m) {
       [](const std::vector<py::array>& inputs, const py::array& boxes, const std::optional<py::array>& levels,
          const RoiSize& output_size, const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
          bool maximum, bool planar, const std::string& op) {
-        const auto run = py::isinstance<py::array_t<double>>(boxes) ? forward<double> : forward<float>;
+        const auto run = is_f64(boxes) ? forward<double> : forward<float>;
         return run(op.c_str(), inputs, boxes, levels, output_size, scales, sampling_ratio, aligned, maximum,
                    planar);
       },
@@ -85,7 +85,7 @@ void define(py::module_& m) {
          const std::optional<py::array>& levels, const RoiSize& output_size,
          const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
          const std::optional<std::vector<py::array>>& inputs, bool planar, const std::string& op) {
-        const auto run = py::isinstance<py::array_t<double>>(boxes) ? backward<double> : backward<float>;
+        const auto run = is_f64(boxes) ? backward<double> : backward<float>;
         return run(op.c_str(), grad_output, shapes, boxes, levels, output_size, scales, sampling_ratio,
                    aligned, inputs, planar);
       },

@@ -62,7 +62,7 @@ void define(py::module_& m) {
       kOp,
       [](const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
          int64_t sampling_ratio, bool aligned) {
-        const auto run = py::isinstance<py::array_t<double>>(input) ? forward<double> : forward<float>;
+        const auto run = is_f64(input) ? forward<double> : forward<float>;
         return run(input, boxes, output_size, scale, sampling_ratio, aligned);
       },
       py::arg("input"), py::arg("boxes"), py::arg("output_size"), py::arg("spatial_scale"),
@@ -71,8 +71,7 @@ void define(py::module_& m) {
       kBackward,
       [](const py::array& grad_output, const RoiShape& shape, const py::array& boxes, double scale,
          int64_t sampling_ratio, bool aligned) {
-        const auto run =
-            py::isinstance<py::array_t<double>>(grad_output) ? backward<double> : backward<float>;
+        const auto run = is_f64(grad_output) ? backward<double> : backward<float>;
         return run(grad_output, shape, boxes, scale, sampling_ratio, aligned);
       },
       py::arg("grad_output"), py::arg("input_shape"), py::arg("boxes"), py::arg("spatial_scale"),

@@ -40,8 +40,7 @@ void define(py::module_& m) {
               score_threshold);
         const SoftNmsParams params = {parse_method(method), iou_threshold, sigma, score_threshold,
                                       nms_groups(kOp, 0, {}, {}, max_output).max_output};
-        return py::isinstance<py::array_t<double>>(boxes) ? run<double>(boxes, scores, params)
-                                                          : run<float>(boxes, scores, params);
+        return is_f64(boxes) ? run<double>(boxes, scores, params) : run<float>(boxes, scores, params);
       },
       py::arg("boxes"), py::arg("scores"), py::arg("iou_threshold"), py::arg("sigma"),
       py::arg("score_threshold"), py::arg("method"), py::arg("max_output") = py::none());

@@ -70,8 +70,8 @@ void define(py::module_& m) {
         check(std::isfinite(skip_box_thr), kOp, "expected skip_box_thr to be finite, got ", skip_box_thr);
         const FusionParams params = {weights, iou_thr, skip_box_thr, parse_conf_type(conf_type),
                                      allows_overflow};
-        return py::isinstance<py::array_t<double>>(boxes) ? run<double>(boxes, scores, labels, models, params)
-                                                          : run<float>(boxes, scores, labels, models, params);
+        return is_f64(boxes) ? run<double>(boxes, scores, labels, models, params)
+                             : run<float>(boxes, scores, labels, models, params);
       },
       py::arg("boxes"), py::arg("scores"), py::arg("labels"), py::arg("models"), py::arg("weights"),
       py::arg("iou_thr"), py::arg("skip_box_thr"), py::arg("conf_type"), py::arg("allows_overflow"));
