@@ -263,6 +263,20 @@ inline void finish_block(const DepthwiseConv& job, const DepthwiseBlock& block, 
                        c_end - c_begin);
 }
 
+// Output channels [c, c_end) where no whole vector of input channels can be had: of any kernel, since one for
+// each would cost more to compile than it is worth.
+inline void clipped_block(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c, int64_t c_end) {
+  for (; c < c_end; c += F32::kLanes) {
+    const int lanes = static_cast<int>(c_end - c < F32::kLanes ? c_end - c : F32::kLanes);
+    const ClippedLanes clipped{lanes, block.pixels, block.column_begin, block.column_end};
+    if (job.multiplier == 1)
+      depthwise_vector<0, 0>(job, block, clipped, c, c, job.packed + c);
+    else
+      depthwise_vector<0, 0>(job, block, RepeatedLanes(clipped, job.multiplier, c), c, c / job.multiplier,
+                             job.packed + c);
+  }
+}
+
 // Output channels [c_begin, c_end).
 template <int K, int S>
 void depthwise_block(const DepthwiseConv& job, const DepthwiseBlock& block, int64_t c_begin, int64_t c_end) {
@@ -270,23 +284,21 @@ void depthwise_block(const DepthwiseConv& job, const DepthwiseBlock& block, int6
   if (job.multiplier == 1) {
     const EdgeLanes edge{block.pixels, block.column_begin, block.column_end};
     const bool whole = is_whole(job, block);
-    for (; c + F32::kLanes <= c_end; c += F32::kLanes) {
-      if (job.prefetch) prefetch_ahead(job, block, c, c_begin, c_end);
+    const auto vector = [&](int64_t at) __attribute__((always_inline)) {
       if (whole)
-        depthwise_vector<K, S>(job, block, WholeLanes{}, c, c, job.packed + c);
+        depthwise_vector<K, S>(job, block, WholeLanes{}, at, at, job.packed + at);
       else
-        depthwise_vector<K, S>(job, block, edge, c, c, job.packed + c);
+        depthwise_vector<K, S>(job, block, edge, at, at, job.packed + at);
+    };
+    // The last vector overlaps the one before, unless its residual may be what that one has overwritten.
+    const bool overlap = c_end - c_begin >= F32::kLanes && block.residual[0] == nullptr;
+    while (overlap ? c < c_end : c + F32::kLanes <= c_end) {
+      if (job.prefetch) prefetch_ahead(job, block, c, c_begin, c_end);
+      vector(c + F32::kLanes <= c_end ? c : c_end - F32::kLanes);
+      c += F32::kLanes;
     }
   }
-  for (; c < c_end; c += F32::kLanes) {
-    const int lanes = static_cast<int>(c_end - c < F32::kLanes ? c_end - c : F32::kLanes);
-    const ClippedLanes clipped{lanes, block.pixels, block.column_begin, block.column_end};
-    if (job.multiplier == 1)
-      depthwise_vector<K, S>(job, block, clipped, c, c, job.packed + c);
-    else
-      depthwise_vector<K, S>(job, block, RepeatedLanes(clipped, job.multiplier, c), c, c / job.multiplier,
-                             job.packed + c);
-  }
+  clipped_block(job, block, c, c_end);
   finish_block(job, block, c_begin, c_end);
 }
 
