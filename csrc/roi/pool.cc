@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "ops/layout/layout.h"
+#include "roi/bin_sum.h"
 
 namespace pyvision {
 namespace {
@@ -34,6 +35,47 @@ void copy_rows(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t row
     std::memcpy(y + i * y_stride, x + i * x_stride, static_cast<size_t>(cols) * sizeof(T));
 }
 
+// Some channels of a group's image, copied row after row as they are read: what is read soon stays in the
+// cache.
+template <class T>
+class ChannelCopy {
+ public:
+  ChannelCopy(const RoiMaps<const T>& maps, const Regions<T>& regions, const RegionGroup& group, int64_t c,
+              int64_t channels)
+      : maps_(maps),
+        level_(maps.levels[regions[group.begin].level]),
+        image_(level_.data + regions[group.begin].image * maps.channels * level_.h * level_.w),
+        c_(c),
+        channels_(channels),
+        copied_(regions.row_begin(group)),
+        scratch_(std::max<int64_t>(0, regions.row_end(group) - copied_) * stride_h()),
+        map_(scratch_.get() - copied_ * stride_h()) {}
+
+  int64_t stride_h() const { return level_.w * channels_; }
+  // The image's first pixel, (h, w, channels), valid in the rows before `row_end`.
+  const T* up_to(int64_t row_end) {
+    if (copied_ < row_end) {
+      const int64_t at = copied_ * level_.w, pixels = (row_end - copied_) * level_.w, all = maps_.channels;
+      const int64_t plane = level_.h * level_.w;
+      if (maps_.planar)
+        transpose(image_ + c_ * plane + at, plane, map_ + at * channels_, channels_, channels_, pixels);
+      else
+        copy_rows(image_ + at * all + c_, all, map_ + at * channels_, channels_, pixels, channels_);
+      copied_ = row_end;
+    }
+    return map_;
+  }
+
+ private:
+  const RoiMaps<const T>& maps_;
+  const RoiLevel<const T>& level_;
+  const T* const image_;
+  const int64_t c_, channels_;
+  int64_t copied_;  // rows before it
+  const Scratch<T> scratch_;
+  T* const map_;
+};
+
 // One block of channels after the other, of which a copy of the map stays in the cache.
 template <class T>
 void gather_blocks(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
@@ -56,34 +98,17 @@ void gather_blocks(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
     for (int64_t task = begin; task < end; ++task) {
       const RegionGroup& group = groups[static_cast<size_t>(task / blocks)];
       const int64_t c = task % blocks * block, channels = std::min(block, all - c);
-      const RoiLevel<const T>& level = maps.levels[regions[group.begin].level];
-      const int64_t plane = level.h * level.w, stride_h = level.w * channels;
-      const T* const image = level.data + regions[group.begin].image * all * plane;
-      int64_t row_begin = level.h, row_end = 0;
-      for (int64_t i = group.begin; i < group.end; ++i) {
-        row_begin = std::min(row_begin, regions[i].row_begin);
-        row_end = std::max(row_end, regions[i].row_end);
-      }
+      ChannelCopy<T> copy(maps, regions, group, c, channels);
       const int64_t waiting = std::min(batch, group.end - group.begin) * bins * channels;
-      Scratch<T> scratch(std::max<int64_t>(0, row_end - row_begin) * stride_h), pooled(waiting);
+      Scratch<T> pooled(waiting);
       Scratch<int32_t> pooled_argmax(argmax ? waiting : 0);
-      T* const map = scratch.get() - row_begin * stride_h;
-      int64_t converted = row_begin;
       for (int64_t first = group.begin; first < group.end; first += batch) {
         const int64_t last = std::min(first + batch, group.end);
         for (int64_t i = first * grid.h; i < last * grid.h; ++i) {
           const BinRow& row = rows[static_cast<size_t>(i)];
-          if (converted < row.row_end) {  // just before they are read, when they are in the cache
-            const int64_t at = converted * level.w, pixels = (row.row_end - converted) * level.w;
-            if (maps.planar)
-              transpose(image + c * plane + at, plane, map + at * channels, channels, channels, pixels);
-            else
-              copy_rows(image + at * all + c, all, map + at * channels, channels, pixels, channels);
-            converted = row.row_end;
-          }
           const int64_t at = ((row.region - first) * bins + row.ph * grid.w) * channels;
-          run(regions[row.region], row.ph, map, stride_h, channels, channels, pooled.get() + at,
-              argmax ? pooled_argmax.get() + at : nullptr);
+          run(regions[row.region], row.ph, copy.up_to(row.row_end), copy.stride_h(), channels, channels,
+              pooled.get() + at, argmax ? pooled_argmax.get() + at : nullptr);
         }
         for (int64_t i = first; i < last; ++i) {
           const int64_t from = (i - first) * bins * channels;
@@ -207,79 +232,76 @@ void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<
 
 namespace {
 
-// The taps of one bin. `small` ones, as of two samples an axis, are 4 x 4 whatever they are, so that no
-// branch hangs on their number.
-template <class T>
-struct BinTaps {
-  const int32_t *y_index, *x_index;
-  const T *y_weight, *x_weight;
-  int64_t rows, columns;
-
-  BinTaps(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin)
-      : y_index(taps.y.index + taps.y.first[y_bin]),
-        x_index(taps.x.index + taps.x.first[x_bin]),
-        y_weight(taps.y.weight + taps.y.first[y_bin]),
-        x_weight(taps.x.weight + taps.x.first[x_bin]),
-        rows(taps.y.first[y_bin + 1] - taps.y.first[y_bin]),
-        columns(taps.x.first[x_bin + 1] - taps.x.first[x_bin]) {}
-
-  bool empty() const { return rows == 0 || columns == 0; }
-  bool small() const { return rows <= 4 && columns <= 4; }
-};
-
-// The sum of one channel of a bin that is not empty.
-template <class T>
-T small_sum(const BinTaps<T>& bin, const T* map, int64_t stride_h, int64_t stride_w) {
-  int64_t column[4];
-  T x_weight[4], sum = 0;
-  for (int64_t j = 0; j < 4; ++j) {  // the last again, times 0
-    column[j] = bin.x_index[std::min(j, bin.columns - 1)] * stride_w;
-    x_weight[j] = j < bin.columns ? bin.x_weight[j] : 0;
-  }
-  for (int64_t i = 0; i < 4; ++i) {
-    const T* const row = map + bin.y_index[std::min(i, bin.rows - 1)] * stride_h;
-    const T y_weight = i < bin.rows ? bin.y_weight[i] : 0;
-    sum += y_weight * ((x_weight[0] * row[column[0]] + x_weight[1] * row[column[1]]) +
-                       (x_weight[2] * row[column[2]] + x_weight[3] * row[column[3]]));
-  }
-  return sum;
-}
-
-template <class T>
-T bin_sum(const BinTaps<T>& bin, const T* map, int64_t stride_h, int64_t stride_w) {
-  if (bin.empty()) return 0;
-  if (bin.small()) return small_sum(bin, map, stride_h, stride_w);
-  const bool dense = stride_w == 1 && bin.x_index[bin.columns - 1] - bin.x_index[0] == bin.columns - 1;
-  T sum = 0;
-  for (int64_t i = 0; i < bin.rows; ++i) {
-    const T* const row = map + bin.y_index[i] * stride_h;
-    T parts[4] = {};
-    int64_t j = 0;
-    if (dense) {
-      const T* const from = row + bin.x_index[0];
-      for (; j + 4 <= bin.columns; j += 4)
-        for (int64_t k = 0; k < 4; ++k) parts[k] += bin.x_weight[j + k] * from[j + k];
-    }
-    for (; j < bin.columns; ++j) parts[0] += bin.x_weight[j] * row[bin.x_index[j] * stride_w];
-    sum += bin.y_weight[i] * ((parts[0] + parts[1]) + (parts[2] + parts[3]));
-  }
-  return sum;
-}
-
 // Planar maps where they lie.
 template <class T>
 void gather_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
-  const int64_t bins = grid.bins();
-  parallel_for(regions.size() * maps.channels, 16, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kChannels = 16;  // of a task, which share what is prepared
+  const int64_t bins = grid.bins(), parts = (maps.channels + kChannels - 1) / kChannels;
+  parallel_for(regions.size() * parts, 1, [&](int64_t begin, int64_t end) {
+    std::vector<BinSum<T>> sums;
     for (int64_t task = begin; task < end; ++task) {
-      const Region<T>& region = regions[task / maps.channels];
+      const Region<T>& region = regions[task / parts];
       const RoiLevel<const T>& level = maps.levels[region.level];
-      const int64_t c = task % maps.channels;
-      const T* const plane = level.data + (region.image * maps.channels + c) * level.h * level.w;
-      for (int64_t bin = 0; bin < bins; ++bin) {
-        const BinTaps<T> taps(region.taps, grid.y_bin(bin / grid.w, bin % grid.w),
-                              grid.x_bin(bin / grid.w, bin % grid.w));
-        out[(region.box * maps.channels + c) * bins + bin] = bin_sum(taps, plane, level.w, 1);
+      sums.clear();
+      for (int64_t bin = 0; bin < bins; ++bin) sums.emplace_back(grid, region, bin, level.w, 1);
+      const int64_t first = task % parts * kChannels;
+      for (int64_t c = first; c < std::min(first + kChannels, maps.channels); ++c) {
+        const T* const plane = level.data + (region.image * maps.channels + c) * level.h * level.w;
+        T* const to = out + (region.box * maps.channels + c) * bins;
+        for (int64_t bin = 0; bin < bins; ++bin) to[bin] = sums[static_cast<size_t>(bin)](plane);
+      }
+    }
+  });
+}
+
+// Planar maps with a channel for every bin: bin after bin, and of each the planes of all outputs. A plane
+// stays in the cache for all regions, which read it here and there: the next is fetched in order meanwhile.
+template <class T>
+void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const RoiLevel<const T>& level = maps.levels[0];
+  const int64_t bins = grid.bins(), outputs = maps.channels / bins, plane_size = level.h * level.w;
+  const auto channel = [&](int64_t i) { return i % outputs * bins + i / outputs; };
+  parallel_for(maps.channels, outputs, [&](int64_t begin, int64_t end) {
+    std::vector<BinSum<T>> sums;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t c = channel(i);
+      if (sums.empty() || i % outputs == 0) {
+        sums.clear();
+        for (int64_t k = 0; k < regions.size(); ++k)
+          sums.emplace_back(grid, regions[k], i / outputs, level.w, 1);
+      }
+      for (const RegionGroup& group : regions.groups()) {
+        const T* const image = level.data + regions[group.begin].image * maps.channels * plane_size;
+        const T *const plane = image + c * plane_size, *next = image + channel(i + 1) * plane_size;
+        const T* const next_end = i + 1 < maps.channels ? next + plane_size : next;
+        const int64_t lines = plane_size / (kLine * (group.end - group.begin)) + 1;
+        for (int64_t k = group.begin; k < group.end; ++k) {
+          for (int64_t line = 0; line < lines && next < next_end; ++line, next += kLine)
+            __builtin_prefetch(next, 0, 2);
+          out[regions[k].box * maps.channels + c] = sums[static_cast<size_t>(k)](plane);
+        }
+      }
+    }
+  });
+}
+
+// Maps of neighbouring channels, of which a bin reads one line each.
+template <class T>
+void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
+  const RoiLevel<const T>& level = maps.levels[0];
+  const int64_t bins = grid.bins(), outputs = maps.channels / bins;
+  const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
+  std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
+  regions.sort_rows(grid, 0, regions.size(), rows.data());
+  parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const BinRow& row = rows[static_cast<size_t>(i)];
+      const Region<T>& region = regions[row.region];
+      const T* const map = level.data + region.image * level.h * stride_h;
+      for (int64_t bin = row.ph * grid.w; bin < (row.ph + 1) * grid.w; ++bin) {
+        const BinSum<T> sum(grid, region, bin, stride_h, stride_w);
+        sum(map + bin, bins, outputs, out + (region.box * bins + bin) * outputs);
       }
     }
   });
@@ -316,41 +338,10 @@ void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Reg
 template <class T>
 void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                          T* out) {
-  const RoiLevel<const T>& level = maps.levels[0];
-  const int64_t bins = grid.bins(), channels = maps.channels / bins;
-  if (maps.planar) {  // plane after plane, each of which stays in the cache for all regions
-    const int64_t plane_size = level.h * level.w;
-    parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) {
-        const int64_t bin = c % bins, y_bin = grid.y_bin(bin / grid.w, bin % grid.w);
-        const int64_t x_bin = grid.x_bin(bin / grid.w, bin % grid.w);
-        for (int64_t i = 0; i < regions.size(); ++i) {
-          const Region<T>& region = regions[i];
-          const T* const plane = level.data + (region.image * maps.channels + c) * plane_size;
-          out[region.box * maps.channels + c] =
-              bin_sum(BinTaps<T>(region.taps, y_bin, x_bin), plane, level.w, 1);
-        }
-      }
-    });
-    return;
-  }
-  const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
-  std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
-  regions.sort_rows(grid, 0, regions.size(), rows.data());
-  parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const BinRow& row = rows[static_cast<size_t>(i)];
-      const Region<T>& region = regions[row.region];
-      const T* const map = level.data + region.image * level.h * stride_h;
-      for (int64_t pw = 0; pw < grid.w; ++pw) {
-        const BinTaps<T> taps(region.taps, grid.y_bin(row.ph, pw), grid.x_bin(row.ph, pw));
-        const int64_t bin = row.ph * grid.w + pw;
-        for (int64_t c = 0; c < channels; ++c)
-          out[(region.box * bins + bin) * channels + c] =
-              bin_sum(taps, map + c * bins + bin, stride_h, stride_w);
-      }
-    }
-  });
+  if (maps.planar)
+    gather_own_planes(maps, grid, regions, out);
+  else
+    gather_own_pixels(maps, grid, regions, out);
 }
 
 template <class T>

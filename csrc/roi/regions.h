@@ -125,6 +125,18 @@ class Regions {
     for (const BinRow& row : unsorted) rows[place[static_cast<size_t>(row.row_begin)]++] = row;
   }
 
+  // Rows of the map that a group's taps touch; row_end may lie before row_begin where there are none.
+  int64_t row_begin(const RegionGroup& group) const {
+    int64_t row = INT64_MAX;
+    for (int64_t i = group.begin; i < group.end; ++i) row = std::min(row, (*this)[i].row_begin);
+    return row;
+  }
+  int64_t row_end(const RegionGroup& group) const {
+    int64_t row = 0;
+    for (int64_t i = group.begin; i < group.end; ++i) row = std::max(row, (*this)[i].row_end);
+    return row;
+  }
+
   int64_t size() const { return static_cast<int64_t>(regions_.size()); }
   const Region<T>& operator[](int64_t i) const { return regions_[static_cast<size_t>(i)]; }
   const std::vector<RegionGroup>& groups() const { return groups_; }
