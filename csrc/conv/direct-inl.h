@@ -66,12 +66,11 @@ inline const float* panel_block(const TileGemmOf<E>& job, int64_t panel, int64_t
 }
 
 // K values of one tile from k_begin on against panels [panel_begin, panel_end). first: there are no sums yet;
-// last: none will follow. next: the panel block after this one, pass: of the `passes` tiles that read this
-// one in turn.
-template <class Product, class E>
+// last: none will follow. ahead(panel, b, width): the PanelAhead of the panel at b
+template <class Product, class E, class Ahead>
 inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const TileTarget<E>& tile,
                           int64_t k_begin, bool first, bool last, int64_t panel_begin, int64_t panel_end,
-                          const float* next = nullptr, int64_t pass = 0, int64_t passes = 1) {
+                          Ahead ahead) {
   if (tile.count == 0) return;
   TileOutputOf<E> out;
   out.sums_stride = tile.sums_stride;
@@ -90,10 +89,9 @@ inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const Ti
     static_cast<E&>(out) = job.epilogue.at(column);
     if constexpr (!kSumsInOutput<E>) out.sums = tile.sums + (column - tile.sums_begin);
     const float* b = panel_block<Product>(job, panel, k_begin);
-    const PanelAhead ahead = next == nullptr
-                                 ? PanelAhead::same(b, width)
-                                 : PanelAhead::share(next, width, a.runs * a.run_length, pass, passes);
-    pick_microkernel<Product, E>(tile.count, narrow)(a, b, ahead, out);
+    out.fetched = panel > panel_begin;
+    out.next = panel + 1 < panel_end ? kPanelWidth : 0;
+    pick_microkernel<Product, E>(tile.count, narrow)(a, b, ahead(panel, b, width), out);
   }
 }
 
@@ -111,8 +109,11 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   using Product = typename Producer::Product;
   using E = typename Producer::Job::Epilogue;
   const int64_t block = k_block_size(job.k, Product::kDepth);
-  bool uniform = false;
-  if constexpr (Producer::kMayReadInPlace) uniform = Producer::is_uniform(job);
+  bool uniform = false, rows_follow = false;
+  if constexpr (Producer::kMayReadInPlace) {
+    uniform = Producer::is_uniform(job);
+    rows_follow = Producer::rows_follow(job) && job.k <= block;
+  }
   Producer producer(job);
   TileTarget<E> target;
   target.sums = reinterpret_cast<typename E::Sum*>(scratch + kRowTile * kTileStride);
@@ -123,6 +124,14 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t row_end = tile_begin(job, t + 1);
     const int rows = static_cast<int>(row_end - row);
+    const auto ahead = [&](int64_t panel, const float* b, int64_t width) {
+      if constexpr (Producer::kMayReadInPlace) {
+        if (rows_follow)
+          return PanelAhead::rows(producer.uniform_rows(row_end).rows, rows, job.k / Product::kDepth,
+                                  panel - panel_begin, panel_end - panel_begin);
+      }
+      return PanelAhead::same(b, width);
+    };
     bool in_place = uniform;
     if constexpr (Producer::kMayReadInPlace) {
       TileInput a;
@@ -136,7 +145,8 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
         cursor.advance(job.rows, rows);
       }
       if (in_place)
-        multiply_tile<Product>(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end);
+        multiply_tile<Product>(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end,
+                               ahead);
     }
     if (!in_place) {
       take_tile(job, rows, &cursor, &producer, &target);
@@ -148,7 +158,7 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
         if (!empty) producer.fill(k, k_end, rows, scratch);
         if (!empty || last) {
           multiply_tile<Product>(job, produced_tile<Product>(scratch, k_end - k, empty), target, k, first,
-                                 last, panel_begin, panel_end);
+                                 last, panel_begin, panel_end, ahead);
           first = false;
         }
         k += block;
@@ -198,8 +208,10 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
           if (empty[t] && k_end < job.k) continue;
           const TileInput a =
               produced_tile<Product>(scratch + t * kRowTile * kTileStride, k_end - k, empty[t]);
-          multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1, next, t,
-                                 tiles);
+          const auto ahead = [&](int64_t, const float*, int64_t width) {
+            return PanelAhead::share(next, width, a.runs * a.run_length, t, tiles);
+          };
+          multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1, ahead);
         }
       }
       for (int64_t t = 0; t < tiles; ++t) first[t] = first[t] && empty[t];

@@ -24,8 +24,8 @@ constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
 constexpr int kFloatsPerLine = 64 / sizeof(float);
 
-// What of B a product fetches for those to come: `width` floats at each step of K, `step` floats apart. There
-// are load slots to spare.
+// What a product fetches for those to come: a panel's width of floats at each step of K, `step` floats apart.
+// There are load slots to spare, though not for a second stream.
 struct PanelAhead {
   const float* from;
   int64_t step;
@@ -39,6 +39,12 @@ struct PanelAhead {
   // memory is as busy in the last pass as in the first. k: steps of a pass
   static PanelAhead share(const float* next, int64_t width, int64_t k, int64_t pass, int64_t passes) {
     const int64_t step = (width + passes - 1) / passes;
+    return {next + pass * k * step, step};
+  }
+  // For the `rows` rows of A that come next, one after the other in memory, while `passes` panels that stay
+  // in L2 are read in turn: the hardware sees them too late, as so many short streams.
+  static PanelAhead rows(const float* next, int64_t rows, int64_t k, int64_t pass, int64_t passes) {
+    const int64_t step = (rows + passes - 1) / passes;
     return {next + pass * k * step, step};
   }
 };
@@ -74,7 +80,9 @@ struct TileOutputOf : E {
   int64_t sums_stride;
   int columns;  // valid columns of the panel
   bool has_residual;
-  bool first, last;  // of the K blocks: start from zero, apply the epilogue
+  bool first, last;      // of the K blocks: start from zero, apply the epilogue
+  bool fetched = false;  // the rows are in the cache
+  int next = 0;          // columns from here to those that are written next, which are fetched meanwhile
 };
 using TileOutput = TileOutputOf<Epilogue>;
 
@@ -258,19 +266,22 @@ template <int MR, int NV, class Out>
   }
 }
 
+// A panel's columns of one row of the output.
+template <int NV, class Out>
+[[gnu::always_inline]] inline void fetch_to_write(Out* row) {
+#pragma GCC unroll 8
+  for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(row + line, 1);
+}
+
 // kBStep: floats between rows of B, which follow each other in a packed panel.
 template <int MR, int NV, class Product = F32Product, class E = Epilogue, class Address = RowAddress,
           int64_t kBStep = NV * F32::kLanes>
 void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutputOf<E>& out) {
   using Sum = typename Product::Sum;
   Sum acc[MR][NV];
-  // Where the sums go is fetched while they are computed: a map larger than L2 is written at the speed of
-  // memory, not at its latency.
+  if (!out.fetched) {
 #pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r) {
-#pragma GCC unroll 8
-    for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
-      __builtin_prefetch(out.row[r] + line, 1);
+    for (int r = 0; r < MR; ++r) fetch_to_write<NV>(out.row[r]);
   }
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
@@ -279,19 +290,27 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
     for (int r = 0; r < MR; ++r) acc[r][v] = start;
   }
   add_start(acc, out);
+  // Where the next sums go is fetched while these are computed, a row now and then: a map larger than L2 is
+  // written at the speed of memory, not at its latency.
+  const int64_t segment = a.runs * a.run_length / MR + 1;
+  int next_row = 0;
   const float *run_rows = a.rows, *fetched = ahead.from;
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
-    for (int64_t i = 0; i < a.run_length; ++i) {
-      F32 bv[NV];
+    for (int64_t left = a.run_length; left > 0; left -= segment) {
+      if (next_row < MR) fetch_to_write<NV>(out.row[next_row++] + out.next);
+      for (int64_t i = left < segment ? left : segment; i > 0; --i) {
+        F32 bv[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
-      multiply_rows<Product>(acc, rows, bv, std::make_integer_sequence<int, MR>{});
+        for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
+        multiply_rows<Product>(acc, rows, bv, std::make_integer_sequence<int, MR>{});
 #pragma GCC unroll 8
-      for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(fetched + line);
-      rows.next();
-      fetched += ahead.step;
-      b += kBStep;
+        for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
+          __builtin_prefetch(fetched + line);
+        rows.next();
+        fetched += ahead.step;
+        b += kBStep;
+      }
     }
     run_rows += a.run_step;
   }

@@ -129,14 +129,20 @@ class WindowProducer {
   }
 
   // Whether consecutive output pixels see consecutive input pixels, one each, so that all rows of all tiles
-  // lie in the input at one distance. Not where many rows would fall into the same L1 sets.
-  static bool is_uniform(const Job& job) {
+  // lie in the input at one distance.
+  static bool sees_pixels(const Job& job) {
     const Nhwc<const Source>& in = job.input;
     return job.kernel_h == 1 && job.kernel_w == 1 && job.stride_h == 1 && job.stride_w == 1 &&
            job.pad_top == 0 && job.pad_left == 0 && job.rows.out_h == in.h && job.rows.out_w == in.w &&
-           in.uniform() && job.rows.output.uniform() &&
-           (job.rows.residual.data == nullptr || job.rows.residual.uniform()) && in.c <= kKBlock * kDepth &&
-           in_words(job) && in.stride_w % (512 * kDepth) != 0;
+           in.uniform() && in_words(job);
+  }
+  // Whether there is nothing between those rows.
+  static bool rows_follow(const Job& job) { return sees_pixels(job) && job.input.stride_w == job.input.c; }
+  // Whether the GEMM reads those rows. Not where many would fall into the same L1 sets.
+  static bool is_uniform(const Job& job) {
+    return sees_pixels(job) && job.rows.output.uniform() &&
+           (job.rows.residual.data == nullptr || job.rows.residual.uniform()) &&
+           job.input.c <= kKBlock * kDepth && job.input.stride_w % (512 * kDepth) != 0;
   }
   // Rows [row, row + kRowTile) of such a convolution.
   TileInput uniform_rows(int64_t row) const {
