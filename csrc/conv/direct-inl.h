@@ -112,7 +112,7 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   bool uniform = false, rows_follow = false;
   if constexpr (Producer::kMayReadInPlace) {
     uniform = Producer::is_uniform(job);
-    rows_follow = Producer::rows_follow(job) && job.k <= block;
+    rows_follow = Producer::rows_follow(job);
   }
   Producer producer(job);
   TileTarget<E> target;
@@ -124,11 +124,13 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t row_end = tile_begin(job, t + 1);
     const int rows = static_cast<int>(row_end - row);
+    int64_t k = 0, k_end = job.k;
     const auto ahead = [&](int64_t panel, const float* b, int64_t width) {
       if constexpr (Producer::kMayReadInPlace) {
+        const int64_t panels = panel_end - panel_begin;
+        const int64_t done = k * panels + (panel - panel_begin) * (k_end - k);  // of the tile
         if (rows_follow)
-          return PanelAhead::rows(producer.uniform_rows(row_end).rows, rows, job.k / Product::kDepth,
-                                  panel - panel_begin, panel_end - panel_begin);
+          return PanelAhead::rows(producer.uniform_rows(row_end).rows, rows, done / Product::kDepth, panels);
       }
       return PanelAhead::same(b, width);
     };
@@ -151,9 +153,8 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
     if (!in_place) {
       take_tile(job, rows, &cursor, &producer, &target);
       bool first = true;
-      int64_t k = 0;
       do {  // once even when k is 0 (a transposed convolution's phase without taps): the epilogue still runs
-        const int64_t k_end = k + block < job.k ? k + block : job.k;
+        k_end = k + block < job.k ? k + block : job.k;
         const bool last = k_end == job.k, empty = producer.sees_nothing(k, k_end, rows);
         if (!empty) producer.fill(k, k_end, rows, scratch);
         if (!empty || last) {

@@ -42,10 +42,11 @@ struct PanelAhead {
     return {next + pass * k * step, step};
   }
   // For the `rows` rows of A that come next, one after the other in memory, while `passes` panels that stay
-  // in L2 are read in turn: the hardware sees them too late, as so many short streams.
-  static PanelAhead rows(const float* next, int64_t rows, int64_t k, int64_t pass, int64_t passes) {
+  // in L2 are read in turn: the hardware sees them too late, as so many short streams. steps: of all passes,
+  // so far
+  static PanelAhead rows(const float* next, int64_t rows, int64_t steps, int64_t passes) {
     const int64_t step = (rows + passes - 1) / passes;
-    return {next + pass * k * step, step};
+    return {next + steps * step, step};
   }
 };
 
