@@ -169,7 +169,6 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   }
 }
 
-constexpr int64_t kTileGroup = tile_group(kRowTile);
 // Groups of tiles through one K block, panels outermost: a panel comes from L3 once and from L1 or L2 for the
 // rest of the group, whose tiles wait in L2. For a B that is larger than L2. scratch: (kTileGroup, row_tile,
 // kTileStride) words, and after them the sums unless they are in the output

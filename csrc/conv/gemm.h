@@ -39,9 +39,9 @@ struct TileShape {
   int64_t depth;   // values per word
 };
 
-// Rows of A that wait in L2 while one panel of B serves them all: 224 x 1.2 KB. Sixteen AVX-512 tiles.
-constexpr int64_t kGroupRows = 224;
-constexpr int64_t tile_group(int64_t row_tile) { return kGroupRows / row_tile; }
+// Tiles of A that wait in L2 while one panel of B serves them all: 16 x 16 KB.
+constexpr int64_t kTileGroup = 16;
+constexpr int64_t kGroupRows = kTileGroup * 14;  // of the ISA with the highest tiles
 
 // What becomes of f32 sums: act(sum + bias + residual), rounded to Out.
 template <class Out_>

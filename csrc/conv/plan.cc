@@ -130,7 +130,7 @@ double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& mac
   const int64_t vectors = ceil_div(p.out_channels, machine.lanes);
   return kPerMultiply * static_cast<double>(pixels * k * vectors) +
          weights_cost(static_cast<double>(k * p.out_channels),
-                      static_cast<double>(ceil_div(pixels, kGroupRows)), machine, in_turn);
+                      static_cast<double>(ceil_div(pixels, kTileGroup * machine.row_tile)), machine, in_turn);
 }
 
 double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h, int64_t out_w,
@@ -222,7 +222,7 @@ DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t gr
     const int64_t few_panels = kFewColumns / machine.panel_width;
     const int64_t block_floats = k_block_size(k, machine.row_tile) * machine.panel_width;
     const int64_t most_panels = std::max(few_panels, kL2Floats / block_floats);
-    plan.tile_tasks = ceil_div(plan.row_tiles, tile_group(machine.row_tile));
+    plan.tile_tasks = ceil_div(plan.row_tiles, kTileGroup);
     plan.panel_tasks = std::min(ceil_div(per_group, plan.tile_tasks), plan.panels / few_panels);
     plan.panel_tasks = std::max(plan.panel_tasks, ceil_div(plan.panels, most_panels));
   }

@@ -66,7 +66,7 @@ void match_floats(MatchMetric metric, const float* a, int64_t n_a, const float* 
   std::fill_n(scores.get(), n_a * k, kNone);
   const FloatMatch job = {a, d, packed, bias, n_b, {k, scores, found}};
   const MatchKernels& kernels = match_kernels();
-  const int64_t group = tile_group(gemm.row_tile) * gemm.row_tile;
+  const int64_t group = kTileGroup * gemm.row_tile;
   share_rows(n_a, group, [&](int64_t begin, int64_t end) {
     (l2 ? kernels.l2 : kernels.l1)(job, begin, end);
     std::vector<std::pair<float, int32_t>> row(static_cast<size_t>(k));
