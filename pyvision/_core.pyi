@@ -267,6 +267,35 @@ def avg_pool2d(
     out: np.ndarray | None = None,
 ) -> _Floats: ...
 def adaptive_avg_pool2d(input: np.ndarray, output_size: _Pair, out: np.ndarray | None = None) -> _Floats: ...
+def warp_projective(  # uint8 or float32 (N, H, W, C) with contiguous rows, and the same back; op: in messages
+    src: np.ndarray,
+    transform: Sequence[float],
+    height: int,
+    width: int,
+    mode: str,
+    border_mode: str,
+    border_value: Sequence[float],
+    op: str = "warp_perspective",
+) -> np.ndarray: ...
+def remap(
+    src: np.ndarray,
+    map_x: np.ndarray,
+    map_y: np.ndarray,
+    mode: str,
+    border_mode: str,
+    border_value: Sequence[float],
+) -> np.ndarray: ...
+def grid_sample(  # float32 or float64
+    input: np.ndarray, grid: np.ndarray, mode: str, padding_mode: str, align_corners: bool
+) -> np.ndarray: ...
+def grid_sample_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    grid: np.ndarray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+) -> tuple[np.ndarray, np.ndarray]: ...
 def interpolate(
     input: np.ndarray,
     size: _Pair,

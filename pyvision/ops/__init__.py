@@ -110,6 +110,7 @@ from pyvision.ops.suppression import (
     soft_nms,
     weighted_boxes_fusion,
 )
+from pyvision.ops.warp import grid_sample, grid_sample_backward, remap, warp_affine, warp_perspective
 
 __all__ = [
     "ImageTransform",
@@ -149,6 +150,8 @@ __all__ = [
     "encode_boxes",
     "gelu",
     "generalized_box_iou",
+    "grid_sample",
+    "grid_sample_backward",
     "hardsigmoid",
     "hardswish",
     "interpolate",
@@ -181,6 +184,7 @@ __all__ = [
     "ps_roi_pool_backward",
     "relu",
     "relu6",
+    "remap",
     "remove_small_boxes",
     "rle_area",
     "rle_decode",
@@ -203,5 +207,7 @@ __all__ = [
     "softmax",
     "split",
     "tanh",
+    "warp_affine",
+    "warp_perspective",
     "weighted_boxes_fusion",
 ]
