@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from pyvision._cli_features import FeaturesJob, add_features_options, add_match_options, run_match
+    from pyvision._cli_geometry import add_flow_options, run_flow
 
     parser = argparse.ArgumentParser(
         prog="pyvision",
@@ -79,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     add_match_options(match)
     _add_threads_option(match)
     match.set_defaults(run=lambda args: run_match(args, match))
+
+    flow = commands.add_parser("flow", help="how the first picture became the second: directions as colours")
+    add_flow_options(flow)
+    _add_threads_option(flow)
+    flow.set_defaults(run=lambda args: run_flow(args, flow))
 
     profile = commands.add_parser(
         "profile", help="time layers against this machine's peak, and convolutions against other libraries"

@@ -210,7 +210,8 @@ def _warp(
     rows = 2 if op == "warp_affine" else 3
     if m.shape != (rows, 3):
         raise ValueError(f"[{op}] expected M of shape ({rows}, 3), got {m.shape}")
-    transform = np.vstack([m.astype(np.float64), [0, 0, 1]][: 4 - rows])
+    transform = np.eye(3)
+    transform[:rows] = m
     if not np.isfinite(transform).all():
         raise ValueError(f"[{op}] expected M with finite numbers, got {m.tolist()}")
     if not flag(inverse_map, op, "inverse_map"):
@@ -247,7 +248,7 @@ def _options(
     for name, text in (("interpolation", interpolation), ("border_mode", border_mode)):
         if not isinstance(text, str):
             raise TypeError(f"[{op}] expected {name} to be a string, got {text!r}")
-    if isinstance(border_value, tuple | list):
+    if isinstance(border_value, Sequence):
         values = [real(value, op, "border_value") for value in border_value]
     else:
         values = [real(border_value, op, "border_value")] * channels
