@@ -109,15 +109,14 @@ def lucas_kanade(
         real_in(min_eigenvalue, op, "min_eigenvalue", 0, 1e6),
     )
     pyramids = _pyramids(a, b, integer_in(levels, op, "levels", 1, 32), op, least=side)
-    found = np.isfinite(at).all(axis=1) & np.isfinite(start).all(axis=1)
+    found: npt.NDArray[np.bool_] = np.isfinite(at).all(axis=1) & np.isfinite(start).all(axis=1)
     errors = np.zeros(len(at), np.float32)
     shifted = start * np.float32(0.5 ** len(pyramids))
     for level, (first, second) in reversed(list(enumerate(pyramids))):
         shifted *= 2
         scaled = at * np.float32(0.5**level)
         _core.lucas_kanade(first, second, scaled, shifted, found.view(np.uint8), errors, *limits, level == 0)
-    results = (shifted, found, errors)
-    return tuple(result_like(result, points) for result in results)  # type: ignore[return-value]
+    return result_like(shifted, points), result_like(found, points), result_like(errors, points)
 
 
 def flow_to_color(flow: Array, *, max_flow: float | None = None) -> Array:
