@@ -54,6 +54,42 @@ def run_flow(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return 0
 
 
+def add_stitch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files that overlap, in any order")
+    parser.add_argument("-o", "--out", type=Path, default=Path("pano.jpg"), help="default: pano.jpg")
+    parser.add_argument("--features", choices=("SIFT", "ORB"), default="SIFT", help="default: SIFT")
+    parser.add_argument(
+        "--projection",
+        choices=("auto", "plane", "cylinder"),
+        default="auto",
+        help="what the panorama lies on (default: auto)",
+    )
+
+
+def run_stitch(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Save one picture of several that overlap."""
+    from pyvision.features import stitch
+
+    if len(args.images) < 2:
+        parser.error(f"argument IMAGE: expected two or more, got {len(args.images)}")
+    pictures = _pictures(args, parser)
+    if pictures is None:
+        return 1
+    start = time.perf_counter()
+    try:
+        panorama = stitch(pictures, features=args.features, projection=args.projection)
+    except ValueError as error:
+        print(f"pyvision: {error}", file=sys.stderr)
+        return 1
+    milliseconds = 1e3 * (time.perf_counter() - start)
+    _save(args.out, panorama, parser)
+    height, width = panorama.shape[:2]
+    print(
+        f"{width} x {height} pixels of {len(pictures)} images in {milliseconds:.1f} ms; saved as {args.out}"
+    )
+    return 0
+
+
 def _pictures(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Sequence[_Pixels] | None:
     """What the files show, once the options they share are checked; None where one cannot be read."""
     from pyvision.image_io import WRITABLE_SUFFIXES, ImageError, read_image

@@ -109,7 +109,7 @@ def lucas_kanade(
         real_in(min_eigenvalue, op, "min_eigenvalue", 0, 1e6),
     )
     pyramids = _pyramids(a, b, integer_in(levels, op, "levels", 1, 32), op, least=side)
-    found: npt.NDArray[np.bool_] = np.isfinite(at).all(axis=1) & np.isfinite(start).all(axis=1)
+    found = np.asarray(np.isfinite(np.hstack([at, start])).all(axis=1))
     errors = np.zeros(len(at), np.float32)
     shifted = start * np.float32(0.5 ** len(pyramids))
     for level, (first, second) in reversed(list(enumerate(pyramids))):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photographs that overlap, made into one.
 
-Brown and Lowe, "Automatic panoramic image stitching using invariant features", IJCV 2007; Burt and Adelson, "A
-multiresolution spline with application to image mosaics", 1983.
+Brown and Lowe, "Automatic panoramic image stitching using invariant features", IJCV 2007; Burt and Adelson,
+"A multiresolution spline with application to image mosaics", 1983.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def stitch(
         ValueError: there is one photograph alone, a shape or option is out of range, photographs do not
             overlap, or what they show does not fit the projection.
     """
-    if not isinstance(features, str) or features not in _DETECTORS:
+    if features not in tuple(_DETECTORS):
         raise ValueError(f"[{_OP}] expected features to be one of {', '.join(_DETECTORS)}, got {features!r}")
     if projection not in ("auto", "plane", "cylinder"):
         raise ValueError(
@@ -170,7 +170,7 @@ def _aligned(links: Sequence[_Link], count: int) -> tuple[int, list[_Matrix]]:
 
 
 def _refined(to_root: list[_Matrix], links: Sequence[_Link], root: int) -> list[_Matrix]:
-    """Levenberg-Marquardt over all homographies at once: what links say is the same shall meet at the root."""
+    """Levenberg-Marquardt over all homographies at once: what links call the same shall meet."""
     count = len(to_root)
     if count == 2:
         return to_root  # one link, which is fitted already
@@ -248,7 +248,7 @@ class _Scene:
         """On the plane: from pixels ``step`` apart, the first at (x, y), to photograph ``index``."""
         shift = (step - 1) / 2
         place = np.array([[step, 0, x + self.left + shift], [0, step, y + self.top + shift], [0, 0, 1]])
-        return self.to_image[index] @ place
+        return np.asarray(self.to_image[index] @ place)
 
     def positions(
         self, index: int, x: int, y: int, width: int, height: int, step: int = 1
@@ -277,7 +277,7 @@ def _scene(
     projection: str,
 ) -> _Scene:
     area = sum(shape[0] * shape[1] for shape in shapes)
-    outlines = [_outline(shape) @ matrix.T for shape, matrix in zip(shapes, to_root, strict=True)]
+    outlines: list[np.ndarray] = [_outline(shape) @ matrix.T for shape, matrix in zip(shapes, to_root, strict=True)]
     if projection != "cylinder":
         flat = all((outline[:, 2] > 0).all() for outline in outlines)
         points = np.concatenate([outline[:, :2] / outline[:, 2:] for outline in outlines]) if flat else None
@@ -293,15 +293,15 @@ def _scene(
     focal = _focal_length(shapes, links)
     centre = (np.array(shapes[root][::-1]) - 1) / 2
     camera = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
-    points = []
+    unrolled = []
     for outline, shape, matrix in zip(outlines, shapes, to_root, strict=True):
         middle = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2, 1]) @ matrix.T
         rays, ahead = (np.linalg.solve(camera, p.T).T for p in (outline, middle[None]))
         around = np.arctan2(ahead[0, 0], ahead[0, 2])
         turn = np.arctan2(rays[:, 0], rays[:, 2]) - around
         turn = around + np.mod(turn + np.pi, 2 * np.pi) - np.pi
-        points.append(focal * np.column_stack([turn, rays[:, 1] / np.hypot(rays[:, 0], rays[:, 2])]))
-    scene = _bounded(np.concatenate(points), [np.linalg.inv(matrix) @ camera for matrix in to_root], focal)
+        unrolled.append(focal * np.column_stack([turn, rays[:, 1] / np.hypot(rays[:, 0], rays[:, 2])]))
+    scene = _bounded(np.concatenate(unrolled), [np.linalg.inv(matrix) @ camera for matrix in to_root], focal)
     if scene is None or scene.height * scene.width > _MOST * area:
         raise ValueError(f"[{_OP}] expected images that one view can show, got no sound geometry from them")
     return scene
@@ -319,14 +319,15 @@ def _outline(shape: tuple[int, ...]) -> _Matrix:
 def _bounded(points: _Matrix | None, to_image: list[_Matrix], focal: float | None) -> _Scene | None:
     if points is None or not np.isfinite(points).all() or np.abs(points).max() > 1e7:
         return None
-    # Whole numbers: the photograph in the middle is copied rather than resampled.
-    left, top = np.floor(points.min(axis=0) + 1e-3)
-    right, bottom = np.ceil(points.max(axis=0) - 1e-3)
+    # Whole numbers: the photograph in the middle is copied rather than resampled. Less than a quarter of a
+    # pixel is left out.
+    left, top = np.floor(points.min(axis=0) + 0.25)
+    right, bottom = np.ceil(points.max(axis=0) - 0.25)
     return _Scene(int(bottom - top) + 1, int(right - left) + 1, float(left), float(top), to_image, focal)
 
 
 def _focal_length(shapes: Sequence[tuple[int, ...]], links: Sequence[_Link]) -> float:
-    """In pixels, if the camera only turned: Szeliski and Shum, "Creating full view panoramic image mosaics"."""
+    """In pixels, of a camera that only turned: Szeliski and Shum, "Creating full view panoramic mosaics"."""
     found = []
     for link in links:
         centres = [np.eye(3), np.eye(3)]
@@ -351,7 +352,9 @@ def _focal_length(shapes: Sequence[tuple[int, ...]], links: Sequence[_Link]) -> 
 def _square(first: tuple[float, float], second: tuple[float, float]) -> float:
     """The larger-denominator one of two estimates of a square, as fractions; 0 where none is positive."""
     positive = [abs(b) for a, b in (first, second) if b != 0 and a / b > 0]
-    return next((a / b for a, b in (first, second) if positive and abs(b) == max(positive) and a / b > 0), 0.0)
+    return next(
+        (a / b for a, b in (first, second) if positive and abs(b) == max(positive) and a / b > 0), 0.0
+    )
 
 
 # ---- what is seen there
@@ -360,9 +363,7 @@ def _square(first: tuple[float, float], second: tuple[float, float]) -> float:
 def _composed(pictures: Sequence[_Pixels], scene: _Scene) -> _Pixels:
     step = max(1, round((scene.height * scene.width / _OVERVIEW_PIXELS) ** 0.5))
     height, width = -(-scene.height // step), -(-scene.width // step)
-    overview = [
-        scene.positions(index, 0, 0, width, height, step) for index in range(len(pictures))
-    ]
+    overview = [scene.positions(index, 0, 0, width, height, step) for index in range(len(pictures))]
     depths = np.stack([_depth(u, v, p) for (u, v), p in zip(overview, pictures, strict=True)])
     labels = np.where(depths.max(axis=0) >= 0, depths.argmax(axis=0), -1)
     tables = [_table(gain) for gain in _gains(pictures, overview, depths)]
@@ -379,7 +380,9 @@ def _composed(pictures: Sequence[_Pixels], scene: _Scene) -> _Pixels:
         around = labels[rows, columns]
         seen = [int(index) for index in np.unique(around) if index >= 0]
         if len(seen) == 1:
-            here[...] = _seen(pictures[seen[0]], tables[seen[0]], scene, seen[0], x, y, here.shape[:2])
+            here[...] = _seen(
+                pictures[seen[0]], tables[seen[0]], scene, seen[0], x, y, (here.shape[0], here.shape[1])
+            )
         elif seen:
             # Out to where the seam cannot be felt, in whole pixels of the coarsest band.
             left, top = max(x - _REACH, 0), max(y - _REACH, 0)
@@ -421,35 +424,50 @@ def _gains(
         if number == 0:
             continue
         mean_i, mean_j = (float(picture[both].mean()) for picture in (grey[i], grey[j]))
-        # number ((g_i mean_i - g_j mean_j)^2 / 10^2 + ((1 - g_i)^2 + (1 - g_j)^2) / 0.1^2): Brown and Lowe
-        normal[i, i] += number * (mean_i**2 / 100 + 100)
-        normal[j, j] += number * (mean_j**2 / 100 + 100)
+        # number ((g_i mean_i - g_j mean_j)^2 / 10^2 + (1 - g_i)^2 + (1 - g_j)^2): Brown and Lowe's, with less
+        # weight on gains near 1, which are only there to say how bright the whole is.
+        normal[i, i] += number * (mean_i**2 / 100 + 1)
+        normal[j, j] += number * (mean_j**2 / 100 + 1)
         normal[i, j] = normal[j, i] = -number * mean_i * mean_j / 100
-        right[[i, j]] += number * 100
+        right[[i, j]] += number
     alone = normal.diagonal() == 0
     normal[alone, alone], right[alone] = 1, 1
-    gains: npt.NDArray[np.float64] = np.linalg.solve(normal, right)
-    return gains
+    return np.asarray(np.linalg.solve(normal, right))
 
 
 def _table(gain: float) -> _Pixels | None:
     """Every level times the factor; None where that changes nothing that can be seen."""
     if abs(gain - 1) < 1 / 512:
         return None
-    return np.rint(np.arange(256) * gain).clip(0, 255).astype(np.uint8)
+    table: _Pixels = np.rint(np.arange(256) * gain).clip(0, 255).astype(np.uint8)
+    return table
+
+
+def _corrected(pixels: _Pixels, table: _Pixels | None) -> _Pixels:
+    return pixels if table is None else np.asarray(table[pixels])
 
 
 def _seen(
-    picture: _Pixels, table: _Pixels | None, scene: _Scene, index: int, x: int, y: int, extent: tuple[int, ...]
+    picture: _Pixels,
+    table: _Pixels | None,
+    scene: _Scene,
+    index: int,
+    x: int,
+    y: int,
+    extent: tuple[int, ...],
 ) -> _Pixels:
     """One photograph's part of the panorama, black outside it."""
     if scene.focal is None:
         m = scene.transform(index, x, y).ravel().tolist()
-        pixels = _core.warp_projective(picture[None], m, *extent, "bilinear", "constant", [0.0] * 3, _OP)[0]
+        height, width = extent
+        outside = [0.0] * 3
+        pixels = _core.warp_projective(picture[None], m, height, width, "bilinear", "constant", outside, _OP)[
+            0
+        ]
     else:
         u, v = scene.positions(index, x, y, extent[1], extent[0])
         pixels = _core.remap(picture[None], u, v, "bilinear", "constant", [0.0] * 3)[0]
-    return pixels if table is None else table[pixels]
+    return _corrected(pixels, table)
 
 
 def _blended(
@@ -471,8 +489,7 @@ def _blended(
         u, v = scene.positions(index, x, y, width, height)
         depths.append(_depth(u, v, pictures[index]))
         pixels = _core.remap(pictures[index][None], u, v, "bilinear", "constant", [0.0] * 3)[0]
-        table = tables[index]
-        parts.append(pixels if table is None else table[pixels])
+        parts.append(_corrected(pixels, tables[index]))
     owner = np.argmax(depths, axis=0)
     plain = parts[0].copy()
     for k in range(1, len(seen)):

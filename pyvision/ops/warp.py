@@ -210,7 +210,7 @@ def _warp(
     rows = 2 if op == "warp_affine" else 3
     if m.shape != (rows, 3):
         raise ValueError(f"[{op}] expected M of shape ({rows}, 3), got {m.shape}")
-    transform = np.eye(3)
+    transform: np.ndarray = np.eye(3)
     transform[:rows] = m
     if not np.isfinite(transform).all():
         raise ValueError(f"[{op}] expected M with finite numbers, got {m.tolist()}")
