@@ -244,29 +244,29 @@ class _Scene:
     to_image: list[_Matrix]  # from the root's pixels; for a cylinder from rays
     focal: float | None  # of a cylinder, pixels per radian; None for the plane
 
-    def transform(self, index: int, x: int, y: int, step: int = 1) -> _Matrix:
-        """On the plane: from pixels ``step`` apart, the first at (x, y), to photograph ``index``."""
-        shift = (step - 1) / 2
-        place = np.array([[step, 0, x + self.left + shift], [0, step, y + self.top + shift], [0, 0, 1]])
+    def transform(self, index: int, x: int, y: int) -> _Matrix:
+        """On the plane: from pixels, the first at (x, y), to photograph ``index``."""
+        place = np.array([[1, 0, x + self.left], [0, 1, y + self.top], [0, 0, 1]])
         return np.asarray(self.to_image[index] @ place)
 
     def positions(
         self, index: int, x: int, y: int, width: int, height: int, step: int = 1
     ) -> tuple[_Floats, _Floats]:
-        """(height, width) each: where these pixels lie in photograph ``index``; far away if behind it."""
-        columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)[:, None]
+        """Where pixels ``step`` apart lie in photograph ``index``, (height, width) each; far away if behind it."""
+        shift = (step - 1) / 2
+        columns, rows = (np.arange(count, dtype=np.float64) * step + shift for count in (width, height))
         if self.focal is None:
-            m = self.transform(index, x, y, step)
-            u, v, w = (m[k, 0] * columns + (m[k, 1] * rows + m[k, 2]) for k in range(3))
+            m = self.transform(index, x, y)
+            across, down = m[:, :1] * columns, m[:, 1:2] * rows + m[:, 2:]
         else:
-            shift = (step - 1) / 2
-            turn = (columns * step + x + self.left + shift) / self.focal
-            rise = (rows * step + y + self.top + shift) / self.focal
+            turn, rise = (columns + x + self.left) / self.focal, (rows + y + self.top) / self.focal
             m = self.to_image[index]
-            u, v, w = (m[k, 0] * np.sin(turn) + m[k, 2] * np.cos(turn) + m[k, 1] * rise for k in range(3))
-        scale = 1 / np.where(w > 1e-12, w, np.inf)
-        far = np.where(w > 1e-12, 0, -1e6)
-        return (u * scale + far).astype(np.float32), (v * scale + far).astype(np.float32)
+            across, down = m[:, :1] * np.sin(turn) + m[:, 2:] * np.cos(turn), m[:, 1:2] * rise
+        u, v, w = across[:, None, :].astype(np.float32) + down[:, :, None].astype(np.float32)
+        if not (w > 1e-12).all():
+            u, v = (np.where(w > 1e-12, a, np.float32(-1e6)) for a in (u, v))
+            w = np.where(w > 1e-12, w, np.float32(1))
+        return u / w, v / w
 
 
 def _scene(
@@ -277,11 +277,12 @@ def _scene(
     projection: str,
 ) -> _Scene:
     area = sum(shape[0] * shape[1] for shape in shapes)
-    outlines: list[np.ndarray] = [_outline(shape) @ matrix.T for shape, matrix in zip(shapes, to_root, strict=True)]
+    outlines = [_outline(shape) @ matrix.T for shape, matrix in zip(shapes, to_root, strict=True)]
     if projection != "cylinder":
         flat = all((outline[:, 2] > 0).all() for outline in outlines)
         points = np.concatenate([outline[:, :2] / outline[:, 2:] for outline in outlines]) if flat else None
-        scene = _bounded(points, [np.linalg.inv(matrix) for matrix in to_root], None)
+        inverses = [np.asarray(np.linalg.inv(matrix), np.float64) for matrix in to_root]
+        scene = _bounded(points, inverses, None)
         limit = 3 if projection == "auto" else _MOST
         if scene is not None and scene.height * scene.width <= limit * area:
             return scene
@@ -494,18 +495,28 @@ def _blended(
     plain = parts[0].copy()
     for k in range(1, len(seen)):
         np.copyto(plain, parts[k], where=(owner == k)[:, :, None])
+    # Only so far from the seams is there anything to blend.
+    rows, columns = (_around(np.diff(owner, axis=axis).any(axis=1 - axis)) for axis in (0, 1))
     filled = [
-        np.where((depth >= 0)[:, :, None], part, plain).astype(np.float32)
+        np.where((depth >= 0)[:, :, None], part, plain)[rows, columns].astype(np.float32)
         for depth, part in zip(depths, parts, strict=True)
     ]
     total = filled[0]
     for k in range(1, len(seen)):
-        weight = (owner == k).astype(np.float32)[:, :, None]
+        weight = (owner[rows, columns] == k).astype(np.float32)[:, :, None]
         if weight.any():
             total = total + _banded(filled[k] - filled[0], weight, _BANDS)
-    blended: _Pixels = np.rint(total).clip(0, 255).astype(np.uint8)
-    blended[np.max(depths, axis=0) < 0] = 0
-    return blended
+    plain[rows, columns] = np.rint(total).clip(0, 255)
+    plain[np.max(depths, axis=0) < 0] = 0
+    return plain
+
+
+def _around(changes: npt.NDArray[np.bool_]) -> slice:
+    """The stretch in which something changes and as far as blending reaches; from a multiple of 2^bands on."""
+    places = np.flatnonzero(changes)
+    if len(places) == 0:
+        return slice(0, 1)
+    return slice(max(int(places[0]) - _REACH, 0) // 2**_BANDS * 2**_BANDS, int(places[-1]) + 1 + _REACH)
 
 
 def _banded(difference: _Floats, weight: _Floats, bands: int) -> _Floats:
