@@ -252,7 +252,7 @@ class _Scene:
     def positions(
         self, index: int, x: int, y: int, width: int, height: int, step: int = 1
     ) -> tuple[_Floats, _Floats]:
-        """Where pixels ``step`` apart lie in photograph ``index``, (height, width) each; far away if behind it."""
+        """Where pixels ``step`` apart lie in photograph ``index``: x and y; far away if behind it."""
         shift = (step - 1) / 2
         columns, rows = (np.arange(count, dtype=np.float64) * step + shift for count in (width, height))
         if self.focal is None:
@@ -512,7 +512,7 @@ def _blended(
 
 
 def _around(changes: npt.NDArray[np.bool_]) -> slice:
-    """The stretch in which something changes and as far as blending reaches; from a multiple of 2^bands on."""
+    """Where something changes, and as far as blending reaches; from a multiple of 2^bands on."""
     places = np.flatnonzero(changes)
     if len(places) == 0:
         return slice(0, 1)
