@@ -77,11 +77,33 @@ inline void byte_weights(const float* fractions, int count, int32_t* pairs) {
   }
 }
 
+// One channel: neighbours in a row lie in one word, all four pixels of a sample in one lane.
+inline void sample_grey(const uint8_t* const* windows, const int64_t* rows, const int32_t* wx,
+                        const int32_t* wy, int count, uint8_t* out) {
+  alignas(64) int32_t pixels[kWarpBlock];
+  for (int i = 0; i < count; ++i) {
+    uint16_t above, below;
+    __builtin_memcpy(&above, windows[i], 2);
+    __builtin_memcpy(&below, windows[i] + rows[i], 2);
+    pixels[i] = static_cast<int32_t>(above | static_cast<uint32_t>(below) << 16);
+  }
+  for (int i = count; i % I32::kLanes != 0; ++i) pixels[i] = 0;
+  const I32 bytes = I32::set(0x00ff00ff), low = I32::set(0xffff), offset = I32::set(kByteOffset);
+  for (int i = 0; i < count; i += I32::kLanes) {
+    const I32 four = I32::load(pixels + i), vertical = I32::load(wy + i);
+    const I32 left = multiply_pairs(four & bytes, vertical) - offset;
+    const I32 right = multiply_pairs(shift_right<8>(four) & bytes, vertical) - offset;
+    const I32 sum = multiply_pairs((left & low) | shift_left<16>(right), I32::load(wx + i));
+    shift_right<16>(sum + I32::set(256 * kByteOffset + (1 << 15))).store_u8(out + i);
+  }
+}
+
 inline void sample_few_u8(const uint8_t* const* windows, const int64_t* rows, const WarpPositions& positions,
                           int count, int64_t channels, uint8_t* out) {
   alignas(64) int32_t wx[kWarpBlock], wy[kWarpBlock];
   byte_weights(positions.fx, count, wx);
   byte_weights(positions.fy, count, wy);
+  if (channels == 1) return sample_grey(windows, rows, wx, wy, count, out);
 #if defined(__AVX2__)
   const auto eight = [](const uint8_t* p) {
     int64_t word;
@@ -220,17 +242,32 @@ inline void tap_weights(float f, float (&weight)[kTaps]) {
   }
 }
 
+// Of a block's positions, so that compilers make vectors of it.
+template <int kTaps>
+inline void block_weights(const float* fractions, int count, float (&weight)[kTaps][kWarpBlock]) {
+  for (int i = 0; i < count; ++i) {
+    float w[kTaps];
+    tap_weights(fractions[i], w);
+    for (int k = 0; k < kTaps; ++k) weight[k][i] = w[k];
+  }
+}
+
+inline float as_stored(float x, const float*) { return x; }
+inline uint8_t as_stored(float x, const uint8_t*) {
+  const float level = x > 0 ? x < 255 ? x : 255.0f : 0.0f;
+  return static_cast<uint8_t>(__builtin_nearbyintf(level));
+}
 inline F32 as_stored(F32 x, const float*) { return x; }
 inline F32 as_stored(F32 x, const uint8_t*) { return round(max(F32::zero(), min(x, F32::set(255.0f)))); }
 
 template <int kTaps, class T>
 inline void sample_windows(const T* const* windows, const int64_t* rows, const WarpPositions& positions,
                            int count, int64_t channels, float* scratch, T* out) {
+  float wx[kTaps][kWarpBlock], wy[kTaps][kWarpBlock];
+  block_weights(positions.fx, count, wx);
+  block_weights(positions.fy, count, wy);
   for (int i = 0; i < count; ++i, out += channels) {
     const T* const window = windows[i];
-    float wx[kTaps], wy[kTaps];
-    tap_weights(positions.fx[i], wx);
-    tap_weights(positions.fy[i], wy);
     const int64_t row = rows[i];
     for_each_vector<float>(kTaps * channels, [&](int64_t k, int lanes) __attribute__((always_inline)) {
       F32 sum = F32::zero();
@@ -238,14 +275,24 @@ inline void sample_windows(const T* const* windows, const int64_t* rows, const W
       for (int r = 0; r < kTaps; ++r) {
         const T* const p = window + r * row + k;
         const F32 pixel = lanes == F32::kLanes ? load_f32(p) : load_f32_n(p, lanes);
-        sum = fma(pixel, F32::set(wy[r]), sum);
+        sum = fma(pixel, F32::set(wy[r][i]), sum);
       }
       sum.store(scratch + k);  // whole, so that parts of it can be read again at once
     });
-    for_each_vector<float>(channels, [&](int64_t c, int lanes) __attribute__((always_inline)) {
-      F32 sum = F32::load(scratch + c) * F32::set(wx[0]);
+    if (channels <= 4) {  // less than a vector, which would have to wait for several stores
+      for (int64_t c = 0; c < channels; ++c) {
+        float sum = scratch[c] * wx[0][i];
 #pragma GCC unroll 4
-      for (int k = 1; k < kTaps; ++k) sum = fma(F32::load(scratch + k * channels + c), F32::set(wx[k]), sum);
+        for (int k = 1; k < kTaps; ++k) sum += scratch[k * channels + c] * wx[k][i];
+        out[c] = as_stored(sum, out);
+      }
+      continue;
+    }
+    for_each_vector<float>(channels, [&](int64_t c, int lanes) __attribute__((always_inline)) {
+      F32 sum = F32::load(scratch + c) * F32::set(wx[0][i]);
+#pragma GCC unroll 4
+      for (int k = 1; k < kTaps; ++k)
+        sum = fma(F32::load(scratch + k * channels + c), F32::set(wx[k][i]), sum);
       const F32 y = as_stored(sum, out);
       if (lanes == F32::kLanes)
         store_as(y, out + c);
