@@ -76,6 +76,28 @@ def test_two_pieces_make_the_photograph(homography: np.ndarray) -> None:
     assert farthest_off(panorama, original, compare(panorama, original, 40)) < 1
 
 
+def test_another_photograph(shared: Path) -> None:
+    original = read_image(shared / "images" / "coffee.png")
+    first = np.ascontiguousarray(original[10:390, 20:350])
+    second = seen_through(
+        original, np.array([[0.98, 0.06, -230], [-0.05, 1.01, -2], [2e-5, 0, 1]]), (300, 350)
+    )
+    panorama = stitch([second, first])
+    assert panorama.shape[1] > 450
+    # The frame is that of the first one given: the photograph is brought to it.
+    back = np.linalg.inv(np.array([[0.98, 0.06, -230], [-0.05, 1.01, -2], [2e-5, 0, 1]]))
+    (a, rows_a), (b, rows_b) = (SIFT().detect_and_compute(x) for x in (panorama, second))
+    pairs = match(rows_a, rows_b, ratio=0.7, cross_check=True).indices
+    shift = np.rint(np.median(b.xy[pairs[:, 1]] - a.xy[pairs[:, 0]], axis=0))
+    to_original = back @ np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
+    expected = ops.warp_perspective(
+        original, to_original, panorama.shape[1::-1], inverse_map=True, interpolation="bicubic"
+    )
+    solid = (panorama.min(axis=2) > 0) & (expected.min(axis=2) > 0)
+    error = ((panorama.astype(float) - expected)[solid] ** 2).mean()
+    assert 10 * np.log10(255**2 / error) >= 36  # both were resampled, each in its own way
+
+
 def test_orb_needs_more_of_an_overlap() -> None:
     """It looks for nothing within 31 pixels of an edge, and finds it less exactly."""
     original = photograph()

@@ -45,7 +45,8 @@ void clahe(const GreyImage& x, const ClaheParams& params, uint8_t* y) {
   const int64_t rows = params.tiles_h, columns = params.tiles_w;
   const bool even = x.h % rows == 0 && x.w % columns == 0;
   const int64_t tile_h = x.h / rows + !even, tile_w = x.w / columns + !even, area = tile_h * tile_w;
-  const auto limit = static_cast<int64_t>(params.clip * static_cast<float>(area) / kLevels);
+  const auto most = static_cast<float>(area);  // no count is greater
+  const auto limit = static_cast<int64_t>(std::min(params.clip * most / kLevels, most));
   const AlignedBuffer memory(static_cast<size_t>(rows * columns * kLevels));
   auto* const tables = memory.as<uint8_t>();
   parallel_for(rows * columns, 1, [&](int64_t begin, int64_t end) {

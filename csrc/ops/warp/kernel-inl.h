@@ -56,10 +56,13 @@ inline bool locate(const WarpPositions& positions, int count, int32_t last_x, in
   for (int i = 0; i < count; ++i)
     outside |= static_cast<uint32_t>(static_cast<uint32_t>(positions.x[i]) > static_cast<uint32_t>(last_x)) |
                static_cast<uint32_t>(static_cast<uint32_t>(positions.y[i]) > static_cast<uint32_t>(last_y));
-  const auto first = reinterpret_cast<uintptr_t>(image);
+  // Unsigned: addresses far outside may wrap, and nobody reads there.
+  const auto address = [=](int32_t y, int32_t x) {
+    return reinterpret_cast<uintptr_t>(image) + static_cast<uintptr_t>(y) * static_cast<uintptr_t>(stride) +
+           static_cast<uintptr_t>(x) * static_cast<uintptr_t>(pixel);
+  };
   for (int i = 0; i < count; ++i)
-    windows[i] = reinterpret_cast<const void*>(first + static_cast<uintptr_t>(positions.y[i] * stride) +
-                                               static_cast<uintptr_t>(positions.x[i] * pixel));
+    windows[i] = reinterpret_cast<const void*>(address(positions.y[i], positions.x[i]));
   return outside == 0;
 }
 

@@ -57,69 +57,109 @@ void copy_window(BorderMode border, const Nhwc<const T>& x, int64_t n, int64_t t
   }
 }
 
-// Samples as the kernels have them: whole windows, read where they lie or, where they reach over the image's
-// edge, from a copy that the border's rule made.
+// Elements of a window's row as copied: with what kernels may read behind it.
+int64_t row_of_copy(int taps, int64_t channels) { return taps * channels + kWarpReadAhead; }
+
+// Whether the kernels for few channels take it.
+bool is_few(int taps, int64_t channels) { return taps == 2 && channels <= 4; }
+
+// Where the windows of a block's samples are read: in the image or, where they reach over its edge, in a copy
+// that the border's rule made.
+template <class T>
+class Windows {
+ public:
+  Windows(const WarpParams& params, const Nhwc<const T>& x, const T* border, int block)
+      : kernels_(warp_kernels()),
+        border_(params.border),
+        x_(x),
+        value_(border),
+        taps_(taps_of(params.mode)),
+        row_(row_of_copy(taps_, x.c)),
+        copies_(block * taps_ * row_),
+        outside_(row_) {
+    // None where the image is smaller than a window, or than what is read of it.
+    const int64_t margin = is_few(taps_, x.c) ? (kWarpReadAhead + x.c - 1) / x.c : taps_;
+    last_x_ = static_cast<int32_t>(x.w - margin), last_y_ = static_cast<int32_t>(x.h - taps_);
+    for (int k = 0; k < taps_; ++k) std::copy_n(border, x.c, outside_ + k * x.c);
+    std::fill_n(outside_ + taps_ * x.c, kWarpReadAhead, T{0});
+    std::fill_n(image_rows_, kWarpBlock, x.stride_h);
+  }
+
+  // Sets `first`, rounded up to a multiple of 4; returns the elements between rows of each.
+  const int64_t* find(const WarpPositions& positions, int64_t n, int count) {
+    const bool any_inside = last_x_ >= 0 && last_y_ >= 0;
+    constexpr int64_t kSize = sizeof(T);
+    const int64_t* rows = image_rows_;
+    if (!any_inside ||
+        !kernels_.locate(positions, count, last_x_, last_y_, x_.at(n, 0, 0), kSize * x_.stride_h,
+                         kSize * x_.c, reinterpret_cast<const void**>(first))) {
+      for (int k = 0; k < count; ++k) rows_[k] = find_one(k, n, positions.x[k], positions.y[k], any_inside);
+      for (int k = count; k % 4 != 0; ++k) rows_[k] = rows_[count - 1];
+      rows = rows_;
+    }
+    for (int k = count; k % 4 != 0; ++k) first[k] = first[count - 1];
+    return rows;
+  }
+
+  const T* first[kWarpBlock];
+
+ private:
+  int64_t find_one(int k, int64_t n, int64_t left, int64_t top, bool any_inside) {
+    if (any_inside && left >= 0 && left <= last_x_ && top >= 0 && top <= last_y_)
+      return x_.stride_h;  // located already
+    const bool beyond = left + taps_ <= 0 || top + taps_ <= 0 || left >= x_.w || top >= x_.h;
+    if (beyond && border_ == BorderMode::kConstant) {
+      first[k] = outside_;
+      return 0;
+    }
+    T* const copy = copies_ + k * taps_ * row_;
+    copy_window(border_, x_, n, top, left, taps_, value_, row_, copy);
+    first[k] = copy;
+    return row_;
+  }
+
+  const WarpKernels& kernels_;
+  BorderMode border_;
+  const Nhwc<const T>& x_;
+  const T* value_;  // (c,)
+  int taps_;
+  int64_t row_;
+  int32_t last_x_, last_y_;  // where windows inside begin at most
+  Scratch<T> copies_, outside_;
+  int64_t image_rows_[kWarpBlock], rows_[kWarpBlock];
+};
+
 template <class T>
 void warp_rows(const WarpParams& params, const Nhwc<const T>& x, const T* border, const Nhwc<T>& y,
                Place place) {
   const WarpKernels& kernels = warp_kernels();
-  constexpr int64_t size = sizeof(T);
   const int taps = taps_of(params.mode);
-  const int64_t c = x.c, row = taps * c + kWarpReadAhead, window = taps * row;
-  const bool few = taps == 2 && c <= 4;
-  const auto block = static_cast<int>(std::clamp<int64_t>((1 << 16) / window, 1, kWarpBlock));
-  // The last places of a window inside; none where the image is smaller than one, or than what is read of it.
-  const int64_t margin = few ? (kWarpReadAhead + c - 1) / c : taps;
-  const auto last_x = static_cast<int32_t>(x.w - margin), last_y = static_cast<int32_t>(x.h - taps);
-  const bool any_inside = last_x >= 0 && last_y >= 0;
-
+  const int64_t c = x.c;
+  const auto block =
+      static_cast<int>(std::clamp<int64_t>((1 << 16) / (taps * row_of_copy(taps, c)), 1, kWarpBlock));
   const int64_t grain = std::max<int64_t>(1, (1 << 15) / (y.w * std::min<int64_t>(c, 1 << 10)));
   parallel_for(y.n * y.h, grain, [&](int64_t begin, int64_t end) {
-    const Scratch<T> copies(block * window), constant(row), results(block * c + 16);
+    Windows<T> windows(params, x, border, block);
+    const Scratch<T> results(block * c + 16);
     const Scratch<float> blended(taps * c + 16);
-    for (int k = 0; k < taps; ++k) std::copy_n(border, c, constant + k * c);
-    std::fill_n(constant + taps * c, kWarpReadAhead, T{0});
     WarpPositions positions;
-    int64_t same_rows[kWarpBlock], rows[kWarpBlock];
-    const T* windows[kWarpBlock];
-    std::fill_n(same_rows, kWarpBlock, x.stride_h);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / y.h, oh = i % y.h;  // [0, n), [0, h)
-      const T* const image = x.at(n, 0, 0);
       for (int64_t ow = 0; ow < y.w; ow += block) {
         const auto count = static_cast<int>(std::min<int64_t>(block, y.w - ow));
         place(oh, ow, count, &positions);
-        const bool whole =
-            any_inside && kernels.locate(positions, count, last_x, last_y, image, size * x.stride_h, size * c,
-                                         reinterpret_cast<const void**>(windows));
-        for (int k = 0; !whole && k < count; ++k) {
-          const int64_t left = positions.x[k], top = positions.y[k];
-          const bool beyond = left + taps <= 0 || top + taps <= 0 || left >= x.w || top >= x.h;
-          if (any_inside && left >= 0 && left <= last_x && top >= 0 && top <= last_y) {
-            rows[k] = x.stride_h;  // windows[k] is right already
-          } else if (beyond && params.border == BorderMode::kConstant) {
-            windows[k] = constant;
-            rows[k] = 0;
-          } else {
-            T* const copy = copies + k * window;
-            copy_window(params.border, x, n, top, left, taps, border, row, copy);
-            windows[k] = copy;
-            rows[k] = row;
-          }
-        }
-        const int64_t* const apart = whole ? same_rows : rows;
+        const int64_t* const rows = windows.find(positions, n, count);
         T* const out = y.at(n, oh, ow);
-        if (few) {
-          for (int k = count; k % 4 != 0; ++k) windows[k] = windows[count - 1], rows[k] = apart[count - 1];
+        if (is_few(taps, c)) {
           if constexpr (std::is_same_v<T, uint8_t>)
-            kernels.sample_few_u8(windows, apart, positions, count, c, results);
+            kernels.sample_few_u8(windows.first, rows, positions, count, c, results);
           else
-            kernels.sample_few_f32(windows, apart, positions, count, c, results);
+            kernels.sample_few_f32(windows.first, rows, positions, count, c, results);
           std::copy_n(results.get(), count * c, out);
         } else if constexpr (std::is_same_v<T, uint8_t>) {
-          kernels.sample_u8(windows, apart, positions, taps, count, c, blended, out);
+          kernels.sample_u8(windows.first, rows, positions, taps, count, c, blended, out);
         } else {
-          kernels.sample_f32(windows, apart, positions, taps, count, c, blended, out);
+          kernels.sample_f32(windows.first, rows, positions, taps, count, c, blended, out);
         }
       }
     }
