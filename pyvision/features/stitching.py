@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, result_like
+from pyvision.features._alignment import refine_homography
 from pyvision.features.geometry import find_homography
 from pyvision.features.matching import match
 from pyvision.features.orb import ORB
@@ -101,26 +102,49 @@ class _Link:
 
     first: int
     second: int
+    strength: int  # matches that agree
     homography: _Matrix
     src: _Matrix  # (M, 2) in the first
     dst: _Matrix  # (M, 2) in the second
 
 
+@dataclass(frozen=True)
+class _View:
+    """A photograph as it is looked at for features."""
+
+    grey: _Pixels
+    step: int  # how far it was shrunk for that
+    xy: _Floats  # of its features, in pixels of `grey`
+    descriptors: np.ndarray
+
+    @property
+    def to_picture(self) -> _Matrix:
+        shift = (self.step - 1) / 2
+        return np.array([[self.step, 0, shift], [0, self.step, shift], [0, 0, 1]])
+
+
 def _links(pictures: Sequence[_Pixels], features: str) -> list[_Link]:
-    found = [_described(picture, features) for picture in pictures]
+    views = [_view(picture, features) for picture in pictures]
     links = []
-    for (i, (xy_i, rows_i, step_i)), (j, (xy_j, rows_j, step_j)) in combinations(enumerate(found), 2):
-        pairs = match(rows_i, rows_j, ratio=0.75, cross_check=True)
-        src, dst = xy_i[pairs.indices[:, 0]], xy_j[pairs.indices[:, 1]]
-        matrix, inliers = find_homography(src, dst, threshold=3.0 * max(step_i, step_j))
+    for (i, a), (j, b) in combinations(enumerate(views), 2):
+        pairs = match(a.descriptors, b.descriptors, ratio=0.75, cross_check=True)
+        src, dst = a.xy[pairs.indices[:, 0]], b.xy[pairs.indices[:, 1]]
+        matrix, inliers = find_homography(src, dst)
+        strength = int(inliers.sum())
         # Brown and Lowe's test that so many agree not by chance.
-        if matrix is not None and inliers.sum() > 8 + 0.3 * len(pairs):
-            links.append(_Link(i, j, matrix, src[inliers], dst[inliers]))
+        if matrix is None or strength <= 8 + 0.3 * len(pairs):
+            continue
+        points = src[inliers].astype(np.float64)
+        refined = refine_homography(a.grey, b.grey, matrix)
+        if refined is not None:
+            matrix, points = refined
+        matrix = b.to_picture @ matrix @ np.linalg.inv(a.to_picture)
+        ends = points[:: -(-len(points) // 300)] @ a.to_picture[:2, :2].T + a.to_picture[:2, 2]
+        links.append(_Link(i, j, strength, matrix / matrix[2, 2], ends, _projected(matrix, ends)))
     return links
 
 
-def _described(picture: _Pixels, features: str) -> tuple[_Matrix, np.ndarray, int]:
-    """Where features lie, in the photograph's pixels; what they look like; how far it was shrunk for that."""
+def _view(picture: _Pixels, features: str) -> _View:
     grey = _core.to_grey(picture)
     step = max(1, round((grey.size / _SEARCH_PIXELS) ** 0.5))
     if step > 1:
@@ -131,7 +155,12 @@ def _described(picture: _Pixels, features: str) -> tuple[_Matrix, np.ndarray, in
                 sums += grey[row : height * step : step, column : width * step : step]
         grey = ((sums + step * step // 2) // (step * step)).astype(np.uint8)
     keypoints, descriptors = _DETECTORS[features](_FEATURES).detect_and_compute(grey)
-    return keypoints.xy.astype(np.float64) * step + (step - 1) / 2, descriptors, step
+    return _View(grey, step, keypoints.xy, descriptors)
+
+
+def _projected(matrix: _Matrix, points: _Matrix) -> _Matrix:
+    q = points @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(q[:, :2] / q[:, 2:])
 
 
 def _aligned(links: Sequence[_Link], count: int) -> tuple[int, list[_Matrix]]:
@@ -145,7 +174,7 @@ def _aligned(links: Sequence[_Link], count: int) -> tuple[int, list[_Matrix]]:
             raise ValueError(
                 f"[{_OP}] expected images that overlap, got no match between {sorted(joined)} and {alone}"
             )
-        best = max(leading, key=lambda link: len(link.src))
+        best = max(leading, key=lambda link: link.strength)
         joined |= {best.first, best.second}
         tree.append(best)
     for link in tree:
@@ -185,10 +214,9 @@ def _refined(to_root: list[_Matrix], links: Sequence[_Link], root: int) -> list[
     def system(matrices: npt.NDArray[np.float64]) -> tuple[float, _Matrix, _Matrix]:
         normal, right, error = np.zeros((8 * count, 8 * count)), np.zeros(8 * count), 0.0
         for link in links:
-            step = -(-len(link.src) // 300)  # more points than that say nothing new
             sides = []
             for i, points in ((link.first, link.src), (link.second, link.dst)):
-                p = np.column_stack([points[::step] / extent, np.ones(len(points[::step]))])
+                p = np.column_stack([points / extent, np.ones(len(points))])
                 q = p @ matrices[i].T
                 at = q[:, :2] / q[:, 2:]
                 slopes = np.zeros((len(p), 2, 8))
