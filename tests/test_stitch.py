@@ -13,6 +13,7 @@ from PIL import Image
 
 from pyvision import cli, ops
 from pyvision.features import SIFT, find_affine, match, stitch
+from pyvision.features._alignment import refine_homography
 from pyvision.features.stitching import _banded
 from pyvision.image_io import read_image, save_image
 from tests.helpers import check_threads_agree, random
@@ -211,6 +212,20 @@ def test_the_result_is_of_the_first_images_kind() -> None:
     panorama = stitch(images)
     assert isinstance(panorama, torch.Tensor)
     np.testing.assert_array_equal(panorama.numpy(), stitch([np.asarray(x) for x in images]))
+
+
+def test_a_homography_is_refined_by_what_pictures_show() -> None:
+    dimmed = (0.8 * seen_through(photograph(), TILTED, PIECE)[:, :, 1] + 20).astype(np.uint8)
+    first = np.ascontiguousarray(photograph()[:, :, 1])
+    rough = TILTED + np.array([[0.002, -0.003, 0.8], [0.002, 0.001, -0.9], [2e-6, -3e-6, 0]])
+    refined = refine_homography(first, dimmed, rough)
+    assert refined is not None
+    corners = project(np.linalg.inv(TILTED), np.array([[0, 0], [239, 0], [0, 379], [239, 379]], float))
+    off = np.linalg.norm(project(refined[0], corners) - project(TILTED, corners), axis=1)
+    assert off.max() < 0.1
+    assert np.linalg.norm(project(rough, corners) - project(TILTED, corners), axis=1).max() > 1
+    for a, b in ((first[:7], dimmed), (first * 0, dimmed), (first, dimmed[:5, :5])):
+        assert refine_homography(a, b, TILTED) is None
 
 
 def test_bands_add_up() -> None:

@@ -96,7 +96,8 @@ def _sloped(
     inside = (u >= _MARGIN) & (v >= _MARGIN) & (u <= shape[1] - 1 - _MARGIN) & (v <= shape[0] - 1 - _MARGIN)
     x, y = x.ravel()[inside], y.ravel()[inside]
     strength = slope_x[y, x] ** 2 + slope_y[y, x] ** 2
-    chosen = np.flatnonzero(strength >= strength.mean()) if len(x) else np.zeros(0, np.int64)
+    least = max(float(strength.mean()), 1e-6) if len(x) else 0.0  # nothing is to be learnt where all is flat
+    chosen = np.flatnonzero(strength >= least)
     chosen = chosen[:: max(1, len(chosen) // _SAMPLES)]
     return np.stack([x[chosen], y[chosen]], axis=1)
 
