@@ -11,7 +11,7 @@ from pyvision._config import get_num_threads, set_num_threads, show_config
 from pyvision._core import __version__
 
 if TYPE_CHECKING:
-    from pyvision import features, models, nn, ops, postprocess, profile
+    from pyvision import features, flow, models, nn, ops, postprocess, profile
     from pyvision.image_io import ImageError
     from pyvision.predictor import Predictor, load
     from pyvision.results import Detection, Detections, Segmentation
@@ -25,6 +25,7 @@ __all__ = [
     "Segmentation",
     "__version__",
     "features",
+    "flow",
     "get_num_threads",
     "load",
     "models",
@@ -36,7 +37,7 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = frozenset(["features", "models", "nn", "ops", "postprocess", "profile"])
+_SUBMODULES = frozenset(["features", "flow", "models", "nn", "ops", "postprocess", "profile"])
 _HOMES = {
     "Detection": "results",
     "Detections": "results",

@@ -267,6 +267,60 @@ def avg_pool2d(
     out: np.ndarray | None = None,
 ) -> _Floats: ...
 def adaptive_avg_pool2d(input: np.ndarray, output_size: _Pair, out: np.ndarray | None = None) -> _Floats: ...
+def pyr_down(image: np.ndarray) -> _Floats: ...  # (H, W, C)
+def pyr_up(image: np.ndarray, height: int, width: int) -> _Floats: ...
+def clahe(image: np.ndarray, clip_limit: float, tiles: _Pair) -> NDArray[np.uint8]: ...  # uint8 (H, W)
+def horn_schunck(  # (H, W) each
+    ix: np.ndarray,
+    iy: np.ndarray,
+    it: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    alpha: float,
+    iterations: int,
+) -> tuple[_Floats, _Floats]: ...
+def lucas_kanade(  # one level; shifted, found (uint8) and errors are written in place
+    a: np.ndarray,
+    b: np.ndarray,
+    points: np.ndarray,
+    shifted: np.ndarray,
+    found: np.ndarray,
+    errors: np.ndarray,
+    window: int,
+    max_iterations: int,
+    epsilon: float,
+    min_eigenvalue: float,
+    finest: bool,
+) -> None: ...
+def warp_projective(  # uint8 or float32 (N, H, W, C) with contiguous rows, and the same back; op: in messages
+    src: np.ndarray,
+    transform: Sequence[float],
+    height: int,
+    width: int,
+    mode: str,
+    border_mode: str,
+    border_value: Sequence[float],
+    op: str = "warp_perspective",
+) -> np.ndarray: ...
+def remap(
+    src: np.ndarray,
+    map_x: np.ndarray,
+    map_y: np.ndarray,
+    mode: str,
+    border_mode: str,
+    border_value: Sequence[float],
+) -> np.ndarray: ...
+def grid_sample(  # float32 or float64
+    input: np.ndarray, grid: np.ndarray, mode: str, padding_mode: str, align_corners: bool
+) -> np.ndarray: ...
+def grid_sample_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    grid: np.ndarray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+) -> tuple[np.ndarray, np.ndarray]: ...
 def interpolate(
     input: np.ndarray,
     size: _Pair,

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from pyvision._cli_features import FeaturesJob, add_features_options, add_match_options, run_match
+    from pyvision._cli_geometry import add_flow_options, add_stitch_options, run_flow, run_stitch
 
     parser = argparse.ArgumentParser(
         prog="pyvision",
@@ -79,6 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     add_match_options(match)
     _add_threads_option(match)
     match.set_defaults(run=lambda args: run_match(args, match))
+
+    stitch = commands.add_parser("stitch", help="make one picture of several that overlap")
+    add_stitch_options(stitch)
+    _add_threads_option(stitch)
+    stitch.set_defaults(run=lambda args: run_stitch(args, stitch))
+
+    flow = commands.add_parser("flow", help="how the first picture became the second: directions as colours")
+    add_flow_options(flow)
+    _add_threads_option(flow)
+    flow.set_defaults(run=lambda args: run_flow(args, flow))
 
     profile = commands.add_parser(
         "profile", help="time layers against this machine's peak, and convolutions against other libraries"

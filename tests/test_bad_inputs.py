@@ -276,6 +276,21 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "box_convert": lambda: {"boxes": BOXES.copy(), "in_fmt": "xyxy", "out_fmt": "cxcywh"},
     "clip_boxes_to_image": lambda: {"boxes": BOXES.copy(), "size": (40, 55)},
     "prepare_image": lambda: {"image": _image((9, 11, 3)), "size": (5, 6)},
+    "warp_perspective": lambda: {
+        "src": _image((9, 11, 3)),
+        "M": np.array([[1.1, 0.1, 2], [0, 0.9, -1], [1e-3, 0, 1]]),
+        "dsize": (6, 5),
+        "inverse_map": True,
+    },
+    "warp_affine": lambda: {
+        "src": _image((9, 11, 3)),
+        "M": np.array([[1.1, 0.1, 2], [0, 0.9, -1]]),
+        "dsize": (6, 5),
+        "inverse_map": True,
+    },
+    "remap": lambda: {"src": _image((9, 11, 3)), "map1": random((5, 6)), "map2": random((5, 6), seed=1)},
+    "grid_sample": lambda: {"input": random((2, 3, 7, 9)), "grid": random((2, 4, 5, 2))},
+    "grid_sample_backward": lambda: {"grad_output": random((2, 3, 4, 5)), **GOOD["grid_sample"]()},
 }
 # Each array argument and the dtypes it takes.
 ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -406,8 +421,19 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "box_convert": {"boxes": ("float32", "float64")},
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
+    **{
+        op: {"src": ("uint8", "float32"), "M": ("float32", "float64")}
+        for op in ("warp_perspective", "warp_affine")
+    },
+    "remap": {"src": ("uint8", "float32"), "map1": ("float32",), "map2": ("float32",)},
+    "grid_sample": {"input": ("float32", "float64"), "grid": ("float32",)},
+    "grid_sample_backward": {
+        "input": ("float32", "float64"),
+        "grid": ("float32",),
+        "grad_output": ("float32",),
+    },
 }
-OPTIONAL = {"idxs", "bias", "residual", "mask"} | {
+OPTIONAL = {"idxs", "bias", "residual", "mask", "map2"} | {
     f"{stage}_bias" for stage in ("expand", "depthwise", "pointwise", "project")
 }
 ARRAY_ARGUMENTS = [(op, name) for op, names in ARRAYS.items() for name in names]
@@ -505,6 +531,17 @@ def _bad_rois(op: str, column: int, value: float) -> Arguments:
 
 def _map(*shape: int) -> np.ndarray:
     return np.zeros(shape, np.float32)
+
+
+_WARPS = ("warp_perspective", "warp_affine")
+_SAMPLERS = (*_WARPS, "remap")
+_GRIDS = ("grid_sample", "grid_sample_backward")
+
+
+def _bad_matrix(op: str, value: float) -> Arguments:
+    matrix = GOOD[op]()["M"]
+    matrix[1, 1] = value
+    return {"M": matrix}
 
 
 _SUPPRESSIONS = (
@@ -634,6 +671,79 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         (2, op, "boxes", _bad_rois(op, column, value))
         for op in ("roi_align_rotated", "roi_align_rotated_backward")
         for column, value in ((3, 3e38), (4, 1e7))
+    ],
+    # warps
+    *[(1, op, "dsize", {"dsize": size}) for op in _WARPS for size in ((0, 5), (5, 0), (-1, 5))],
+    *[(8, op, "dsize|output", {"dsize": (n, n)}) for op in _WARPS for n in (_WIDE, _HUGE, 2**64)],
+    *[
+        (16, op, "dsize", {"dsize": value})
+        for op in _WARPS
+        for value in ((3,), (3, 3, 3), 1.5, (1, 1.5), "33", None)
+    ],
+    *[
+        (row, op, "M", _bad_matrix(op, value))
+        for op in _WARPS
+        for row, value in ((2, np.inf), (2, -np.inf), (3, np.nan))
+    ],
+    *[(5, op, "M", {"M": GOOD[op]()["M"] * 0, "inverse_map": False}) for op in _WARPS],
+    *[
+        (9, op, "M", {"M": np.ones(shape)})
+        for op in _WARPS
+        for shape in ((), (9,), (3, 4), (1, 3, 3), (2, 2))
+    ],
+    (9, "warp_perspective", "M", {"M": np.ones((2, 3))}),
+    (9, "warp_affine", "M", {"M": np.ones((3, 3))}),
+    *[(16, op, "inverse_map", {"inverse_map": value}) for op in _WARPS for value in (1, None)],
+    *[
+        (9, op, "src", {"src": _image(shape)})
+        for op in _SAMPLERS
+        for shape in ((), (5,), (1, 2, 3, 4, 5), (0, 4, 3), (4, 0, 3), (4, 4, 0))
+    ],
+    *[
+        (16, op, name, {name: value})
+        for op in _SAMPLERS
+        for name in ("interpolation", "border_mode")
+        for value in ("linear", "", None, 1)
+    ],
+    *[
+        (row, op, "border_value", {"border_value": value})
+        for op in _SAMPLERS
+        for row, value in (
+            (2, float("inf")),
+            (3, float("nan")),
+            (16, "1"),
+            (16, None),
+            (16, (1, 2)),
+            (16, (1, 2, "3")),
+        )
+    ],
+    *[(9, "remap", "map1", {"map1": _ones(s)}) for s in ((), (5,), (5, 6, 2), (5, 7), (1, 5, 6))],
+    *[(9, "remap", "map1", {"map1": _ones(s), "map2": None}) for s in ((), (5, 6), (5, 6, 3), (0, 6, 2))],
+    *[
+        (5, op, "grid", {"grid": _ones(shape)})
+        for op in _GRIDS
+        for shape in ((), (2, 4, 5), (1, 4, 5, 2), (2, 4, 5, 3), (2, 4, 5, 2, 2))
+    ],
+    *[
+        (9, op, "input", {"input": _ones(s)})
+        for op in _GRIDS
+        for s in ((), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
+    ],
+    *[(6, op, "input", {"input": _map(2, 3, 0, 9)}) for op in _GRIDS],
+    *[
+        (16, op, name, {name: value})
+        for op in _GRIDS
+        for name, values in (
+            ("mode", ("trilinear", None, 1)),
+            ("padding_mode", ("reflect", None, 1)),
+            ("align_corners", (1, "no")),
+            ("layout", ("NCWH", None)),
+        )
+        for value in values
+    ],
+    *[
+        (5, "grid_sample_backward", "grad_output", {"grad_output": _ones(s)})
+        for s in ((2, 3, 5, 4), (2, 4, 4, 5), (1, 3, 4, 5))
     ],
     # suppression and boxes
     *[(1, op, "max_output", {"max_output": count}) for op in _SUPPRESSIONS for count in (0, -1, 2**63)],
@@ -1445,6 +1555,10 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
         yield "prepare_image", {"image": _image((3, n, channels)), "size": (4, n)}
         yield "prepare_image", {"image": _image((n, 2, channels)), "size": (5, 7), "mode": "letterbox"}
     yield "prepare_image", {"image": _image((2, n)), "size": (3, 33)}
+    at = {"map1": np.abs(random((2, n))), "map2": np.abs(random((2, n), seed=1))}
+    for interpolation in ("nearest", "bilinear", "bicubic"):
+        yield "remap", {"src": _image((5, 12, 3)), "interpolation": interpolation} | at
+        yield "remap", {"src": random((5, 4, n)), "interpolation": interpolation} | at
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["page-after", "page-before"])

@@ -75,8 +75,9 @@ template <class Body>
   }
 }
 
-// to[c] = scale * v[c], c in [0, n). image: the map's first pixel at the first of these channels.
-template <class T>
+// to[c] = scale * v[c], with kAdd more by that, c in [0, n). image: the map's first pixel at the first of
+// these channels.
+template <bool kAdd = false, class T>
 inline void blend_corners(const Bilinear<T>& sample, T scale, const T* image, int64_t n, T* to) {
   with_corner_count(sample.corners, [&](auto count) {
     constexpr int kCorners = decltype(count)::kCorners;
@@ -88,10 +89,11 @@ inline void blend_corners(const Bilinear<T>& sample, T scale, const T* image, in
       corner[k] = image + sample.offset[k];
     }
     for_each_vector<T>(n, [&](int64_t c, int lanes) __attribute__((always_inline)) {
-      Vec<T> sum = Vec<T>::zero();
-      if constexpr (kCorners > 0) sum = weight[0] * load_lanes(corner[0] + c, lanes);
+      Vec<T> sum = kAdd ? load_lanes<T>(to + c, lanes) : Vec<T>::zero();
+      if constexpr (kCorners > 0 && !kAdd) sum = weight[0] * load_lanes(corner[0] + c, lanes);
 #pragma GCC unroll 4
-      for (int k = 1; k < kCorners; ++k) sum = fma(weight[k], load_lanes(corner[k] + c, lanes), sum);
+      for (int k = kAdd ? 0 : 1; k < kCorners; ++k)
+        sum = fma(weight[k], load_lanes(corner[k] + c, lanes), sum);
       store_lanes(sum, to + c, lanes);
     });
   });

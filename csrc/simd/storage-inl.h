@@ -17,6 +17,8 @@ inline F32 round_to_bf16(F32 x) {
 
 inline F32 load_f32(const float* p) { return F32::load(p); }
 inline F32 load_f32_n(const float* p, int n) { return F32::load_n(p, n); }
+inline F32 load_f32(const uint8_t* p) { return F32::load_u8(p); }
+inline F32 load_f32_n(const uint8_t* p, int n) { return F32::load_u8_n(p, n); }
 inline F32 load_f32(const Bf16* p) { return bits_as_f32(shift_left<16>(I32::load_u16(&p->bits))); }
 inline F32 load_f32_n(const Bf16* p, int n) {
   return bits_as_f32(shift_left<16>(I32::load_u16_n(&p->bits, n)));

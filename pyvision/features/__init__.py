@@ -15,5 +15,17 @@ from pyvision.features.keypoints import Keypoints
 from pyvision.features.matching import Matches, match
 from pyvision.features.orb import ORB
 from pyvision.features.sift import SIFT
+from pyvision.features.stitching import stitch
 
-__all__ = ["BRIEF", "FAST", "ORB", "SIFT", "Keypoints", "Matches", "find_affine", "find_homography", "match"]
+__all__ = [
+    "BRIEF",
+    "FAST",
+    "ORB",
+    "SIFT",
+    "Keypoints",
+    "Matches",
+    "find_affine",
+    "find_homography",
+    "match",
+    "stitch",
+]

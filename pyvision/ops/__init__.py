@@ -77,6 +77,7 @@ from pyvision.ops.masks import (
     rle_to_bbox,
 )
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from pyvision.ops.preprocess import ZCAWhitening, clahe, subtract_local_mean
 from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
 from pyvision.ops.roi import (
@@ -110,9 +111,11 @@ from pyvision.ops.suppression import (
     soft_nms,
     weighted_boxes_fusion,
 )
+from pyvision.ops.warp import grid_sample, grid_sample_backward, remap, warp_affine, warp_perspective
 
 __all__ = [
     "ImageTransform",
+    "ZCAWhitening",
     "adaptive_avg_pool2d",
     "add",
     "anchor_grid",
@@ -125,6 +128,7 @@ __all__ = [
     "box_iou",
     "box_iou_rotated",
     "boxes_to_distances",
+    "clahe",
     "clip_boxes_to_image",
     "complete_box_iou",
     "concat",
@@ -149,6 +153,8 @@ __all__ = [
     "encode_boxes",
     "gelu",
     "generalized_box_iou",
+    "grid_sample",
+    "grid_sample_backward",
     "hardsigmoid",
     "hardswish",
     "interpolate",
@@ -181,6 +187,7 @@ __all__ = [
     "ps_roi_pool_backward",
     "relu",
     "relu6",
+    "remap",
     "remove_small_boxes",
     "rle_area",
     "rle_decode",
@@ -202,6 +209,9 @@ __all__ = [
     "soft_nms",
     "softmax",
     "split",
+    "subtract_local_mean",
     "tanh",
+    "warp_affine",
+    "warp_perspective",
     "weighted_boxes_fusion",
 ]

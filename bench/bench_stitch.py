@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stitching of photographs of 0.3, 3 and 12 megapixels, against OpenCV's Stitcher with its defaults.
+
+The photographs are two views of the example picture, enlarged, with noise. Peak memory is what a call adds.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import ROOT, finish, new_report, parse_arguments
+from bench_features import add
+from PIL import Image
+
+from pyvision import ops
+from pyvision.features import stitch
+from pyvision.profile.peers import Run
+
+TURNED = np.array([[1, 0.02, -0.55], [-0.02, 1, -0.04], [0.01, 0.006, 1]])  # of pictures one unit wide
+
+
+def main() -> None:
+    options = parse_arguments(__doc__)
+    report = new_report("stitch")
+    # The largest first: memory that a smaller one leaves to it would not be counted.
+    for width, height in ((4000, 3000), (2000, 1500), (640, 480)):
+        name = f"stitch, two of {width} x {height}"
+        if options.only not in name:
+            continue
+        images = views(width, height)
+        add(
+            report,
+            options,
+            name,
+            lambda images=images: stitch(images),
+            lambda cv2, images=images: stitcher_of(cv2, images),
+            note=memory_note(images, options.threads),
+        )
+    finish(report, options)
+
+
+def views(width: int, height: int) -> list[np.ndarray]:
+    """Of a picture enlarged until both fit in it."""
+    with Image.open(ROOT / "examples" / "astronaut.jpg") as image:
+        extent = round(1.7 * width)
+        whole = np.asarray(image.convert("RGB").resize((extent, extent), Image.Resampling.BICUBIC))
+    unit = np.diag([width, width, 1.0])
+    homography = unit @ TURNED @ np.linalg.inv(unit)
+    noise = np.random.default_rng(0).integers(0, 12, whole.shape[:2], dtype=np.uint8)[:, :, None]
+    whole = np.minimum(whole, 243) + noise
+    first = np.ascontiguousarray(whole[height // 5 : height // 5 + height, :width])
+    shift = np.array([[1, 0, 0], [0, 1, -height / 5], [0, 0, 1]])
+    return [first, ops.warp_perspective(whole, homography @ shift, (width, height))]
+
+
+def stitcher_of(cv2: Any, images: list[np.ndarray]) -> Run:
+    def run() -> None:
+        status, _ = cv2.Stitcher_create(cv2.Stitcher_PANORAMA).stitch(images)
+        if status != cv2.Stitcher_OK:
+            raise RuntimeError(f"OpenCV's Stitcher gave up: {status}")
+
+    return run
+
+
+def memory_note(images: list[np.ndarray], threads: int) -> str:
+    """What one call of each adds to the most that this process ever held; where Linux says so."""
+    try:
+        import cv2
+    except ImportError:
+        return f"peak memory {added_memory(lambda: stitch(images)):.0f} MB"
+    cv2.setNumThreads(threads)
+    ours, theirs = (added_memory(run) for run in (lambda: stitch(images), stitcher_of(cv2, images)))
+    return f"peak memory {ours:.0f} MB, OpenCV {theirs:.0f} MB"
+
+
+def added_memory(run: Callable[[], object]) -> float:
+    gc.collect()
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return float("nan")
+
+    def megabytes(name: str) -> float:
+        line = next(line for line in status.read_text().splitlines() if line.startswith(name))
+        return int(line.split()[1]) / 1024
+
+    reset.write_text("5")  # the peak starts anew
+    before = megabytes("VmRSS")
+    run()
+    return megabytes("VmHWM") - before
+
+
+if __name__ == "__main__":
+    main()
