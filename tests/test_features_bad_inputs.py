@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, FAST, ORB, Keypoints, match
+from pyvision.features import BRIEF, FAST, ORB, SURF, Harris, Keypoints, ShiTomasi, match, refine_corners
 from tests.helpers import random
 from tests.photos import noise
 
@@ -27,10 +27,16 @@ IMAGES: dict[str, Call] = {
     "FAST": lambda image: FAST().detect(image),
     "ORB": lambda image: ORB().detect_and_compute(image),
     "BRIEF": lambda image: BRIEF().compute(image, AT),
+    "Harris": lambda image: Harris().detect(image),
+    "ShiTomasi": lambda image: ShiTomasi().response(image),
+    "SURF": lambda image: SURF().detect_and_compute(image),
+    "refine_corners": lambda image: refine_corners(image, AT),
 }
 MASKS: dict[str, Call] = {
     "FAST": lambda mask: FAST().detect(IMAGE, mask),
     "ORB": lambda mask: ORB().detect(IMAGE, mask),
+    "Harris": lambda mask: Harris().detect(IMAGE, mask),
+    "SURF": lambda mask: SURF().detect(IMAGE, mask),
 }
 
 
@@ -91,6 +97,16 @@ def test_masks_are_refused(op: str, mask: object) -> None:
         (ORB, "levels", (0, -1, 33, 1.5, True)),
         (ORB, "edge_threshold", (21, -1, 2**31, None)),
         (ORB, "threshold", (-1, 256, None)),
+        (Harris, "max_features", (0, -1, 1.5, "1", True, 2**63)),
+        (Harris, "k", (-0.1, 0.3, float("nan"), None)),
+        (Harris, "quality", (0, -1, 1.1, float("nan"), "1")),
+        (ShiTomasi, "min_distance", (-1, float("inf"), float("nan"), None)),
+        (ShiTomasi, "block_size", (0, 32, -1, 1.5, None)),
+        (SURF, "max_features", (0, -1, 1.5, "1", True, 2**31)),
+        (SURF, "threshold", (-1, float("nan"), float("inf"), None)),
+        (SURF, "octaves", (0, 5, None)),
+        (SURF, "upright", (1, None)),
+        (SURF, "extended", (0, "no")),
         (BRIEF, "bytes", (0, 8, 48, 128, None, 32.0)),
         (BRIEF, "seed", (-1, None)),
         (BRIEF, "use_orientation", (1, None)),
@@ -109,6 +125,7 @@ def test_row13_the_smallest_pictures(isa: str) -> None:
             keypoints, descriptors = ORB().detect_and_compute(picture)
             assert descriptors.shape == (len(keypoints), 32)
             assert len(keypoints) == 0 or min(shape) >= 63
+            assert len(Harris().detect(picture)) == 0 or picture.ndim == 2
             kept, descriptors = BRIEF().compute(picture, AT)
             assert descriptors.shape == (len(kept), 32)
 
@@ -142,7 +159,7 @@ def test_row10_an_octave_that_a_tiny_picture_lacks() -> None:
 
 
 def test_keypoints_of_another_kind() -> None:
-    for describe in (ORB().compute, BRIEF().compute):
+    for describe in (ORB().compute, BRIEF().compute, SURF().compute):
         for wrong in (None, AT.xy, [AT]):
             with pytest.raises(TypeError, match="expected keypoints"):
                 describe(IMAGE, wrong)

@@ -9,11 +9,28 @@ A picture is uint8 or float32 on the scale 0 to 255, which is rounded: grey (H, 
 from __future__ import annotations
 
 from pyvision.features.brief import BRIEF
+from pyvision.features.corners import Harris, ShiTomasi, refine_corners, select_even
 from pyvision.features.fast import FAST
 from pyvision.features.geometry import find_affine, find_homography
 from pyvision.features.keypoints import Keypoints
 from pyvision.features.matching import Matches, match
 from pyvision.features.orb import ORB
 from pyvision.features.sift import SIFT
+from pyvision.features.surf import SURF
 
-__all__ = ["BRIEF", "FAST", "ORB", "SIFT", "Keypoints", "Matches", "find_affine", "find_homography", "match"]
+__all__ = [
+    "BRIEF",
+    "FAST",
+    "ORB",
+    "SIFT",
+    "SURF",
+    "Harris",
+    "Keypoints",
+    "Matches",
+    "ShiTomasi",
+    "find_affine",
+    "find_homography",
+    "match",
+    "refine_corners",
+    "select_even",
+]

@@ -10,6 +10,8 @@ from pyvision._array import Array, as_numpy
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import integer, real
 
+_GREY = (0.299, 0.587, 0.114)  # BT.601
+
 
 def grey_of(image: Array, op: str) -> np.ndarray:
     """``image`` as grey uint8 (H, W) with contiguous rows; not copied where it is so already.
@@ -18,16 +20,33 @@ def grey_of(image: Array, op: str) -> np.ndarray:
         TypeError: ``image`` is not a uint8 or float32 array.
         ValueError: it has another shape, no pixels, or pixels that are not finite.
     """
-    x = as_numpy(image, op, "image", ("uint8", "float32"))
-    if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"[{op}] expected image of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    x = _picture(image, op)
     if x.dtype == np.float32:
-        if not np.isfinite(x).all():
-            raise ValueError(f"[{op}] expected image to have finite pixels, got NaN or infinity")
         x = np.rint(x).clip(0, 255).astype(np.uint8)
     if x.ndim == 3:
         x = _core.to_grey(_with_contiguous_last(x)) if x.shape[2] > 1 else x[:, :, 0]
     return _with_contiguous_last(x)
+
+
+def any_grey_of(image: Array, op: str) -> np.ndarray:
+    """The same, but that float32 stays what it is, between -1e4 and 1e4."""
+    x = _picture(image, op)
+    if x.dtype == np.uint8:
+        return grey_of(x, op)
+    if np.abs(x).max() > 1e4:
+        raise ValueError(f"[{op}] expected image to have pixels on the scale 0 to 255, got {np.abs(x).max()}")
+    if x.ndim == 3:
+        x = x[:, :, :3] @ np.array(_GREY, np.float32) if x.shape[2] > 1 else x[:, :, 0]
+    return _with_contiguous_last(x)
+
+
+def _picture(image: Array, op: str) -> np.ndarray:
+    x = as_numpy(image, op, "image", ("uint8", "float32"))
+    if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"[{op}] expected image of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    if x.dtype == np.float32 and not np.isfinite(x).all():
+        raise ValueError(f"[{op}] expected image to have finite pixels, got NaN or infinity")
+    return x
 
 
 def mask_of(mask: Array | None, shape: tuple[int, ...], op: str) -> np.ndarray | None:

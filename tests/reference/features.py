@@ -136,3 +136,188 @@ def distances(a: np.ndarray, b: np.ndarray, metric: str) -> np.ndarray:
         return np.unpackbits(a[:, None] ^ b[None], axis=2).sum(axis=2).astype(np.float64)
     difference = a.astype(np.float64)[:, None] - b.astype(np.float64)[None]
     return np.abs(difference).sum(axis=2) if metric == "l1" else np.sqrt((difference**2).sum(axis=2))
+
+
+def corner_response(image: np.ndarray, block: int, k: float | None) -> np.ndarray:
+    """Harris's with ``k``, or the lesser eigenvalue; the picture is mirrored at its border."""
+    h, w = image.shape
+    rows, columns = ([_mirrored(i, n) for i in range(-1, n + 1)] for n in (h, w))
+    wide = image.astype(np.float64)[np.ix_(rows, columns)] / (255 * 4 * block)
+    right, left = wide[:, 2:], wide[:, :-2]
+    below, above = wide[2:], wide[:-2]
+    dx = (right - left)[:-2] + 2 * (right - left)[1:-1] + (right - left)[2:]
+    dy = (below - above)[:, :-2] + 2 * (below - above)[:, 1:-1] + (below - above)[:, 2:]
+    before = block // 2
+    sums = []
+    for product in (dx * dx, dx * dy, dy * dy):
+        rows, columns = ([_mirrored(i, n) for i in range(-before, n + block - before)] for n in (h, w))
+        padded = product[np.ix_(rows, columns)]
+        sums.append(sum(padded[i : i + h, j : j + w] for i in range(block) for j in range(block)))
+    a, b, c = sums
+    if k is not None:
+        return a * c - b * b - k * (a + c) ** 2
+    return np.linalg.eigvalsh(np.stack([np.stack([a, b], -1), np.stack([b, c], -1)], -1))[..., 0]
+
+
+def corners(
+    response: np.ndarray, quality: float, min_distance: float, mask: np.ndarray
+) -> list[tuple[int, int]]:
+    """Corners (x, y) by falling response, equal ones by rows."""
+    h, w = response.shape
+    least = quality * max(response[mask].max(initial=0), 0)
+    found = [
+        (x, y)
+        for y in range(1, h - 1)
+        for x in range(1, w - 1)
+        if mask[y, x]
+        and response[y, x] > max(least, 0)
+        and response[y, x] >= response[y - 1 : y + 2, x - 1 : x + 2].max()
+    ]
+    found.sort(key=lambda p: (-response[p[1], p[0]], p[1], p[0]))
+    kept: list[tuple[int, int]] = []
+    for x, y in found:
+        if all((x - u) ** 2 + (y - v) ** 2 >= min_distance**2 for u, v in kept):
+            kept.append((x, y))
+    return kept
+
+
+def _box(sums: np.ndarray, top: float, left: float, bottom: float, right: float) -> float:
+    """The sum of the pixels in [top, bottom) x [left, right), of those in the picture."""
+    rows, columns = (
+        [int(min(max(v, 0), n - 1)) for v in pair]
+        for pair, n in zip(((top, bottom), (left, right)), sums.shape, strict=True)
+    )
+    (t, b), (l, r) = rows, columns
+    return float(sums[b, r] - sums[t, r] - sums[b, l] + sums[t, l])
+
+
+def integral(image: np.ndarray) -> np.ndarray:
+    sums = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
+    sums[1:, 1:] = image.astype(np.float64).cumsum(0).cumsum(1)
+    return sums
+
+
+def surf_response(sums: np.ndarray, side: int, x: int, y: int) -> float:
+    """The determinant of the Hessian by box filters, 0 where the filter leaves the picture."""
+    lobe = side // 3
+    reach, half = side // 2, lobe // 2
+    h, w = sums.shape[0] - 1, sums.shape[1] - 1
+    if min(x, y) < reach or x + reach >= w or y + reach >= h:
+        return 0.0
+    narrow = lobe - 1  # boxes are 2 lobe - 1 wide across
+    xx = _box(sums, y - narrow, x - reach, y + narrow + 1, x + reach + 1)
+    xx -= 3 * _box(sums, y - narrow, x - half, y + narrow + 1, x + half + 1)
+    yy = _box(sums, y - reach, x - narrow, y + reach + 1, x + narrow + 1)
+    yy -= 3 * _box(sums, y - half, x - narrow, y + half + 1, x + narrow + 1)
+    xy = (
+        _box(sums, y - lobe, x - lobe, y, x)
+        + _box(sums, y + 1, x + 1, y + lobe + 1, x + lobe + 1)
+        - _box(sums, y - lobe, x + 1, y, x + lobe + 1)
+        - _box(sums, y + 1, x - lobe, y + lobe + 1, x)
+    )
+    return (xx * yy - (0.9 * xy) ** 2) / (lobe * (2 * lobe - 1)) ** 2
+
+
+def surf_detect(image: np.ndarray, threshold: float, octaves: int) -> list[tuple[float, ...]]:
+    """(x, y, size, response, octave) by falling response."""
+    sums = integral(image)
+    h, w = image.shape
+    found = []
+    for octave in range(octaves):
+        step = 1 << octave
+        sides = [3 * (2 ** (octave + 1) * (layer + 1) + 1) for layer in range(4)]
+        grid = np.array(
+            [
+                [[surf_response(sums, side, x, y) for x in range(0, w, step)] for y in range(0, h, step)]
+                for side in sides
+            ]
+        )
+        for layer in (1, 2):
+            reach = sides[layer + 1] // 2
+            for i in range(1, grid.shape[1] - 1):
+                for j in range(1, grid.shape[2] - 1):
+                    y, x = i * step, j * step
+                    if min(x, y) < reach or x + reach >= w or y + reach >= h:
+                        continue
+                    block = grid[layer - 1 : layer + 2, i - 1 : i + 2, j - 1 : j + 2]
+                    value = block[1, 1, 1]
+                    if value <= threshold or value < block.max():
+                        continue
+                    gradient = np.array(
+                        [
+                            (block[1, 1, 2] - block[1, 1, 0]) / 2,
+                            (block[1, 2, 1] - block[1, 0, 1]) / 2,
+                            (block[2, 1, 1] - block[0, 1, 1]) / 2,
+                        ]
+                    )
+                    second = np.empty((3, 3))
+                    unit = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]])  # of x, y and layer in the block
+                    at = lambda d, block=block: block[tuple(1 + np.asarray(d))]  # noqa: E731
+                    for a in range(3):
+                        for b in range(3):
+                            u, v = unit[a], unit[b]
+                            if a == b:
+                                second[a, b] = at(u) + at(-u) - 2 * value
+                            else:
+                                second[a, b] = (at(u + v) - at(u - v) - at(v - u) + at(-u - v)) / 4
+                    move = -np.linalg.solve(second, gradient)
+                    if np.abs(move).max() > 1:
+                        continue
+                    size = sides[layer] + move[2] * 6 * step
+                    found.append((x + move[0] * step, y + move[1] * step, size, value, octave))
+    return sorted(found, key=lambda k: -k[3])
+
+
+def _wavelets(sums: np.ndarray, x: float, y: float, half: int) -> tuple[float, float]:
+    column, row = math.floor(x) + 1, math.floor(y) + 1
+    whole = (row - half, column - half, row + half, column + half)
+    left = _box(sums, whole[0], whole[1], whole[2], column)
+    top = _box(sums, whole[0], whole[1], row, whole[3])
+    return _box(sums, *whole) - 2 * left, _box(sums, *whole) - 2 * top
+
+
+def surf_angle(sums: np.ndarray, x: float, y: float, size: float) -> float:
+    scale = size * 1.2 / 9
+    half = max(round(2 * scale), 1)
+    bins = np.zeros((72, 2))
+    for v in range(-6, 7):
+        for u in range(-6, 7):
+            if u * u + v * v <= 36:
+                weight = math.exp(-(u * u + v * v) / (2 * 2.5**2))
+                vector = weight * np.array(_wavelets(sums, x + u * scale, y + v * scale, half))
+                degrees = math.degrees(math.atan2(vector[1], vector[0])) % 360
+                bins[int(degrees / 5) % 72] += vector
+    windows = [sum(bins[(k + i) % 72] for i in range(12)) for k in range(72)]
+    longest = max(windows, key=lambda s: float(s @ s))
+    return math.degrees(math.atan2(longest[1], longest[0])) % 360
+
+
+def surf_describe(
+    sums: np.ndarray, x: float, y: float, size: float, angle: float, extended: bool
+) -> np.ndarray:
+    scale = size * 1.2 / 9
+    half = max(round(scale), 1)
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    grid = np.empty((24, 24, 2))
+    for i in range(24):
+        for j in range(24):
+            u, v = (j - 11.5) * scale, (i - 11.5) * scale
+            dx, dy = _wavelets(sums, x + u * c - v * s, y + u * s + v * c, half)
+            grid[i, j] = dx * c + dy * s, dy * c - dx * s
+    near = np.arange(9) - 4
+    cell = np.exp(-(near[:, None] ** 2 + near**2) / (2 * 2.5**2))
+    values: list[float] = []
+    for i in range(4):
+        for j in range(4):
+            dx, dy = (grid[5 * i : 5 * i + 9, 5 * j : 5 * j + 9, k] * cell for k in (0, 1))
+            weight = math.exp(-((i - 1.5) ** 2 + (j - 1.5) ** 2) / (2 * 1.5**2))
+            if extended:
+                up, right = dy >= 0, dx >= 0
+                sums_of = [dx[up].sum(), np.abs(dx[up]).sum(), dx[~up].sum(), np.abs(dx[~up]).sum()]
+                sums_of += [dy[right].sum(), np.abs(dy[right]).sum()]
+                sums_of += [dy[~right].sum(), np.abs(dy[~right]).sum()]
+            else:
+                sums_of = [dx.sum(), dy.sum(), np.abs(dx).sum(), np.abs(dy).sum()]
+            values += [weight * value for value in sums_of]
+    vector = np.array(values)
+    return vector / np.linalg.norm(vector)

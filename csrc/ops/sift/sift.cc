@@ -142,14 +142,8 @@ bool refine(const SiftPyramid& pyramid, const SiftParams& params, int64_t octave
     dxy = (d(0, w + 1) - d(0, w - 1) - d(0, 1 - w) + d(0, -1 - w)) / 4;
     const double dxs = (d(1, 1) - d(1, -1) - d(-1, 1) + d(-1, -1)) / 4;
     const double dys = (d(1, w) - d(1, -w) - d(-1, w) + d(-1, -w)) / 4;
-    // Cramer's rule for the step to where the gradient vanishes.
-    const double c00 = dyy * dss - dys * dys, c01 = dxs * dys - dxy * dss, c02 = dxy * dys - dyy * dxs;
-    const double c11 = dxx * dss - dxs * dxs, c12 = dxy * dxs - dxx * dys, c22 = dxx * dyy - dxy * dxy;
-    const double det = dxx * c00 + dxy * c01 + dxs * c02;
-    step[0] = -(c00 * dx + c01 * dy + c02 * ds) / det;
-    step[1] = -(c01 * dx + c11 * dy + c12 * ds) / det;
-    step[2] = -(c02 * dx + c12 * dy + c22 * ds) / det;
-    const double longest = std::max({std::abs(step[0]), std::abs(step[1]), std::abs(step[2])});
+    const Symmetric3 second = {dxx, dxy, dxs, dyy, dys, dss};
+    const double longest = second.step_to_extremum(dx, dy, ds, step);
     if (!(longest < 1e6)) return false;
     if (longest < 0.5) break;
     x += static_cast<int64_t>(std::nearbyint(step[0]));
