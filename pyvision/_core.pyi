@@ -498,6 +498,19 @@ def surf_detect(
 def surf_compute(
     image: np.ndarray, xy: np.ndarray, size: np.ndarray, angle: np.ndarray, extended: bool
 ) -> tuple[NDArray[np.bool_], _Floats]: ...
+def brisk_detect(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    max_features: int,
+    threshold: int,
+    octaves: int,
+    describe: bool,
+) -> tuple[_Keypoints, _Bytes]: ...
+
+# which of the keypoints have a descriptor, their angles, and those descriptors
+def brisk_compute(
+    image: np.ndarray, xy: np.ndarray, size: np.ndarray, angle: np.ndarray
+) -> tuple[NDArray[np.bool_], _Floats, _Bytes]: ...
 def brief(
     image: np.ndarray, xy: np.ndarray, angle: np.ndarray, pattern: np.ndarray
 ) -> tuple[NDArray[np.bool_], _Bytes]: ...

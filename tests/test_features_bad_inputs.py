@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, FAST, ORB, SURF, Harris, Keypoints, ShiTomasi, match, refine_corners
+from pyvision.features import (
+    BRIEF,
+    BRISK,
+    FAST,
+    ORB,
+    SURF,
+    Harris,
+    Keypoints,
+    ShiTomasi,
+    match,
+    refine_corners,
+)
 from tests.helpers import random
 from tests.photos import noise
 
@@ -30,12 +41,14 @@ IMAGES: dict[str, Call] = {
     "Harris": lambda image: Harris().detect(image),
     "ShiTomasi": lambda image: ShiTomasi().response(image),
     "SURF": lambda image: SURF().detect_and_compute(image),
+    "BRISK": lambda image: BRISK().detect_and_compute(image),
     "refine_corners": lambda image: refine_corners(image, AT),
 }
 MASKS: dict[str, Call] = {
     "FAST": lambda mask: FAST().detect(IMAGE, mask),
     "ORB": lambda mask: ORB().detect(IMAGE, mask),
     "Harris": lambda mask: Harris().detect(IMAGE, mask),
+    "BRISK": lambda mask: BRISK().detect(IMAGE, mask),
     "SURF": lambda mask: SURF().detect(IMAGE, mask),
 }
 
@@ -107,6 +120,9 @@ def test_masks_are_refused(op: str, mask: object) -> None:
         (SURF, "octaves", (0, 5, None)),
         (SURF, "upright", (1, None)),
         (SURF, "extended", (0, "no")),
+        (BRISK, "max_features", (0, -1, 1.5, "1", True, 2**31)),
+        (BRISK, "threshold", (-1, 256, None)),
+        (BRISK, "octaves", (-1, 9, 1.5)),
         (BRIEF, "bytes", (0, 8, 48, 128, None, 32.0)),
         (BRIEF, "seed", (-1, None)),
         (BRIEF, "use_orientation", (1, None)),
@@ -159,7 +175,7 @@ def test_row10_an_octave_that_a_tiny_picture_lacks() -> None:
 
 
 def test_keypoints_of_another_kind() -> None:
-    for describe in (ORB().compute, BRIEF().compute, SURF().compute):
+    for describe in (ORB().compute, BRIEF().compute, BRISK().compute, SURF().compute):
         for wrong in (None, AT.xy, [AT]):
             with pytest.raises(TypeError, match="expected keypoints"):
                 describe(IMAGE, wrong)

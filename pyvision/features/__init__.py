@@ -9,6 +9,7 @@ A picture is uint8 or float32 on the scale 0 to 255, which is rounded: grey (H, 
 from __future__ import annotations
 
 from pyvision.features.brief import BRIEF
+from pyvision.features.brisk import BRISK
 from pyvision.features.corners import Harris, ShiTomasi, refine_corners, select_even
 from pyvision.features.fast import FAST
 from pyvision.features.geometry import find_affine, find_homography
@@ -20,6 +21,7 @@ from pyvision.features.surf import SURF
 
 __all__ = [
     "BRIEF",
+    "BRISK",
     "FAST",
     "ORB",
     "SIFT",

@@ -321,3 +321,172 @@ def surf_describe(
             values += [weight * value for value in sums_of]
     vector = np.array(values)
     return vector / np.linalg.norm(vector)
+
+
+def _fast_scores(image: np.ndarray, circle: str) -> np.ndarray:
+    scores = np.zeros(image.shape)
+    corners, values = fast(image, 0, circle, False)
+    for (x, y), value in zip(corners, values, strict=True):
+        scores[y, x] = value
+    return scores
+
+
+def _peak(scores: np.ndarray, x: int, y: int) -> tuple[float, float, float]:
+    """Place and value of the maximum of the parabola through 3 x 3 scores, least squares."""
+    h, w = scores.shape
+    if min(x, y) < 4 or x >= w - 4 or y >= h - 4:
+        return float(x), float(y), 0.0
+    near = np.arange(-1, 2)
+    u, v = (a.ravel() for a in np.meshgrid(near, near))
+    terms = np.stack([np.ones(9), u, v, u * u, v * v, u * v], 1)
+    values = scores[y - 1 : y + 2, x - 1 : x + 2].ravel()
+    p, q, r, xx, yy, xy = np.linalg.lstsq(terms, values, rcond=None)[0]
+    if not (4 * xx * yy - xy * xy > 1e-9 and xx < 0):
+        return float(x), float(y), float(scores[y, x])
+    dx, dy = np.clip(np.linalg.solve([[2 * xx, xy], [xy, 2 * yy]], [-q, -r]), -1, 1)
+    return x + dx, y + dy, p + q * dx + r * dy + xx * dx * dx + yy * dy * dy + xy * dx * dy
+
+
+def _two_thirds(image: np.ndarray) -> np.ndarray:
+    """Three pixels become two along both axes: means of one and a half, rounded half up."""
+    h, w = (n // 3 for n in image.shape)
+    blocks = image[: 3 * h, : 3 * w].astype(int).reshape(h, 3, w, 3)
+    weights = np.array([[2, 1, 0], [0, 1, 2]])
+    sums = np.einsum("iajb,pa,qb->ipjq", blocks, weights, weights)
+    return ((sums + 4) // 9).astype(np.uint8).reshape(2 * h, 2 * w)
+
+
+def brisk_detect(image: np.ndarray, threshold: int, octaves: int) -> list[tuple[float, ...]]:
+    """(x, y, size, response, layer), whether or not the pattern fits, by falling response."""
+    layers = [image]
+    scales = [(1.5 if k % 2 else 1.0) * 2 ** (k // 2) for k in range(2 * octaves)]
+    steps = [(1.0, 1.0)]
+    for k in range(1, 2 * octaves):
+        if k == 1:
+            layers.append(_two_thirds(image))
+            steps.append((1.5, 1.5))
+            continue
+        h, w = layers[k - 2].shape
+        layers.append(resize(layers[k - 2], h // 2, w // 2))
+        steps.append((steps[k - 2][0] * w / (w // 2), steps[k - 2][1] * h / (h // 2)))
+    scores = [_fast_scores(layer, "9-16") for layer in layers]
+    virtual = _fast_scores(image, "5-8")
+
+    def outward(k: int, x: float, y: float) -> tuple[float, float]:
+        return (x + 0.5) * steps[k][0] - 0.5, (y + 0.5) * steps[k][1] - 0.5
+
+    def neighbour(k: int, other: int, x: int, y: int) -> tuple[float, float, float] | None:
+        px, py = outward(k, x, y)
+        u, v = (px + 0.5) / steps[other][0] - 0.5, (py + 0.5) / steps[other][1] - 0.5
+        reach = scales[k] / scales[other] / 2
+        s = np.where(scores[other] >= threshold, scores[other] + 1, 0)
+        best = (min(max(round(u), 0), s.shape[1] - 1), min(max(round(v), 0), s.shape[0] - 1))
+        if s[best[1], best[0]] > scores[k][y, x] + 1:
+            return None
+        for j in range(max(math.ceil(v - reach), 0), min(math.floor(v + reach), s.shape[0] - 1) + 1):
+            for i in range(max(math.ceil(u - reach), 0), min(math.floor(u + reach), s.shape[1] - 1) + 1):
+                if s[j, i] > scores[k][y, x] + 1:
+                    return None
+                if s[j, i] > s[best[1], best[0]]:
+                    best = (i, j)
+        bx, by, value = _peak(scores[other], *best)
+        return *outward(other, bx, by), max(value, s[best[1], best[0]] - 1)
+
+    found = []
+    for k, map_ in enumerate(scores):
+        s = np.where(map_ >= threshold, map_ + 1, 0)
+        weights = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+        for y in range(3, s.shape[0] - 3):
+            for x in range(3, s.shape[1] - 3):
+                block = s[y - 1 : y + 2, x - 1 : x + 2]
+                if s[y, x] == 0 or s[y, x] < block.max():
+                    continue
+                mine = (int((weights * block).sum()), -y, -x)
+                ties = [
+                    (int((weights * s[b - 1 : b + 2, a - 1 : a + 2]).sum()), -b, -a)
+                    for b in range(y - 1, y + 2)
+                    for a in range(x - 1, x + 2)
+                    if (a, b) != (x, y) and s[b, a] == s[y, x]
+                ]
+                if any(tie > mine for tie in ties):
+                    continue
+                above = below = (0.0, 0.0, 0.0)
+                if k + 1 < len(scores):
+                    peak = neighbour(k, k + 1, x, y)
+                    if peak is None:
+                        continue
+                    above = peak
+                if k > 0:
+                    peak = neighbour(k, k - 1, x, y)
+                    if peak is None:
+                        continue
+                    below = peak
+                px, py, value = _peak(map_, x, y)
+                px, py = outward(k, px, py)
+                value = max(value, map_[y, x])
+                scale, response = 1.0, value
+                if k + 1 < len(scores):
+                    if k == 0:
+                        inside = 4 <= x < image.shape[1] - 4 and 4 <= y < image.shape[0] - 4
+                        highest = virtual[y - 1 : y + 2, x - 1 : x + 2].max()
+                        below = (px, py, float(highest) if inside else 0.0)
+                    at = [0.7 if k == 0 else scales[k - 1] / scales[k], 1.0, scales[k + 1] / scales[k]]
+                    values = [below[2], value, above[2]]
+                    curve = np.polyfit(at, values, 2)
+                    if curve[0] >= 0:
+                        scale = at[int(np.argmax(values))]
+                        response = max(values)
+                    else:
+                        scale = float(np.clip(-curve[1] / (2 * curve[0]), at[0], at[2]))
+                        response = float(np.polyval(curve, scale))
+                    other = above if scale > 1 else below
+                    share = (scale - 1) / (at[2] - 1) if scale > 1 else (1 - scale) / (1 - at[0])
+                    px, py = px + share * (other[0] - px), py + share * (other[1] - py)
+                if response > threshold:
+                    found.append((px, py, 12 * scale * scales[k], response, k))
+    return sorted(found, key=lambda f: -f[3])
+
+
+def brisk_points(
+    image: np.ndarray, x: float, y: float, size: float, angle: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pattern's points (60, 2) in units of t, and the means over their squares."""
+    t = size / 7.2
+    points, means = [], []
+    for radius, count in zip((0, 2.9, 4.9, 7.4, 10.8), (1, 10, 14, 15, 20), strict=True):
+        for i in range(count):
+            turn = 2 * math.pi * i / count
+            points.append((0.85 * radius * math.cos(turn), 0.85 * radius * math.sin(turn)))
+            half = 1.3 * (0.85 * radius * math.sin(math.pi / count) if radius else 0.5)
+            half = max(half * t, 0.5)
+            far = 0.85 * radius * t
+            u = x + far * math.cos(turn + math.radians(angle))
+            v = y + far * math.sin(turn + math.radians(angle))
+            columns, rows = (
+                np.clip(np.minimum(c + half, k + 0.5) - np.maximum(c - half, k - 0.5), 0, None)
+                for c, k in ((u, np.arange(image.shape[1])), (v, np.arange(image.shape[0])))
+            )
+            means.append(rows @ image.astype(np.float64) @ columns / (2 * half) ** 2)
+    return np.array(points), np.array(means)
+
+
+def brisk_angle(image: np.ndarray, x: float, y: float, size: float) -> float:
+    points, means = brisk_points(image, x, y, size, 0)
+    total = np.zeros(2)
+    for i in range(60):
+        for j in range(i):
+            apart = points[i] - points[j]
+            if apart @ apart > 8.2**2:
+                total += (means[i] - means[j]) * apart / (apart @ apart)
+    return math.degrees(math.atan2(total[1], total[0])) % 360
+
+
+def brisk_describe(image: np.ndarray, x: float, y: float, size: float, angle: float) -> np.ndarray:
+    points, means = brisk_points(image, x, y, size, angle)
+    bits = [
+        means[i] > means[j]
+        for i in range(60)
+        for j in range(i)
+        if ((points[i] - points[j]) ** 2).sum() < 5.85**2
+    ]
+    return np.packbits(bits, bitorder="little")
