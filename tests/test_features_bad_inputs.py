@@ -17,6 +17,7 @@ from pyvision.features import (
     BRISK,
     FAST,
     ORB,
+    SIFT,
     SURF,
     Harris,
     Keypoints,
@@ -63,7 +64,7 @@ def refuse(call: Callable[[], object], op: str, argument: str) -> None:
     "image",
     [
         pytest.param(np.zeros(shape, np.uint8), id=f"9: shape {shape}")
-        for shape in ((), (5,), (5, 5, 2), (5, 5, 5), (1, 5, 5, 3), (0, 5), (5, 0), (5, 5, 0))
+        for shape in ((), (5,), (2, 5, 5, 2), (1, 1, 5, 5, 3), (0, 5), (5, 0), (5, 5, 0))
     ]
     + [
         pytest.param(np.zeros((40, 40), dtype), id=f"12: {dtype}")
@@ -206,13 +207,20 @@ def test_keypoints_of_another_kind() -> None:
         *[("ratio", {"ratio": value}) for value in (0, -0.5, 1.5, float("nan"), "0.8")],
         *[("cross_check", {"cross_check": value}) for value in (1, None)],
         *[("max_distance", {"max_distance": value}) for value in (-1, float("nan"), "1")],
+        *[("radius", {"radius": value}) for value in (-1, float("nan"), "1")],
+        *[
+            ("radius", {"radius": 1.0, **other})
+            for other in ({"k": 2}, {"ratio": 0.8}, {"cross_check": True})
+        ],
+        *[("radius", {"radius": 1.0, **other}) for other in ({"max_distance": 3}, {"approximate": True})],
+        ("approximate", {"approximate": 1}),
     ],
 )
 def test_matches_are_refused(argument: str, overrides: dict[str, Any]) -> None:
     refuse(lambda: match(**{"a": ROWS, "b": ROWS, **overrides}), "match", argument)
 
 
-@pytest.mark.parametrize("options", [{}, {"ratio": 0.8}, {"cross_check": True}, {"k": 3}])
+@pytest.mark.parametrize("options", [{}, {"ratio": 0.8}, {"cross_check": True}, {"k": 3}, {"radius": 9.0}])
 def test_row6_nothing_matches_nothing(options: dict[str, Any]) -> None:
     for rows in (ROWS, BITS):
         for a, b in ((rows[:0], rows), (rows, rows[:0]), (rows[:0], rows[:0])):
@@ -243,3 +251,35 @@ def test_floats_are_rounded_and_clipped() -> None:
     wide = IMAGE.astype(np.float32) * 1.4 - 40.3
     eight_bits = np.rint(wide).clip(0, 255).astype(np.uint8)
     np.testing.assert_array_equal(FAST().detect(wide).xy, FAST().detect(eight_bits).xy)
+
+
+DETECTORS: list[Any] = [FAST(threshold=20), ORB(50), BRISK(50), SIFT(50), SURF(50), Harris(50), ShiTomasi(50)]
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: type(d).__name__)
+def test_many_pictures_give_a_list(detector: Any) -> None:
+    pictures = [noise(90, 110), noise(90, 110, seed=1)]
+    masks = np.ones((2, 90, 110), bool)
+    masks[:, :, :50] = False
+    expected = [detector.detect(x).xy for x in pictures]
+    masked = [detector.detect(x, m).xy for x, m in zip(pictures, masks, strict=True)]
+    grey = np.stack(pictures)
+    for many in (pictures, tuple(pictures), grey, grey[..., None], np.repeat(grey[..., None], 3, axis=3)):
+        for found, where in ((detector.detect(many), expected), (detector.detect(many, masks), masked)):
+            assert isinstance(found, list)
+            for keypoints, xy in zip(found, where, strict=True):
+                np.testing.assert_array_equal(keypoints.xy, xy)
+    if hasattr(detector, "detect_and_compute"):
+        for (keypoints, values), x in zip(detector.detect_and_compute(grey), pictures, strict=True):
+            alone = detector.detect_and_compute(x)
+            np.testing.assert_array_equal(keypoints.xy, alone[0].xy)
+            np.testing.assert_array_equal(values, alone[1])
+    assert detector.detect([]) == detector.detect(grey[:0]) == []
+    for wrong in (masks[:1], masks[0], [None], True):
+        refuse(lambda wrong=wrong: detector.detect(pictures, wrong), type(detector).__name__, "mask")
+    refuse(lambda: detector.detect([pictures[0], None]), type(detector).__name__, "image")
+
+
+def test_descriptors_are_of_one_picture() -> None:
+    for describe, name in ((ORB().compute, "ORB"), (BRIEF().compute, "BRIEF"), (SURF().compute, "SURF")):
+        refuse(lambda describe=describe: describe(np.zeros((5, 5, 2), np.uint8), AT), name, "image")

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners and blobs, descriptors, their matching, and the plane transform that the matches agree on.
 
-A picture is uint8 or float32 on the scale 0 to 255, which is rounded: grey (H, W) or (H, W, 1), RGB
+A picture is uint8, or float32 on the scale 0 to 255, which SIFT, SURF, Harris and ShiTomasi use as it is and
+those that compare pixels (FAST, ORB, BRISK, BRIEF) round: grey (H, W) or (H, W, 1), RGB
 (H, W, 3), or RGB with alpha (H, W, 4), which is dropped; colour is converted as OpenCV does. A mask is
-(H, W), bool or uint8: keypoints lie where it is not 0.
+(H, W), bool or uint8: keypoints lie where it is not 0. Detectors take many pictures as well, as a list or an
+array (N, H, W) or (N, H, W, C), and give a list.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar, overload
+
 import numpy as np
 
 from pyvision import _core
@@ -10,7 +14,48 @@ from pyvision._array import Array, as_numpy
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import integer, real
 
+_R = TypeVar("_R")
 _GREY = (0.299, 0.587, 0.114)  # BT.601
+
+
+class _PictureOrPictures(Protocol[_R]):
+    @overload
+    def __call__(self, image: list[Any] | tuple[Any, ...], mask: Array | None = None) -> list[_R]: ...
+    @overload
+    def __call__(self, image: Array, mask: Array | None = None) -> _R: ...
+
+
+class over_pictures(Generic[_R]):
+    """Makes a detector's method take many pictures as well: a list, or an array (N, H, W) or (N, H, W, C).
+
+    Of three dimensions the last is colour where it is 1, 3 or 4. Masks are a list of as many, or an array
+    (N, H, W). The result is a list.
+    """
+
+    def __init__(self, method: Callable[[Any, Array, Array | None], _R]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, detector: object, owner: type | None = None) -> _PictureOrPictures[_R]:
+        return partial(self._run, detector)
+
+    def _run(self, detector: Any, image: Array, mask: Array | None = None) -> Any:
+        if not _is_many(image):
+            return self._method(detector, image, mask)
+        op = type(detector).__name__
+        masks = [None] * len(image) if mask is None else mask
+        if not isinstance(masks, list | tuple) and len(getattr(masks, "shape", ())) != 3:
+            raise ValueError(f"[{op}] expected mask for each picture, got one")
+        if len(masks) != len(image):
+            raise ValueError(f"[{op}] expected mask for each of {len(image)} pictures, got {len(masks)}")
+        return [self._method(detector, x, m) for x, m in zip(image, masks, strict=True)]
+
+
+def _is_many(image: Array) -> bool:
+    if isinstance(image, list | tuple):
+        return True
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    return len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
 
 
 def grey_of(image: Array, op: str) -> np.ndarray:

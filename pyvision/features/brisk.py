@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of
+from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of, over_pictures
 from pyvision.features.keypoints import Keypoints
 
 _OP = "BRISK"
@@ -34,6 +34,7 @@ class BRISK:
         self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
         self.octaves = integer_in(octaves, _OP, "octaves", 0, 8)
 
+    @over_pictures
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The keypoints of a picture that have a descriptor, by falling response.
 
@@ -43,6 +44,7 @@ class BRISK:
         """
         return self._run(image, mask, describe=False)[0]
 
+    @over_pictures
     def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
         """The same and their descriptors, uint8 (N, 64), of the kind of ``image``."""
         return self._run(image, mask, describe=True)

@@ -15,6 +15,7 @@ from pyvision.features._arguments import (
     integer_in,
     keypoints_of,
     mask_of,
+    over_pictures,
     real_in,
 )
 from pyvision.features.keypoints import Keypoints
@@ -41,6 +42,7 @@ class _SecondMoments:
         grey = any_grey_of(image, self._op)
         return result_like(_core.corner_response(grey, self._harris, self._k, self.block_size), image)
 
+    @over_pictures
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The corners of a picture, by falling response, equal ones by rows.
 

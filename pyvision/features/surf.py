@@ -11,6 +11,7 @@ from pyvision.features._arguments import (
     integer_in,
     keypoints_of,
     mask_of,
+    over_pictures,
     real_in,
 )
 from pyvision.features.keypoints import Keypoints
@@ -56,6 +57,7 @@ class SURF:
         self.upright = flag(upright, _OP, "upright")
         self.extended = flag(extended, _OP, "extended")
 
+    @over_pictures
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The keypoints of a picture, by falling response.
 
@@ -65,6 +67,7 @@ class SURF:
         """
         return self._run(image, mask, describe=False)[0]
 
+    @over_pictures
     def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
         """The same and their descriptors, unit vectors, float32 (N, 64 or 128), of the kind of ``image``."""
         return self._run(image, mask, describe=True)

@@ -23,8 +23,8 @@ SiftParams params_of(int64_t max_features, int64_t layers, double contrast, doub
   return params;
 }
 
-GreyImage image_of(const py::array& image) {
-  const GreyImage x = grey_view(image, kOp, "image");
+AnyImage image_of(const py::array& image) {
+  const AnyImage x = any_image(image, kOp);
   check(x.h <= (int64_t{1} << 20) && x.w <= (int64_t{1} << 20) && x.h * x.w <= (int64_t{1} << 30), kOp,
         "expected image of at most 2^30 pixels, got (", x.h, ", ", x.w, ")");
   return x;
@@ -33,7 +33,7 @@ GreyImage image_of(const py::array& image) {
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
 py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
                  int64_t layers, double contrast, double edge, double sigma, bool describe) {
-  const GreyImage x = image_of(image);
+  const AnyImage x = image_of(image);
   const PixelMask allowed = mask_view(mask, x, kOp);
   const SiftParams params = params_of(max_features, layers, contrast, edge, sigma);
   std::vector<SiftKeypoint> found;
@@ -57,7 +57,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
 // Which of the given keypoints have a descriptor, and those descriptors.
 py::tuple compute(const py::array& image, const py::array& xy, const py::array& size, const py::array& angle,
                   int64_t layers, double sigma) {
-  const GreyImage x = image_of(image);
+  const AnyImage x = image_of(image);
   const SiftParams params = params_of(0, layers, 0, 10, sigma);
   const std::vector<Keypoint> given = keypoints_view(xy, size, angle, kOp);
   py::array_t<bool> which = empty<bool>(kOp, {static_cast<int64_t>(given.size())});

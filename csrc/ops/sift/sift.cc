@@ -78,12 +78,13 @@ void blur(const float* x, int64_t h, int64_t w, double sigma, float* y) {
 }
 
 // Twice the size: outputs lie a quarter to the left and to the right of each pixel.
-void enlarge(const GreyImage& x, float* y) {
+void enlarge(const AnyImage& x, float* y) {
   for_each_band(2 * x.h, [&](int64_t begin, int64_t end) {
-    Scratch<float> sums(x.w);
+    Scratch<float> sums(x.w), a(x.w), b(x.w);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t near = i / 2, far = std::clamp<int64_t>(i % 2 == 0 ? near - 1 : near + 1, 0, x.h - 1);
-      const uint8_t *a = x.row(near), *b = x.row(far);
+      x.read(near, a);
+      x.read(far, b);
       for (int64_t j = 0; j < x.w; ++j) sums[j] = 0.75f * a[j] + 0.25f * b[j];
       float* const row = y + 2 * i * x.w;
       for (int64_t j = 0; j < x.w; ++j) {
@@ -270,7 +271,7 @@ int64_t SiftPyramid::floats_of(int64_t h, int64_t w, const SiftParams& params) {
   return sum;
 }
 
-SiftPyramid::SiftPyramid(const GreyImage& image, const SiftParams& params, float* memory) {
+SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float* memory) {
   const int64_t images = params.layers + 3, count = octave_count(image.h, image.w);
   const double ratio = std::exp2(1 / static_cast<double>(params.layers));
   for (int64_t o = 0, h = 2 * image.h, w = 2 * image.w; o < count; ++o, h /= 2, w /= 2) {

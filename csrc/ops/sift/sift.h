@@ -88,7 +88,7 @@ class SiftPyramid {
  public:
   // memory: floats_of(...) floats that outlive this.
   static int64_t floats_of(int64_t h, int64_t w, const SiftParams& params);
-  SiftPyramid(const GreyImage& image, const SiftParams& params, float* memory);
+  SiftPyramid(const AnyImage& image, const SiftParams& params, float* memory);
 
   const std::vector<SiftImages>& octaves() const { return octaves_; }
   // The images a keypoint of this size is looked up in; false where the pyramid has none that are so blurred,
