@@ -41,11 +41,11 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
   {
     py::gil_scoped_release release;
     const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
-    const SiftPyramid pyramid(x, params, memory);
-    found = sift_detect(pyramid, params, allowed);
+    SiftDetection detection = sift_detect(x, params, allowed, memory);
+    found = std::move(detection.keypoints);
     if (describe) {
       values.resize(found.size() * kSiftValues);
-      sift_describe(pyramid, found.data(), static_cast<int64_t>(found.size()), values.data());
+      sift_describe(detection.pyramid, found.data(), static_cast<int64_t>(found.size()), values.data());
     }
   }
   py::array_t<float> descriptors =
