@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 namespace pyvision {
 
@@ -73,5 +74,19 @@ struct Keypoint {
   float x, y, size, angle, response;
   int32_t octave;
 };
+
+// The indices of keypoints from the top of a picture of h rows to its bottom: in that order each finds in the
+// cache what the one before has read.
+template <class K>
+std::vector<int64_t> from_top_to_bottom(const K* keypoints, int64_t n, int64_t h) {
+  const auto row = [&](int64_t i) {
+    return static_cast<size_t>(std::min(std::max(keypoints[i].y, 0.0f), static_cast<float>(h - 1)));
+  };
+  std::vector<int64_t> next(static_cast<size_t>(h) + 1), order(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) ++next[row(i) + 1];
+  for (size_t y = 1; y < next.size(); ++y) next[y] += next[y - 1];
+  for (int64_t i = 0; i < n; ++i) order[static_cast<size_t>(next[row(i)]++)] = i;
+  return order;
+}
 
 }  // namespace pyvision

@@ -367,9 +367,11 @@ bool brisk_fits(const IntegralImage& image, const Keypoint& k) {
 void brisk_describe(const IntegralImage& image, Keypoint* keypoints, int64_t n, uint8_t* descriptors) {
   const BriskPattern& pattern = brisk_pattern();
   const BriskKernels& kernels = brisk_kernels();
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.h);
   parallel_for(n, 16, [&](int64_t begin, int64_t end) {
     alignas(64) float values[kBriskPadded];
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t k_th = begin; k_th < end; ++k_th) {
+      const int64_t i = order[static_cast<size_t>(k_th)];
       Keypoint& k = keypoints[i];
       if (k.angle < 0) {
         kernels.smooth(image, pattern, place_of(k, 0), values);

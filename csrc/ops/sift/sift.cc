@@ -473,8 +473,10 @@ SiftDetection sift_detect(const AnyImage& image, const SiftParams& params, const
 }
 
 void sift_describe(const SiftPyramid& pyramid, const SiftKeypoint* keypoints, int64_t n, float* descriptors) {
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, pyramid.octaves()[0].h / 2);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t k_th = begin; k_th < end; ++k_th) {
+      const int64_t i = order[static_cast<size_t>(k_th)];
       const SiftKeypoint& k = keypoints[i];
       const int64_t octave = k.octave + 1;
       const SiftImages& images = pyramid.octaves()[static_cast<size_t>(octave)];

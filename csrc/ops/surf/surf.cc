@@ -177,9 +177,11 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
     candidates.resize(static_cast<size_t>(params.max_features));
   std::vector<Keypoint> keypoints(candidates.begin(), candidates.end());
   if (params.upright) return keypoints;
-  parallel_for(static_cast<int64_t>(keypoints.size()), 16, [&](int64_t begin, int64_t end) {
+  const auto count = static_cast<int64_t>(keypoints.size());
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints.data(), count, image.integral.h);
+  parallel_for(count, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      Keypoint& k = keypoints[static_cast<size_t>(i)];
+      Keypoint& k = keypoints[static_cast<size_t>(order[static_cast<size_t>(i)])];
       k.angle = angle_of(image, k);
     }
   });
@@ -189,8 +191,10 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
 void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
                    float* descriptors) {
   const int64_t length = extended ? 128 : 64;
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.integral.h);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t k_th = begin; k_th < end; ++k_th) {
+      const int64_t i = order[static_cast<size_t>(k_th)];
       const Keypoint& k = keypoints[i];
       const double angle = k.angle > 0 ? static_cast<double>(k.angle) : 0;
       float* const values = descriptors + i * length;
