@@ -6,6 +6,7 @@ The numbers are those of the list in test_bad_inputs.py.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -278,6 +279,15 @@ def test_many_pictures_give_a_list(detector: Any) -> None:
     for wrong in (masks[:1], masks[0], [None], True):
         refuse(lambda wrong=wrong: detector.detect(pictures, wrong), type(detector).__name__, "mask")
     refuse(lambda: detector.detect([pictures[0], None]), type(detector).__name__, "image")
+
+
+def test_a_detectors_method_is_as_any_other() -> None:
+    orb = ORB(50)
+    assert list(inspect.signature(orb.detect).parameters) == ["image", "mask"]
+    assert "by level" in (ORB.detect.__doc__ or "")
+    assert orb.detect.__doc__ == ORB.detect.__doc__
+    np.testing.assert_array_equal(ORB.detect(orb, IMAGE).xy, orb.detect(IMAGE).xy)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(orb.detect(image=IMAGE, mask=None).xy, orb.detect(IMAGE).xy)
 
 
 def test_descriptors_are_of_one_picture() -> None:

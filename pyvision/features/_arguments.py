@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import update_wrapper
+from types import MethodType
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
@@ -34,12 +35,12 @@ class over_pictures(Generic[_R]):
 
     def __init__(self, method: Callable[[Any, Array, Array | None], _R]) -> None:
         self._method = method
-        self.__doc__ = method.__doc__
+        update_wrapper(self, method)
 
     def __get__(self, detector: object, owner: type | None = None) -> _PictureOrPictures[_R]:
-        return partial(self._run, detector)
+        return self if detector is None else MethodType(self, detector)  # type: ignore[return-value]
 
-    def _run(self, detector: Any, image: Array, mask: Array | None = None) -> Any:
+    def __call__(self, detector: Any, image: Array, mask: Array | None = None) -> Any:
         if not _is_many(image):
             return self._method(detector, image, mask)
         op = type(detector).__name__
