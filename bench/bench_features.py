@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FAST, ORB, SIFT, brute-force matching and RANSAC, against OpenCV, on a photograph of 1920 x 1080 pixels.
+"""Corners, blobs, descriptors, matching and RANSAC, against OpenCV, on a photograph of 1920 x 1080 pixels,
+and some of them on other sizes.
 
 The photograph is the example picture, repeated: what detectors find depends on what they see, so the numbers
 of keypoints stand beside the times.
@@ -15,12 +16,31 @@ import numpy as np
 from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
 from PIL import Image
 
-from pyvision.features import BRIEF, FAST, ORB, SIFT, find_homography, match
+from pyvision import _core
+from pyvision.features import (
+    BRIEF,
+    BRISK,
+    FAST,
+    ORB,
+    SIFT,
+    SURF,
+    Harris,
+    ShiTomasi,
+    find_homography,
+    match,
+    select_even,
+)
 from pyvision.profile import Case, Report, compare_with_peak
 from pyvision.profile.peers import Run, Unavailable, require
 from pyvision.profile.report import OURS
 
 HEIGHT, WIDTH = 1080, 1920
+AREAS = {
+    ", 0.3 megapixels": (480, 640),
+    "": (HEIGHT, WIDTH),
+    ", 8 megapixels": (2160, 3840),
+    ", 24 megapixels": (4000, 6000),
+}
 ROWS = 4000
 
 
@@ -37,22 +57,54 @@ def main() -> None:
             lambda cv2, t=threshold: lambda: cv2.FastFeatureDetector_create(t).detect(photo),
             note=f"{len(FAST(threshold=threshold).detect(photo))} keypoints",
         )
-    for count in (500, 2000):
-        orb = ORB(count)
+    for corners in (Harris(1000), ShiTomasi(1000)):
+        harris = isinstance(corners, Harris)
         add(
             report,
             options,
-            f"ORB, {count} features",
-            lambda orb=orb: orb.detect_and_compute(photo),
-            lambda cv2, n=count: lambda: cv2.ORB_create(n).detectAndCompute(photo, None),
+            f"{type(corners).__name__}, 1000 corners",
+            lambda corners=corners: corners.detect(photo),
+            lambda cv2, harris=harris: (
+                lambda: cv2.goodFeaturesToTrack(photo, 1000, 0.01, 0, useHarrisDetector=harris)
+            ),
         )
-    add(
-        report,
-        options,
-        "SIFT, 2000 features",
-        lambda: SIFT(2000).detect_and_compute(photo),
-        lambda cv2: lambda: cv2.SIFT_create(2000).detectAndCompute(photo, None),
-    )
+    brisk = BRISK()
+    for area, (height, width) in AREAS.items():
+        picture = photograph(height, width)
+        for count in (500, 2000):
+            orb = ORB(count)
+            add(
+                report,
+                options,
+                f"ORB, {count} features{area}",
+                lambda orb=orb, x=picture: orb.detect_and_compute(x),
+                lambda cv2, n=count, x=picture: lambda: cv2.ORB_create(n).detectAndCompute(x, None),
+            )
+        add(
+            report,
+            options,
+            f"BRISK{area}",
+            lambda x=picture: brisk.detect_and_compute(x),
+            lambda cv2, x=picture: lambda: cv2.xfeatures2d.BRISK_create().detectAndCompute(x, None),
+            note=f"{len(brisk.detect(picture))} keypoints",
+        )
+        add(
+            report,
+            options,
+            f"SURF, 2000 features{area}",
+            lambda x=picture: SURF(2000).detect_and_compute(x),
+            None,
+            others={"our scalar kernels": lambda x=picture: with_scalar_kernels(x)},
+        )
+        if height > 2160:  # SIFT takes 130 bytes of memory for a pixel, OpenCV's more
+            continue
+        add(
+            report,
+            options,
+            f"SIFT, 2000 features{area}",
+            lambda x=picture: SIFT(2000).detect_and_compute(x),
+            lambda cv2, x=picture: lambda: cv2.SIFT_create(2000).detectAndCompute(x, None),
+        )
     keypoints = FAST(2000, threshold=20).detect(photo)
     add(
         report,
@@ -60,6 +112,15 @@ def main() -> None:
         "BRIEF, 32 bytes at 2000 keypoints",
         lambda: BRIEF().compute(photo, keypoints),
         lambda cv2: brief_of(cv2, photo, keypoints.to_opencv()),
+    )
+    every = FAST(threshold=10).detect(photo)
+    add(
+        report,
+        options,
+        "select_even, 1000 keypoints",
+        lambda: select_even(every, 1000),
+        None,
+        note=f"of {len(every)}",
     )
     rng = np.random.default_rng(0)
     floats = [rng.integers(0, 256, (ROWS, 128)).astype(np.float32) for _ in range(2)]
@@ -95,11 +156,20 @@ def pairs_with_outliers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
     return src, dst
 
 
-def photograph() -> np.ndarray:
+def photograph(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     with Image.open(ROOT / "examples" / "astronaut.jpg") as image:
         grey = np.asarray(image.convert("L"))
-    repeats = (-(-HEIGHT // grey.shape[0]), -(-WIDTH // grey.shape[1]))
-    return np.ascontiguousarray(np.tile(grey, repeats)[:HEIGHT, :WIDTH])
+    repeats = (-(-height // grey.shape[0]), -(-width // grey.shape[1]))
+    return np.ascontiguousarray(np.tile(grey, repeats)[:height, :width])
+
+
+def with_scalar_kernels(picture: np.ndarray) -> None:
+    before = _core.isa()
+    _core.set_isa("scalar")
+    try:
+        SURF(2000).detect_and_compute(picture)
+    finally:
+        _core.set_isa(before)
 
 
 def brief_of(cv2: Any, photo: np.ndarray, keypoints: tuple[Any, ...]) -> Run:
@@ -119,18 +189,20 @@ def add(
     options: argparse.Namespace,
     name: str,
     ours: Run,
-    theirs: Callable[[Any], Run],
+    theirs: Callable[[Any], Run] | None,
     *,
+    others: dict[str, Run] | None = None,
     gflop: float | None = None,
     note: str = "",
 ) -> None:
     if options.only not in name:
         return
-    candidates, absent = {OURS: ours}, {}
+    candidates, absent = {OURS: ours, **(others or {})}, {}
     try:
-        cv2 = require("cv2")
-        cv2.setNumThreads(options.threads)
-        candidates["OpenCV"] = theirs(cv2)
+        if theirs is not None:
+            cv2 = require("cv2")
+            cv2.setNumThreads(options.threads)
+            candidates["OpenCV"] = theirs(cv2)
     except Unavailable as reason:
         absent["OpenCV"] = str(reason)
     times, peak = compare_with_peak(candidates, budget(options))

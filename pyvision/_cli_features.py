@@ -13,10 +13,18 @@ from typing import Any, ClassVar, TypeAlias
 import pyvision
 
 Summary: TypeAlias = dict[str, Any]
+_METHODS = {
+    "orb": "ORB",
+    "fast": "FAST",
+    "sift": "SIFT",
+    "surf": "SURF",
+    "brisk": "BRISK",
+    "harris": "Harris",
+}
 
 
 def add_features_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", choices=("orb", "fast"), default="orb", help="detector (default: orb)")
+    parser.add_argument("--method", choices=_METHODS, default="orb", help="detector (default: orb)")
     _add_count(parser)
 
 
@@ -49,13 +57,12 @@ class FeaturesJob:
         self.max_features: int = args.max_features
 
     def prepare(self, parser: argparse.ArgumentParser) -> Callable[[str], tuple[Any, float]]:
-        from pyvision.features import FAST, ORB
+        from pyvision import features
         from pyvision.image_io import read_image
 
+        options = {"threshold": 20} if self.method == "fast" else {}
         try:
-            detector = (
-                ORB(self.max_features) if self.method == "orb" else FAST(self.max_features, threshold=20)
-            )
+            detector = getattr(features, _METHODS[self.method])(self.max_features, **options)
         except ValueError as error:
             parser.error(str(error))
 

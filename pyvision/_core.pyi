@@ -491,6 +491,21 @@ def to_grey(image: np.ndarray) -> _Bytes: ...  # (H, W, 3 or 4)
 def resize_grey(image: np.ndarray, height: int, width: int) -> _Bytes: ...
 def blur_grey(image: np.ndarray) -> _Bytes: ...
 def fast(image: np.ndarray, circle: int, threshold: int, suppress: bool) -> tuple[_Floats, _Floats]: ...
+def corner_response(image: np.ndarray, harris: bool, k: float, block_size: int) -> _Floats: ...
+def corners(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    harris: bool,
+    k: float,
+    block_size: int,
+    quality: float,
+    min_distance: float,
+    max_features: int,
+) -> tuple[_Floats, _Floats]: ...
+def refine_corners(
+    image: np.ndarray, xy: np.ndarray, window: int, max_iterations: int, epsilon: float
+) -> _Floats: ...
+def select_even(xy: np.ndarray, count: int) -> NDArray[np.int64]: ...
 def orb_detect(
     image: np.ndarray,
     mask: np.ndarray | None,
@@ -524,6 +539,32 @@ def sift_detect(
 def sift_compute(
     image: np.ndarray, xy: np.ndarray, size: np.ndarray, angle: np.ndarray, layers: int, sigma: float
 ) -> tuple[NDArray[np.bool_], _Floats]: ...
+def surf_detect(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    max_features: int,
+    threshold: float,
+    octaves: int,
+    upright: bool,
+    extended: bool,
+    describe: bool,
+) -> tuple[_Keypoints, _Floats]: ...
+def surf_compute(
+    image: np.ndarray, xy: np.ndarray, size: np.ndarray, angle: np.ndarray, extended: bool
+) -> tuple[NDArray[np.bool_], _Floats]: ...
+def brisk_detect(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    max_features: int,
+    threshold: int,
+    octaves: int,
+    describe: bool,
+) -> tuple[_Keypoints, _Bytes]: ...
+
+# which of the keypoints have a descriptor, their angles, and those descriptors
+def brisk_compute(
+    image: np.ndarray, xy: np.ndarray, size: np.ndarray, angle: np.ndarray
+) -> tuple[NDArray[np.bool_], _Floats, _Bytes]: ...
 def brief(
     image: np.ndarray, xy: np.ndarray, angle: np.ndarray, pattern: np.ndarray
 ) -> tuple[NDArray[np.bool_], _Bytes]: ...

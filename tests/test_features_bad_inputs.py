@@ -6,13 +6,26 @@ The numbers are those of the list in test_bad_inputs.py.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, FAST, ORB, Keypoints, match
+from pyvision.features import (
+    BRIEF,
+    BRISK,
+    FAST,
+    ORB,
+    SIFT,
+    SURF,
+    Harris,
+    Keypoints,
+    ShiTomasi,
+    match,
+    refine_corners,
+)
 from tests.helpers import random
 from tests.photos import noise
 
@@ -27,10 +40,18 @@ IMAGES: dict[str, Call] = {
     "FAST": lambda image: FAST().detect(image),
     "ORB": lambda image: ORB().detect_and_compute(image),
     "BRIEF": lambda image: BRIEF().compute(image, AT),
+    "Harris": lambda image: Harris().detect(image),
+    "ShiTomasi": lambda image: ShiTomasi().response(image),
+    "SURF": lambda image: SURF().detect_and_compute(image),
+    "BRISK": lambda image: BRISK().detect_and_compute(image),
+    "refine_corners": lambda image: refine_corners(image, AT),
 }
 MASKS: dict[str, Call] = {
     "FAST": lambda mask: FAST().detect(IMAGE, mask),
     "ORB": lambda mask: ORB().detect(IMAGE, mask),
+    "Harris": lambda mask: Harris().detect(IMAGE, mask),
+    "BRISK": lambda mask: BRISK().detect(IMAGE, mask),
+    "SURF": lambda mask: SURF().detect(IMAGE, mask),
 }
 
 
@@ -44,7 +65,7 @@ def refuse(call: Callable[[], object], op: str, argument: str) -> None:
     "image",
     [
         pytest.param(np.zeros(shape, np.uint8), id=f"9: shape {shape}")
-        for shape in ((), (5,), (5, 5, 2), (5, 5, 5), (1, 5, 5, 3), (0, 5), (5, 0), (5, 5, 0))
+        for shape in ((), (5,), (2, 5, 5, 2), (1, 1, 5, 5, 3), (0, 5), (5, 0), (5, 5, 0))
     ]
     + [
         pytest.param(np.zeros((40, 40), dtype), id=f"12: {dtype}")
@@ -91,6 +112,19 @@ def test_masks_are_refused(op: str, mask: object) -> None:
         (ORB, "levels", (0, -1, 33, 1.5, True)),
         (ORB, "edge_threshold", (21, -1, 2**31, None)),
         (ORB, "threshold", (-1, 256, None)),
+        (Harris, "max_features", (0, -1, 1.5, "1", True, 2**63)),
+        (Harris, "k", (-0.1, 0.3, float("nan"), None)),
+        (Harris, "quality", (0, -1, 1.1, float("nan"), "1")),
+        (ShiTomasi, "min_distance", (-1, float("inf"), float("nan"), None)),
+        (ShiTomasi, "block_size", (0, 32, -1, 1.5, None)),
+        (SURF, "max_features", (0, -1, 1.5, "1", True, 2**31)),
+        (SURF, "threshold", (-1, float("nan"), float("inf"), None)),
+        (SURF, "octaves", (0, 5, None)),
+        (SURF, "upright", (1, None)),
+        (SURF, "extended", (0, "no")),
+        (BRISK, "max_features", (0, -1, 1.5, "1", True, 2**31)),
+        (BRISK, "threshold", (-1, 256, None)),
+        (BRISK, "octaves", (-1, 9, 1.5)),
         (BRIEF, "bytes", (0, 8, 48, 128, None, 32.0)),
         (BRIEF, "seed", (-1, None)),
         (BRIEF, "use_orientation", (1, None)),
@@ -109,6 +143,7 @@ def test_row13_the_smallest_pictures(isa: str) -> None:
             keypoints, descriptors = ORB().detect_and_compute(picture)
             assert descriptors.shape == (len(keypoints), 32)
             assert len(keypoints) == 0 or min(shape) >= 63
+            assert len(Harris().detect(picture)) == 0 or picture.ndim == 2
             kept, descriptors = BRIEF().compute(picture, AT)
             assert descriptors.shape == (len(kept), 32)
 
@@ -142,7 +177,7 @@ def test_row10_an_octave_that_a_tiny_picture_lacks() -> None:
 
 
 def test_keypoints_of_another_kind() -> None:
-    for describe in (ORB().compute, BRIEF().compute):
+    for describe in (ORB().compute, BRIEF().compute, BRISK().compute, SURF().compute):
         for wrong in (None, AT.xy, [AT]):
             with pytest.raises(TypeError, match="expected keypoints"):
                 describe(IMAGE, wrong)
@@ -173,13 +208,20 @@ def test_keypoints_of_another_kind() -> None:
         *[("ratio", {"ratio": value}) for value in (0, -0.5, 1.5, float("nan"), "0.8")],
         *[("cross_check", {"cross_check": value}) for value in (1, None)],
         *[("max_distance", {"max_distance": value}) for value in (-1, float("nan"), "1")],
+        *[("radius", {"radius": value}) for value in (-1, float("nan"), "1")],
+        *[
+            ("radius", {"radius": 1.0, **other})
+            for other in ({"k": 2}, {"ratio": 0.8}, {"cross_check": True})
+        ],
+        *[("radius", {"radius": 1.0, **other}) for other in ({"max_distance": 3}, {"approximate": True})],
+        ("approximate", {"approximate": 1}),
     ],
 )
 def test_matches_are_refused(argument: str, overrides: dict[str, Any]) -> None:
     refuse(lambda: match(**{"a": ROWS, "b": ROWS, **overrides}), "match", argument)
 
 
-@pytest.mark.parametrize("options", [{}, {"ratio": 0.8}, {"cross_check": True}, {"k": 3}])
+@pytest.mark.parametrize("options", [{}, {"ratio": 0.8}, {"cross_check": True}, {"k": 3}, {"radius": 9.0}])
 def test_row6_nothing_matches_nothing(options: dict[str, Any]) -> None:
     for rows in (ROWS, BITS):
         for a, b in ((rows[:0], rows), (rows, rows[:0]), (rows[:0], rows[:0])):
@@ -210,3 +252,44 @@ def test_floats_are_rounded_and_clipped() -> None:
     wide = IMAGE.astype(np.float32) * 1.4 - 40.3
     eight_bits = np.rint(wide).clip(0, 255).astype(np.uint8)
     np.testing.assert_array_equal(FAST().detect(wide).xy, FAST().detect(eight_bits).xy)
+
+
+DETECTORS: list[Any] = [FAST(threshold=20), ORB(50), BRISK(50), SIFT(50), SURF(50), Harris(50), ShiTomasi(50)]
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: type(d).__name__)
+def test_many_pictures_give_a_list(detector: Any) -> None:
+    pictures = [noise(90, 110), noise(90, 110, seed=1)]
+    masks = np.ones((2, 90, 110), bool)
+    masks[:, :, :50] = False
+    expected = [detector.detect(x).xy for x in pictures]
+    masked = [detector.detect(x, m).xy for x, m in zip(pictures, masks, strict=True)]
+    grey = np.stack(pictures)
+    for many in (pictures, tuple(pictures), grey, grey[..., None], np.repeat(grey[..., None], 3, axis=3)):
+        for found, where in ((detector.detect(many), expected), (detector.detect(many, masks), masked)):
+            assert isinstance(found, list)
+            for keypoints, xy in zip(found, where, strict=True):
+                np.testing.assert_array_equal(keypoints.xy, xy)
+    if hasattr(detector, "detect_and_compute"):
+        for (keypoints, values), x in zip(detector.detect_and_compute(grey), pictures, strict=True):
+            alone = detector.detect_and_compute(x)
+            np.testing.assert_array_equal(keypoints.xy, alone[0].xy)
+            np.testing.assert_array_equal(values, alone[1])
+    assert detector.detect([]) == detector.detect(grey[:0]) == []
+    for wrong in (masks[:1], masks[0], [None], True):
+        refuse(lambda wrong=wrong: detector.detect(pictures, wrong), type(detector).__name__, "mask")
+    refuse(lambda: detector.detect([pictures[0], None]), type(detector).__name__, "image")
+
+
+def test_a_detectors_method_is_as_any_other() -> None:
+    orb = ORB(50)
+    assert list(inspect.signature(orb.detect).parameters) == ["image", "mask"]
+    assert "by level" in (ORB.detect.__doc__ or "")
+    assert orb.detect.__doc__ == ORB.detect.__doc__
+    np.testing.assert_array_equal(ORB.detect(orb, IMAGE).xy, orb.detect(IMAGE).xy)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(orb.detect(image=IMAGE, mask=None).xy, orb.detect(IMAGE).xy)
+
+
+def test_descriptors_are_of_one_picture() -> None:
+    for describe, name in ((ORB().compute, "ORB"), (BRIEF().compute, "BRIEF"), (SURF().compute, "SURF")):
+        refuse(lambda describe=describe: describe(np.zeros((5, 5, 2), np.uint8), AT), name, "image")

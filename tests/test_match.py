@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -173,3 +175,66 @@ def test_torch_in_torch_out() -> None:
     found = match(torch.eye(4), torch.eye(4))
     assert isinstance(found.indices, torch.Tensor)
     assert found.indices.tolist() == [[i, i] for i in range(4)]
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "hamming"])
+def test_radius_finds_all_within(isa: str, metric: Any) -> None:
+    rng = np.random.default_rng(5)
+    if metric == "hamming":
+        a, b = (rng.integers(0, 256, (n, 4), dtype=np.uint8) for n in (40, 90))
+    else:
+        a, b = (rng.standard_normal((n, 6)).astype(np.float32) for n in (40, 90))
+    distances = reference.distances(a, b, metric)
+    for share in (0.0, 0.02, 0.3, 1.0):
+        radius = float(np.quantile(distances, share)) + 1e-3
+        found = match(a, b, metric=metric, radius=radius)
+        expected = np.argwhere(distances <= radius)
+        assert {tuple(p) for p in found.indices.tolist()} == {tuple(p) for p in expected.tolist()}
+        assert len(found) == len(expected)
+        assert (np.diff(found.indices[:, 0]) >= 0).all()
+        same_row = np.diff(found.indices[:, 0]) == 0
+        assert (np.diff(found.distances)[same_row] >= 0).all()
+        np.testing.assert_allclose(found.distances, distances[tuple(found.indices.T)], rtol=1e-5, atol=1e-5)
+    assert len(match(a, b, metric=metric, radius=0.0)) == 0
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "hamming"])
+def test_approximate_search_finds_most(metric: Any) -> None:
+    pytest.importorskip("faiss", reason="the extra [ann] is not installed")
+    rng = np.random.default_rng(6)
+    b = rng.integers(0, 256, (4000, 16), dtype=np.uint8)
+    a = b[rng.permutation(4000)[:500]].copy()
+    a[:, 0] ^= 1
+    if metric != "hamming":
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    exact, found = (match(a, b, metric=metric, approximate=approximate) for approximate in (False, True))
+    pairs = {tuple(p) for p in exact.indices.tolist()}
+    assert len({tuple(p) for p in found.indices.tolist()} & pairs) > 0.8 * len(pairs)
+    again = match(a, b, metric=metric, approximate=True)
+    np.testing.assert_array_equal(found.indices, again.indices)
+    np.testing.assert_array_equal(found.distances, again.distances)
+
+    each: list[dict[str, Any]] = [{"k": 3}, {"ratio": 0.8}, {"cross_check": True}, {"max_distance": 3}]
+    for options in each:
+        exact, found = (match(a, b, metric=metric, approximate=x, **options) for x in (False, True))
+        assert (np.asarray(found.indices) >= 0).all()
+        assert 0.7 * len(exact) < len(found) <= 1.1 * len(exact)
+    # Few rows are one cell, and nothing is missed.
+    few = match(a[:9], b[:30], metric=metric, k=30)
+    np.testing.assert_array_equal(
+        np.sort(match(a[:9], b[:30], metric=metric, k=30, approximate=True).indices, axis=0),
+        np.sort(few.indices, axis=0),
+    )
+    assert len(match(a[:0], b, metric=metric, approximate=True)) == 0
+    if metric != "hamming":
+        with pytest.raises(ValueError, match=r"^\[match\] expected a to be finite"):
+            match(np.full_like(a, np.nan), b, metric=metric, approximate=True)
+
+
+def test_approximate_search_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    rows = np.zeros((3, 4), np.float32)
+    with pytest.raises(ImportError, match=r"^\[match\] approximate needs faiss"):
+        match(rows, rows, approximate=True)

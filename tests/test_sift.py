@@ -113,6 +113,17 @@ def test_isas_agree() -> None:
         assert np.abs(other - values[nearest])[close].max() <= 3
 
 
+def test_floats_are_used_as_they_are(isa: str) -> None:
+    (found, values), expected = SIFT().detect_and_compute(photo().astype(np.float32)), SIFT().detect(photo())
+    np.testing.assert_array_equal(found.xy, expected.xy)
+    # Rounded to whole numbers little would be left of a hundredth of the contrast.
+    faint, faint_values = SIFT(contrast_threshold=4e-4).detect_and_compute(photo().astype(np.float32) * 0.01)
+    assert abs(len(faint) - len(found)) < 0.5 * len(found)
+    nearest = np.linalg.norm(found.xy[:, None] - faint.xy[None], axis=2)
+    assert (nearest.min(axis=1) < 0.05).mean() > 0.98
+    assert np.median(np.abs(faint_values[nearest.argmin(axis=1)] - values).max(axis=1)) <= 3
+
+
 def test_threads_agree() -> None:
     check_threads_agree(lambda: SIFT(200).detect_and_compute(photo())[1])
 

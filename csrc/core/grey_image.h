@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <vector>
 
 namespace pyvision {
 
@@ -12,6 +14,24 @@ struct GreyImage {
   int64_t h = 0, w = 0, stride = 0;
 
   const uint8_t* row(int64_t y) const { return data + y * stride; }
+};
+
+// A grey picture of bytes or of floats on the same scale, 0 to 255.
+struct AnyImage {
+  const uint8_t* bytes = nullptr;  // (h, w) as above; nullptr where there are floats
+  const float* floats = nullptr;
+  int64_t h = 0, w = 0, stride = 0;
+
+  float at(int64_t y, int64_t x) const {
+    return bytes != nullptr ? static_cast<float>(bytes[y * stride + x]) : floats[y * stride + x];
+  }
+  // out: (w,)
+  void read(int64_t y, float* out) const {
+    if (bytes == nullptr)
+      std::copy_n(floats + y * stride, w, out);
+    else
+      std::copy_n(bytes + y * stride, w, out);
+  }
 };
 
 // Where keypoints may lie: pixels that are not 0; without data everywhere.
@@ -33,9 +53,40 @@ inline int64_t mirrored(int64_t i, int64_t extent) {
   return i;
 }
 
+// The second derivatives of a parabola in three variables.
+struct Symmetric3 {
+  double xx, xy, xs, yy, ys, ss;
+
+  // From where the gradient is (dx, dy, ds) to where it vanishes, by Cramer's rule. Returns the longest of
+  // the three, or NaN where there is no such place.
+  double step_to_extremum(double dx, double dy, double ds, double step[3]) const {
+    const double c00 = yy * ss - ys * ys, c01 = xs * ys - xy * ss, c02 = xy * ys - yy * xs;
+    const double c11 = xx * ss - xs * xs, c12 = xy * xs - xx * ys, c22 = xx * yy - xy * xy;
+    const double det = xx * c00 + xy * c01 + xs * c02;
+    step[0] = -(c00 * dx + c01 * dy + c02 * ds) / det;
+    step[1] = -(c01 * dx + c11 * dy + c12 * ds) / det;
+    step[2] = -(c02 * dx + c12 * dy + c22 * ds) / det;
+    return std::max({std::abs(step[0]), std::abs(step[1]), std::abs(step[2])});
+  }
+};
+
 struct Keypoint {
   float x, y, size, angle, response;
   int32_t octave;
 };
+
+// The indices of keypoints from the top of a picture of h rows to its bottom: in that order each finds in the
+// cache what the one before has read.
+template <class K>
+std::vector<int64_t> from_top_to_bottom(const K* keypoints, int64_t n, int64_t h) {
+  const auto row = [&](int64_t i) {
+    return static_cast<size_t>(std::min(std::max(keypoints[i].y, 0.0f), static_cast<float>(h - 1)));
+  };
+  std::vector<int64_t> next(static_cast<size_t>(h) + 1), order(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) ++next[row(i) + 1];
+  for (size_t y = 1; y < next.size(); ++y) next[y] += next[y - 1];
+  for (int64_t i = 0; i < n; ++i) order[static_cast<size_t>(next[row(i)]++)] = i;
+  return order;
+}
 
 }  // namespace pyvision

@@ -3,12 +3,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import update_wrapper
+from types import MethodType
+from typing import Any, Generic, Protocol, TypeVar, overload
+
 import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import integer, real
+
+_R = TypeVar("_R")
+_GREY = (0.299, 0.587, 0.114)  # BT.601
+
+
+class _PictureOrPictures(Protocol[_R]):
+    @overload
+    def __call__(self, image: list[Any] | tuple[Any, ...], mask: Array | None = None) -> list[_R]: ...
+    @overload
+    def __call__(self, image: Array, mask: Array | None = None) -> _R: ...
+
+
+class over_pictures(Generic[_R]):
+    """Makes a detector's method take many pictures as well: a list, or an array (N, H, W) or (N, H, W, C).
+
+    Of three dimensions the last is colour where it is 1, 3 or 4. Masks are a list of as many, or an array
+    (N, H, W). The result is a list.
+    """
+
+    def __init__(self, method: Callable[[Any, Array, Array | None], _R]) -> None:
+        self._method = method
+        update_wrapper(self, method)
+
+    def __get__(self, detector: object, owner: type | None = None) -> _PictureOrPictures[_R]:
+        return self if detector is None else MethodType(self, detector)  # type: ignore[return-value]
+
+    def __call__(self, detector: Any, image: Array, mask: Array | None = None) -> Any:
+        if not _is_many(image):
+            return self._method(detector, image, mask)
+        op = type(detector).__name__
+        masks = [None] * len(image) if mask is None else mask
+        if not isinstance(masks, list | tuple) and len(getattr(masks, "shape", ())) != 3:
+            raise ValueError(f"[{op}] expected mask for each picture, got one")
+        if len(masks) != len(image):
+            raise ValueError(f"[{op}] expected mask for each of {len(image)} pictures, got {len(masks)}")
+        return [self._method(detector, x, m) for x, m in zip(image, masks, strict=True)]
+
+
+def _is_many(image: Array) -> bool:
+    if isinstance(image, list | tuple):
+        return True
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    return len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
 
 
 def grey_of(image: Array, op: str) -> np.ndarray:
@@ -18,16 +66,33 @@ def grey_of(image: Array, op: str) -> np.ndarray:
         TypeError: ``image`` is not a uint8 or float32 array.
         ValueError: it has another shape, no pixels, or pixels that are not finite.
     """
-    x = as_numpy(image, op, "image", ("uint8", "float32"))
-    if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"[{op}] expected image of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    x = _picture(image, op)
     if x.dtype == np.float32:
-        if not np.isfinite(x).all():
-            raise ValueError(f"[{op}] expected image to have finite pixels, got NaN or infinity")
         x = np.rint(x).clip(0, 255).astype(np.uint8)
     if x.ndim == 3:
         x = _core.to_grey(_with_contiguous_last(x)) if x.shape[2] > 1 else x[:, :, 0]
     return _with_contiguous_last(x)
+
+
+def any_grey_of(image: Array, op: str) -> np.ndarray:
+    """The same, but that float32 stays what it is, between -1e4 and 1e4."""
+    x = _picture(image, op)
+    if x.dtype == np.uint8:
+        return grey_of(x, op)
+    if np.abs(x).max() > 1e4:
+        raise ValueError(f"[{op}] expected image to have pixels on the scale 0 to 255, got {np.abs(x).max()}")
+    if x.ndim == 3:
+        x = x[:, :, :3] @ np.array(_GREY, np.float32) if x.shape[2] > 1 else x[:, :, 0]
+    return _with_contiguous_last(x)
+
+
+def _picture(image: Array, op: str) -> np.ndarray:
+    x = as_numpy(image, op, "image", ("uint8", "float32"))
+    if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"[{op}] expected image of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    if x.dtype == np.float32 and not np.isfinite(x).all():
+        raise ValueError(f"[{op}] expected image to have finite pixels, got NaN or infinity")
+    return x
 
 
 def mask_of(mask: Array | None, shape: tuple[int, ...], op: str) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array
-from pyvision.features._arguments import count_of, grey_of, integer_in, mask_of
+from pyvision.features._arguments import count_of, grey_of, integer_in, mask_of, over_pictures
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
@@ -53,6 +53,7 @@ class FAST:
         self.nonmax_suppression = flag(nonmax_suppression, _OP, "nonmax_suppression")
         self.max_features = count_of(max_features, _OP)
 
+    @over_pictures
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The corners of a picture, row by row from the left.
 

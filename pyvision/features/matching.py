@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +47,8 @@ def match(
     ratio: float | None = None,
     cross_check: bool = False,
     max_distance: float | None = None,
+    radius: float | None = None,
+    approximate: bool = False,
 ) -> Matches:
     """For each row of ``a`` its nearest rows of ``b``, equal ones by rising index.
 
@@ -60,13 +63,19 @@ def match(
             second nearest. Where ``b`` has one row alone there is no second, and nothing is kept.
         cross_check: keep the nearest neighbour, if the row of ``a`` is also its nearest.
         max_distance: keep pairs this far apart or nearer.
+        radius: instead of the nearest, all rows this far away or nearer.
+        approximate: look in the likeliest cells of an inverted file only, where some neighbours are missed:
+            pays from some 100,000 rows of ``b`` on. Needs faiss: ``pip install 'pyvision-kernels[ann]'``.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
         ValueError: shapes or metric contradict the arrays, a number is out of range, rows are not finite or
-            so large that distances are not, or ``k`` is given with ``ratio`` or ``cross_check``.
+            so large that distances are not, ``k`` is given with ``ratio`` or ``cross_check``, or ``radius``
+            with any of the others.
+        ImportError: ``approximate``, and faiss is not installed.
 
-    Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004, for ``ratio``.
+    Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004, for ``ratio``;
+    Sivic and Zisserman, "Video Google", ICCV 2003, for the inverted file.
     """
     x = as_numpy(a, _OP, "a", ("float32", "uint8"))
     dtype = dtype_name(x.dtype)
@@ -91,7 +100,14 @@ def match(
     if max_distance is not None and not real(max_distance, _OP, "max_distance") >= 0:
         raise ValueError(f"[{_OP}] expected max_distance of at least 0, got {max_distance}")
 
-    distances, neighbours = _nearest(x, y, metric, count if ratio is None else 2)
+    if radius is not None:
+        if not real(radius, _OP, "radius") >= 0:
+            raise ValueError(f"[{_OP}] expected radius of at least 0, got {radius}")
+        if count > 1 or ratio is not None or cross_check or max_distance is not None or approximate:
+            raise ValueError(f"[{_OP}] expected radius alone, got other options as well")
+        return _within(x, y, metric, radius, (a, b))
+    find = _nearest_in_cells if flag(approximate, _OP, "approximate") else _nearest
+    distances, neighbours = find(x, y, metric, count if ratio is None else 2)
     keep = np.ones((len(x), min(count, neighbours.shape[1])), bool)
     if ratio is not None:
         if neighbours.shape[1] < 2:
@@ -99,8 +115,9 @@ def match(
         else:
             keep[:, 0] = distances[:, 0] < np.float32(ratio) * distances[:, 1]
     if cross_check and keep.size:
-        back = _nearest(y, x, metric, 1)[1][:, 0]
+        back = find(y, x, metric, 1)[1][:, 0]
         keep[:, 0] &= back[neighbours[:, 0]] == np.arange(len(x))
+    keep &= neighbours[:, : keep.shape[1]] >= 0
     if max_distance is not None:
         keep &= distances[:, : keep.shape[1]] <= max_distance
     row, column = np.nonzero(keep)
@@ -113,6 +130,54 @@ def _nearest(x: np.ndarray, y: np.ndarray, metric: str, k: int) -> tuple[np.ndar
     if len(x) == 0 or len(y) == 0:
         return np.zeros((len(x), 0), np.float32), np.zeros((len(x), 0), np.int64)
     return _core.match(x, y, metric, min(k, len(y)))
+
+
+def _within(
+    x: np.ndarray, y: np.ndarray, metric: str, radius: float, callers: tuple[Array, Array]
+) -> Matches:
+    """All pairs within ``radius``: ever more neighbours of those rows whose farthest one still is."""
+    rows = np.arange(len(x))
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    k = 8
+    while True:
+        distances, neighbours = _nearest(x[rows], y, metric, k)
+        inside = distances <= radius
+        more = inside[:, -1] if k < len(y) and inside.size else np.zeros(len(rows), bool)
+        row, column = np.nonzero(inside & ~more[:, None])
+        found.append((rows[row], neighbours[row, column], distances[row, column]))
+        if not more.any():
+            break
+        rows, k = rows[more], 4 * k
+    query, train, apart = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(query, kind="stable")
+    pairs = np.stack([query, train], axis=1)[order]
+    return Matches(result_like(pairs, *callers), result_like(apart[order], *callers))
+
+
+def _nearest_in_cells(x: np.ndarray, y: np.ndarray, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`_nearest` among the rows of the likeliest cells; index -1 where these have not so many."""
+    try:
+        faiss: Any = import_module("faiss")
+    except ImportError as error:
+        raise ImportError(f"[{_OP}] approximate needs faiss: pip install 'pyvision-kernels[ann]'") from error
+    for name, rows in (("a", x), ("b", y)):
+        if rows.dtype == np.float32 and not np.isfinite(rows).all():
+            raise ValueError(f"[{_OP}] expected {name} to be finite, got NaN or infinity")
+    if len(x) == 0 or len(y) == 0:
+        return _nearest(x, y, metric, k)
+    cells = int(max(1, min(4 * len(y) ** 0.5, len(y) / 39)))  # k-means wants 39 rows or more for each
+    if metric == "hamming":
+        width = 8 * y.shape[1]
+        index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(width), width, cells)
+    else:
+        kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_L1
+        index = faiss.IndexIVFFlat(faiss.IndexFlat(y.shape[1], kind), y.shape[1], cells, kind)
+    index.nprobe = max(1, -(-cells // 16))
+    index.train(y)
+    index.add(y)
+    distances, neighbours = index.search(x, min(k, len(y)))
+    distances = distances.astype(np.float32)
+    return (np.sqrt(distances) if metric == "l2" else distances), neighbours
 
 
 def _rows(x: np.ndarray, name: str) -> np.ndarray:

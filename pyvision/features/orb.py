@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of
+from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of, over_pictures
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import real
 
@@ -49,6 +49,7 @@ class ORB:
         self.edge_threshold = integer_in(edge_threshold, _OP, "edge_threshold", 22, 2**30)
         self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
 
+    @over_pictures
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The keypoints of a picture, by level and then by falling response.
 
@@ -58,6 +59,7 @@ class ORB:
         """
         return self._run(image, mask, describe=False)[0]
 
+    @over_pictures
     def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
         """The same and their descriptors, uint8 (N, 32), of the kind of ``image``."""
         return self._run(image, mask, describe=True)

@@ -7,7 +7,15 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of, real_in
+from pyvision.features._arguments import (
+    any_grey_of,
+    count_of,
+    integer_in,
+    keypoints_of,
+    mask_of,
+    over_pictures,
+    real_in,
+)
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
@@ -19,7 +27,8 @@ class SIFT:
 
     Keypoints and descriptors are OpenCV's with its defaults, but that positions are those of the picture
     itself: OpenCV's lie a quarter of a pixel further right and down. Octave -1 is that of the doubled
-    picture. A picture of 2 megapixels takes some 270 MB, which the thread keeps for the next one.
+    picture. float32 pictures are used as they are. A picture of 2 megapixels takes some 270 MB, which the
+    thread keeps for the next one.
 
     Args:
         max_features: keep those of highest response; all without.
@@ -54,6 +63,7 @@ class SIFT:
         self.sigma = real_in(sigma, _OP, "sigma", 0.5, 4)
         self.root = flag(root, _OP, "root")
 
+    @over_pictures
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The keypoints of a picture, by falling response.
 
@@ -63,6 +73,7 @@ class SIFT:
         """
         return self._run(image, mask, describe=False)[0]
 
+    @over_pictures
     def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
         """The same and their descriptors, float32 (N, 128), of the kind of ``image``."""
         return self._run(image, mask, describe=True)
@@ -78,13 +89,13 @@ class SIFT:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
             ValueError: ``image`` has another shape, or an angle is beyond 360.
         """
-        grey = grey_of(image, _OP)
+        grey = any_grey_of(image, _OP)
         k = keypoints_of(keypoints, _OP)
         which, descriptors = _core.sift_compute(grey, k.xy, k.size, k.angle, self.layers, self.sigma)
         return k[which], result_like(self._finish(descriptors), image)
 
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
-        grey = grey_of(image, _OP)
+        grey = any_grey_of(image, _OP)
         columns, descriptors = _core.sift_detect(
             grey,
             mask_of(mask, grey.shape, _OP),

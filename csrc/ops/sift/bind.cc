@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-
 #include "core/arena.h"
 #include "core/bind_grey.h"
 #include "ops/sift/sift.h"
@@ -25,8 +23,8 @@ SiftParams params_of(int64_t max_features, int64_t layers, double contrast, doub
   return params;
 }
 
-GreyImage image_of(const py::array& image) {
-  const GreyImage x = grey_view(image, kOp, "image");
+AnyImage image_of(const py::array& image) {
+  const AnyImage x = any_image(image, kOp);
   check(x.h <= (int64_t{1} << 20) && x.w <= (int64_t{1} << 20) && x.h * x.w <= (int64_t{1} << 30), kOp,
         "expected image of at most 2^30 pixels, got (", x.h, ", ", x.w, ")");
   return x;
@@ -35,7 +33,7 @@ GreyImage image_of(const py::array& image) {
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
 py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
                  int64_t layers, double contrast, double edge, double sigma, bool describe) {
-  const GreyImage x = image_of(image);
+  const AnyImage x = image_of(image);
   const PixelMask allowed = mask_view(mask, x, kOp);
   const SiftParams params = params_of(max_features, layers, contrast, edge, sigma);
   std::vector<SiftKeypoint> found;
@@ -43,11 +41,11 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
   {
     py::gil_scoped_release release;
     const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
-    const SiftPyramid pyramid(x, params, memory);
-    found = sift_detect(pyramid, params, allowed);
+    SiftDetection detection = sift_detect(x, params, allowed, memory);
+    found = std::move(detection.keypoints);
     if (describe) {
       values.resize(found.size() * kSiftValues);
-      sift_describe(pyramid, found.data(), static_cast<int64_t>(found.size()), values.data());
+      sift_describe(detection.pyramid, found.data(), static_cast<int64_t>(found.size()), values.data());
     }
   }
   py::array_t<float> descriptors =
@@ -59,19 +57,10 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
 // Which of the given keypoints have a descriptor, and those descriptors.
 py::tuple compute(const py::array& image, const py::array& xy, const py::array& size, const py::array& angle,
                   int64_t layers, double sigma) {
-  const GreyImage x = image_of(image);
+  const AnyImage x = image_of(image);
   const SiftParams params = params_of(0, layers, 0, 10, sigma);
-  const Tensor at = dense_view<const float>(xy, kOp, "xy", 2);
-  const int64_t n = at.shape[0];
-  check(at.shape[1] == 2, kOp, "expected xy of shape (N, 2), got ", shape_text(at));
-  const Tensor sizes = dense_view<const float>(size, kOp, "size", 1),
-               angles = dense_view<const float>(angle, kOp, "angle", 1);
-  check(sizes.shape[0] == n && angles.shape[0] == n, kOp, "expected size and angle of shape (", n, ",), got ",
-        shape_text(sizes), " and ", shape_text(angles));
-  for (int64_t i = 0; i < n; ++i)
-    check(std::abs(angles.as<const float>()[i]) <= 360, kOp, "expected angles in [-1, 360], got ",
-          angles.as<const float>()[i]);
-  py::array_t<bool> which = empty<bool>(kOp, {n});
+  const std::vector<Keypoint> given = keypoints_view(xy, size, angle, kOp);
+  py::array_t<bool> which = empty<bool>(kOp, {static_cast<int64_t>(given.size())});
   bool* const fits = which.mutable_data();
   std::vector<SiftKeypoint> kept;
   std::vector<float> values;
@@ -79,14 +68,9 @@ py::tuple compute(const py::array& image, const py::array& xy, const py::array& 
     py::gil_scoped_release release;
     const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
     const SiftPyramid pyramid(x, params, memory);
-    for (int64_t i = 0; i < n; ++i) {
-      SiftKeypoint k = {{at.as<const float>()[2 * i], at.as<const float>()[2 * i + 1],
-                         sizes.as<const float>()[i], std::max(angles.as<const float>()[i], 0.0f), 0, 0},
-                        0};
-      // Compared as float: a position may lie beyond any integer, or be none.
-      const bool inside =
-          k.x >= 0 && k.y >= 0 && k.x < static_cast<float>(x.w) && k.y < static_cast<float>(x.h);
-      fits[i] = inside && k.size > 0 && pyramid.locate(k.size, params, &k.octave, &k.layer);
+    for (size_t i = 0; i < given.size(); ++i) {
+      SiftKeypoint k = {given[i], 0};
+      fits[i] = is_inside(x, k) && k.size > 0 && pyramid.locate(k.size, params, &k.octave, &k.layer);
       if (fits[i]) kept.push_back(k);
     }
     values.resize(kept.size() * kSiftValues);

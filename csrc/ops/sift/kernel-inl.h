@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "ops/sift/sift.h"
+#include "simd/direction-inl.h"
 #include "simd/lanes-inl.h"
 #include "simd/math-inl.h"
 
@@ -110,23 +111,6 @@ inline int64_t extrema(const float* const rows[3][3], int64_t first, int64_t las
       columns[count++] = static_cast<int32_t>(x + __builtin_ctzll(found));
   });
   return count;
-}
-
-// Degrees in [0, 360) of the direction (x, y), within 1e-3: Abramowitz and Stegun, Handbook of Mathematical
-// Functions, 4.4.49, for the eighth of the circle next to an axis.
-inline F32 direction(F32 x, F32 y) {
-  const F32 ax = abs(x), ay = abs(y), tiny = F32::set(1e-30f);
-  const F32 t = min(ax, ay) / max(max(ax, ay), tiny), s = t * t;
-  F32 p = F32::set(0.0208351f);
-  p = fma(p, s, F32::set(-0.0851330f));
-  p = fma(p, s, F32::set(0.1801410f));
-  p = fma(p, s, F32::set(-0.3302995f));
-  p = fma(p, s, F32::set(0.9998660f));
-  F32 angle = p * t * F32::set(57.2957795f);
-  angle = select(ax < ay, F32::set(90.0f) - angle, angle);
-  angle = select(x < F32::zero(), F32::set(180.0f) - angle, angle);
-  angle = select(y < F32::zero(), F32::set(360.0f) - angle, angle);
-  return select(angle < F32::set(360.0f), angle, F32::zero());
 }
 
 inline void gradients(const float* above, const float* row, const float* below, int64_t n, float* magnitude,

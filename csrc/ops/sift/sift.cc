@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
+#include <optional>
 #include <tuple>
+#include <utility>
 
 #include "core/arena.h"
 #include "core/parallel.h"
@@ -12,7 +15,7 @@ namespace pyvision {
 namespace {
 
 constexpr int64_t kBorder = 5;         // of an image, in which no extremum is looked for
-constexpr int64_t kBandRows = 32;      // a share of work: some 100 us
+constexpr int64_t kLeastStrip = 128;   // rows of a share of work: up to 41 more on both sides are made for it
 constexpr int64_t kTileColumns = 384;  // a tile of 17 rows and its borders: about L1
 constexpr double kPi = 3.14159265358979323846;
 constexpr int kAngleBins = 36;
@@ -34,71 +37,55 @@ struct Taps {
   }
 };
 
-template <class Body>
-void for_each_band(int64_t h, Body body) {
-  parallel_for((h + kBandRows - 1) / kBandRows, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) body(b * kBandRows, std::min(h, (b + 1) * kBandRows));
-  });
-}
-
-void blur(const float* x, int64_t h, int64_t w, double sigma, float* y) {
-  const Taps taps(sigma);
+// Rows [begin, end) of an image, two at a time; source and target: where a row of either lies.
+template <class Source, class Target>
+void blur_rows(const Taps& taps, int64_t h, int64_t w, int64_t begin, int64_t end, Source source,
+               Target target) {
   const int64_t r = taps.radius;
   const SiftKernels& kernels = sift_kernels();
-  for_each_band(h, [&](int64_t begin, int64_t end) {
-    constexpr int64_t kPitch = kTileColumns + 4 * kMaxBlurRadius;
-    float memory[2 * kPitch];  // two rows of a tile
+  constexpr int64_t kPitch = kTileColumns + 4 * kMaxBlurRadius;
+  float memory[2 * kPitch];  // two rows of a tile
+  for (int64_t i = begin; i < end; i += 2) {
+    const float* lines[2 * kMaxBlurRadius + 2];
+    // Where there is no second row, there need be none below it.
+    for (int64_t k = -r; k <= r + 1; ++k) lines[r + k] = source(mirrored(std::min(i + k, end - 1 + r), h));
     for (int64_t left = 0; left < w; left += kTileColumns) {
       const int64_t right = std::min(w, left + kTileColumns);
       const int64_t from = std::max<int64_t>(0, left - r), to = std::min(w, right + r);
       float* const tile = memory + 2 * kMaxBlurRadius - left;  // tile[column], tile[kPitch + column]
-      for (int64_t i = begin; i < end; i += 2) {
-        const auto columns = [&](int64_t first, int64_t last, int64_t target) {
-          const float* rows[2 * kMaxBlurRadius + 2];
-          for (int64_t k = -r; k <= r + 1; ++k) rows[r + k] = x + mirrored(i + k, h) * w + first;
-          kernels.blur_columns(rows, taps.values, r, last - first, tile + target, tile + kPitch + target);
-        };
-        columns(from, to, from);
-        // Beyond the image lies what is inside, mirrored: in this tile, or where it is very narrow in
-        // another.
-        const auto mirror = [&](int64_t column) {
-          const int64_t source = mirrored(column, w);
-          if (source < from || source >= to) return columns(source, source + 1, column);
-          tile[column] = tile[source];
-          tile[kPitch + column] = tile[kPitch + source];
-        };
-        for (int64_t column = left - r; column < from; ++column) mirror(column);
-        for (int64_t column = to; column < right + r; ++column) mirror(column);
-        kernels.blur_row(tile + left, taps.values, r, right - left, y + i * w + left);
-        if (i + 1 < end)
-          kernels.blur_row(tile + kPitch + left, taps.values, r, right - left, y + (i + 1) * w + left);
-      }
+      const auto columns = [&](int64_t first, int64_t last, int64_t place) {
+        const float* rows[2 * kMaxBlurRadius + 2];
+        for (int64_t k = 0; k < 2 * r + 2; ++k) rows[k] = lines[k] + first;
+        kernels.blur_columns(rows, taps.values, r, last - first, tile + place, tile + kPitch + place);
+      };
+      columns(from, to, from);
+      // Beyond the image lies what is inside, mirrored: in this tile, or where it is very narrow in another.
+      const auto mirror = [&](int64_t column) {
+        const int64_t inside = mirrored(column, w);
+        if (inside < from || inside >= to) return columns(inside, inside + 1, column);
+        tile[column] = tile[inside];
+        tile[kPitch + column] = tile[kPitch + inside];
+      };
+      for (int64_t column = left - r; column < from; ++column) mirror(column);
+      for (int64_t column = to; column < right + r; ++column) mirror(column);
+      kernels.blur_row(tile + left, taps.values, r, right - left, target(i) + left);
+      if (i + 1 < end)
+        kernels.blur_row(tile + kPitch + left, taps.values, r, right - left, target(i + 1) + left);
     }
-  });
+  }
 }
 
-// Twice the size: outputs lie a quarter to the left and to the right of each pixel.
-void enlarge(const GreyImage& x, float* y) {
-  for_each_band(2 * x.h, [&](int64_t begin, int64_t end) {
-    Scratch<float> sums(x.w);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t near = i / 2, far = std::clamp<int64_t>(i % 2 == 0 ? near - 1 : near + 1, 0, x.h - 1);
-      const uint8_t *a = x.row(near), *b = x.row(far);
-      for (int64_t j = 0; j < x.w; ++j) sums[j] = 0.75f * a[j] + 0.25f * b[j];
-      float* const row = y + 2 * i * x.w;
-      for (int64_t j = 0; j < x.w; ++j) {
-        row[2 * j] = 0.75f * sums[j] + 0.25f * sums[std::max<int64_t>(j - 1, 0)];
-        row[2 * j + 1] = 0.75f * sums[j] + 0.25f * sums[std::min(j + 1, x.w - 1)];
-      }
-    }
-  });
-}
-
-void halve(const float* x, int64_t w, int64_t half_h, int64_t half_w, float* y) {
-  for_each_band(half_h, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      for (int64_t j = 0; j < half_w; ++j) y[i * half_w + j] = x[2 * i * w + 2 * j];
-  });
+// Row i of the image at twice its size: outputs lie a quarter to the left and to the right of each pixel.
+void enlarge_row(const AnyImage& x, int64_t i, float* row) {
+  Scratch<float> sums(x.w), a(x.w), b(x.w);
+  const int64_t near = i / 2, far = std::clamp<int64_t>(i % 2 == 0 ? near - 1 : near + 1, 0, x.h - 1);
+  x.read(near, a);
+  x.read(far, b);
+  for (int64_t j = 0; j < x.w; ++j) sums[j] = 0.75f * a[j] + 0.25f * b[j];
+  for (int64_t j = 0; j < x.w; ++j) {
+    row[2 * j] = 0.75f * sums[j] + 0.25f * sums[std::max<int64_t>(j - 1, 0)];
+    row[2 * j + 1] = 0.75f * sums[j] + 0.25f * sums[std::min(j + 1, x.w - 1)];
+  }
 }
 
 // Octaves are halved until the smaller side has about four pixels.
@@ -106,6 +93,10 @@ int64_t octave_count(int64_t h, int64_t w) {
   const double side = static_cast<double>(2 * std::min(h, w));
   return std::max<int64_t>(1, static_cast<int64_t>(std::nearbyint(std::log2(side) - 2)));
 }
+
+struct Extremum {
+  int64_t octave, layer, row, column;
+};
 
 struct Candidate {
   float x, y, size, response;  // in pixels of the doubled image
@@ -115,16 +106,22 @@ struct Candidate {
   bool same_place(const Candidate& c) const { return x == c.x && y == c.y && size == c.size; }
 };
 
-// Moves an extremum between the pixels and the layers, or refuses it.
-bool refine(const SiftPyramid& pyramid, const SiftParams& params, int64_t octave, int64_t layer, int64_t y,
-            int64_t x, Candidate* found) {
+enum class Refined : uint8_t { kKept, kRefused, kTooFar };
+
+// Moves an extremum between the pixels and the layers, or refuses it; or cannot, where that leaves the rows
+// [low, high).
+Refined refine(const SiftPyramid& pyramid, const SiftParams& params, const Extremum& extremum, int64_t low,
+               int64_t high, Candidate* found) {
+  const int64_t octave = extremum.octave;
+  int64_t layer = extremum.layer, y = extremum.row, x = extremum.column;
   constexpr int kSteps = 5;
   constexpr double kGrey = 1.0 / 255;
   const SiftImages& images = pyramid.octaves()[static_cast<size_t>(octave)];
   const int64_t w = images.w, h = images.h;
   double dx = 0, dy = 0, ds = 0, step[3] = {}, value = 0, dxx = 0, dyy = 0, dxy = 0;
   for (int i = 0;; ++i) {
-    if (i == kSteps) return false;
+    if (i == kSteps) return Refined::kRefused;
+    if (y <= low || y + 1 >= high) return Refined::kTooFar;
     const float *below = pyramid.layer(octave, layer - 1), *lower = pyramid.layer(octave, layer),
                 *upper = pyramid.layer(octave, layer + 1), *above = pyramid.layer(octave, layer + 2);
     const int64_t at = y * w + x;
@@ -142,28 +139,23 @@ bool refine(const SiftPyramid& pyramid, const SiftParams& params, int64_t octave
     dxy = (d(0, w + 1) - d(0, w - 1) - d(0, 1 - w) + d(0, -1 - w)) / 4;
     const double dxs = (d(1, 1) - d(1, -1) - d(-1, 1) + d(-1, -1)) / 4;
     const double dys = (d(1, w) - d(1, -w) - d(-1, w) + d(-1, -w)) / 4;
-    // Cramer's rule for the step to where the gradient vanishes.
-    const double c00 = dyy * dss - dys * dys, c01 = dxs * dys - dxy * dss, c02 = dxy * dys - dyy * dxs;
-    const double c11 = dxx * dss - dxs * dxs, c12 = dxy * dxs - dxx * dys, c22 = dxx * dyy - dxy * dxy;
-    const double det = dxx * c00 + dxy * c01 + dxs * c02;
-    step[0] = -(c00 * dx + c01 * dy + c02 * ds) / det;
-    step[1] = -(c01 * dx + c11 * dy + c12 * ds) / det;
-    step[2] = -(c02 * dx + c12 * dy + c22 * ds) / det;
-    const double longest = std::max({std::abs(step[0]), std::abs(step[1]), std::abs(step[2])});
-    if (!(longest < 1e6)) return false;
+    const Symmetric3 second = {dxx, dxy, dxs, dyy, dys, dss};
+    const double longest = second.step_to_extremum(dx, dy, ds, step);
+    if (!(longest < 1e6)) return Refined::kRefused;
     if (longest < 0.5) break;
     x += static_cast<int64_t>(std::nearbyint(step[0]));
     y += static_cast<int64_t>(std::nearbyint(step[1]));
     layer += static_cast<int64_t>(std::nearbyint(step[2]));
     if (layer < 1 || layer > params.layers || x < kBorder || x >= w - kBorder || y < kBorder ||
         y >= h - kBorder)
-      return false;
+      return Refined::kRefused;
   }
   const double response = std::abs(value + (dx * step[0] + dy * step[1] + ds * step[2]) / 2);
   const auto layers = static_cast<double>(params.layers);
-  if (response * layers < params.contrast) return false;
+  if (response * layers < params.contrast) return Refined::kRefused;
   const double trace = dxx + dyy, det = dxx * dyy - dxy * dxy;
-  if (det <= 0 || trace * trace * params.edge >= (params.edge + 1) * (params.edge + 1) * det) return false;
+  if (det <= 0 || trace * trace * params.edge >= (params.edge + 1) * (params.edge + 1) * det)
+    return Refined::kRefused;
   const double unit = std::ldexp(1.0, static_cast<int>(octave));
   found->x = static_cast<float>((static_cast<double>(x) + step[0]) * unit);
   found->y = static_cast<float>((static_cast<double>(y) + step[1]) * unit);
@@ -172,44 +164,170 @@ bool refine(const SiftPyramid& pyramid, const SiftParams& params, int64_t octave
   found->response = static_cast<float>(response);
   found->octave = static_cast<int32_t>(octave), found->layer = static_cast<int32_t>(layer);
   found->column = static_cast<int32_t>(x), found->row = static_cast<int32_t>(y);
-  return true;
+  return Refined::kKept;
 }
 
-// Rows [begin, end) of an octave.
-void find_extrema(const SiftPyramid& pyramid, const SiftParams& params, int64_t octave, int64_t begin,
-                  int64_t end, std::vector<Candidate>* found) {
-  const SiftImages& images = pyramid.octaves()[static_cast<size_t>(octave)];
-  const int64_t w = images.w, differences = params.layers + 2;
-  begin = std::max(begin, kBorder);
-  end = std::min(end, images.h - kBorder);
-  if (begin >= end || w <= 2 * kBorder) return;
-  const SiftKernels& kernels = sift_kernels();
-  const auto threshold =
-      static_cast<float>(std::floor(0.5 * params.contrast / static_cast<double>(params.layers) * 255));
-  Scratch<float> memory(3 * differences * w);  // three rows in turn of every difference
-  Scratch<int32_t> columns(w);
-  const auto row_of = [&](int64_t d, int64_t y) { return memory + (d * 3 + y % 3) * w; };
-  const auto subtract = [&](int64_t y) {
-    for (int64_t d = 0; d < differences; ++d)
-      kernels.subtract(pyramid.layer(octave, d + 1) + y * w, pyramid.layer(octave, d) + y * w, w,
-                       row_of(d, y));
-  };
-  subtract(begin - 1);
-  subtract(begin);
-  for (int64_t y = begin; y < end; ++y) {
-    subtract(y + 1);
-    for (int64_t layer = 1; layer <= params.layers; ++layer) {
-      const float* rows[3][3];
-      for (int64_t d = 0; d < 3; ++d)
-        for (int64_t r = 0; r < 3; ++r) rows[d][r] = row_of(layer - 1 + d, y - 1 + r);
-      const int64_t count = kernels.extrema(rows, kBorder, w - kBorder, threshold, columns);
-      for (int64_t i = 0; i < count; ++i) {
-        Candidate candidate;
-        if (refine(pyramid, params, octave, layer, y, columns[i], &candidate)) found->push_back(candidate);
+// Looks for extrema row by row, as the rows are made.
+class Finder {
+ public:
+  Finder(const SiftPyramid& pyramid, const SiftParams& params, int64_t octave, int64_t first)
+      : pyramid_(pyramid),
+        params_(params),
+        octave_(octave),
+        w_(pyramid.octaves()[static_cast<size_t>(octave)].w),
+        h_(pyramid.octaves()[static_cast<size_t>(octave)].h),
+        next_(std::max(first, kBorder)),
+        subtracted_(next_ - 1),
+        memory_(3 * (params.layers + 2) * w_),
+        columns_(w_),
+        threshold_(static_cast<float>(
+            std::floor(0.5 * params.contrast / static_cast<double>(params.layers) * 255))) {}
+
+  // On from the last row looked at to `end`; there are rows [low, high) of every image.
+  void run(int64_t end, int64_t low, int64_t high) {
+    if (w_ <= 2 * kBorder) return;
+    for (; next_ < std::min(end, h_ - kBorder); ++next_) {
+      for (; subtracted_ <= next_ + 1; ++subtracted_) subtract(subtracted_);
+      for (int64_t layer = 1; layer <= params_.layers; ++layer) {
+        const float* rows[3][3];
+        for (int64_t d = 0; d < 3; ++d)
+          for (int64_t r = 0; r < 3; ++r) rows[d][r] = row_of(layer - 1 + d, next_ - 1 + r);
+        const int64_t count = sift_kernels().extrema(rows, kBorder, w_ - kBorder, threshold_, columns_);
+        for (int64_t i = 0; i < count; ++i) {
+          const Extremum extremum = {octave_, layer, next_, columns_[i]};
+          Candidate candidate;
+          const Refined refined = refine(pyramid_, params_, extremum, low, high, &candidate);
+          if (refined == Refined::kKept) found.push_back(candidate);
+          if (refined == Refined::kTooFar) left.push_back(extremum);
+        }
       }
     }
   }
-}
+
+  std::vector<Candidate> found;
+  std::vector<Extremum> left;  // to be refined when there are all rows
+
+ private:
+  // Three rows in turn of every difference.
+  float* row_of(int64_t d, int64_t y) const { return memory_ + (d * 3 + y % 3) * w_; }
+  void subtract(int64_t y) {
+    for (int64_t d = 0; d < params_.layers + 2; ++d)
+      sift_kernels().subtract(pyramid_.layer(octave_, d + 1) + y * w_, pyramid_.layer(octave_, d) + y * w_,
+                              w_, row_of(d, y));
+  }
+
+  const SiftPyramid& pyramid_;
+  const SiftParams& params_;
+  int64_t octave_, w_, h_;
+  int64_t next_, subtracted_;  // the first rows that are not
+  Scratch<float> memory_;
+  Scratch<int32_t> columns_;
+  float threshold_;
+};
+
+// One octave's images, all of them for some rows before the next rows: what the next image and the
+// differences are made from is in the cache. A strip of rows makes the rows around it that it needs for
+// itself.
+class Cascade {
+ public:
+  Cascade(const SiftPyramid& pyramid, const AnyImage& image, const SiftParams& params, int64_t octave)
+      : pyramid_(pyramid),
+        image_(image),
+        params_(params),
+        octave_(octave),
+        images_(pyramid.octaves()[static_cast<size_t>(octave)]),
+        count_(params.layers + 3) {
+    const double ratio = std::exp2(1 / static_cast<double>(params.layers));
+    taps_.emplace_back(std::sqrt(std::max(params.sigma * params.sigma - 1, 0.01)));
+    for (int64_t i = 1; i < count_; ++i)
+      taps_.emplace_back(params.sigma * std::pow(ratio, static_cast<double>(i - 1)) *
+                         std::sqrt(ratio * ratio - 1));
+    reach_.assign(static_cast<size_t>(count_), 0);
+    for (size_t i = reach_.size() - 1; i > 0; --i) reach_[i - 1] = reach_[i] + taps_[i].radius;
+  }
+
+  // Rows [begin, end) of all images, in which a finder looks for extrema, if there is one.
+  void run(int64_t begin, int64_t end, Finder* finder) const {
+    const int64_t h = images_.h, w = images_.w, enlarged = kStep + 2 * taps_[0].radius + 2;
+    // Of each image the rows before the strip and behind it, and of the enlarged picture some rows in turn.
+    std::vector<int64_t> low, high, offset;
+    int64_t rows = 0;
+    for (const int64_t reach : reach_) {
+      low.push_back(std::max<int64_t>(0, begin - reach));
+      high.push_back(std::min(h, end + reach));
+      offset.push_back(rows);
+      rows += (begin - low.back()) + (high.back() - end);
+    }
+    Scratch<float> around(std::max<int64_t>(rows, 1) * w), ring(octave_ == 0 ? enlarged * w : 1);
+    const auto row = [&](size_t i, int64_t y) {
+      if (y >= begin && y < end) return images_.data + (static_cast<int64_t>(i) * h + y) * w;
+      return around + (offset[i] + (y < begin ? y - low[i] : begin - low[i] + y - end)) * w;
+    };
+    int64_t made_enlarged = std::max<int64_t>(0, low[0] - taps_[0].radius);
+    const auto make_first = [&](int64_t from, int64_t to) {
+      if (octave_ > 0) {
+        const SiftImages& before = pyramid_.octaves()[static_cast<size_t>(octave_ - 1)];
+        for (int64_t y = from; y < to; ++y) {
+          const float* const source = pyramid_.layer(octave_ - 1, params_.layers) + 2 * y * before.w;
+          float* const target = row(0, y);
+          for (int64_t x = 0; x < w; ++x) target[x] = source[2 * x];
+        }
+        return;
+      }
+      const auto line = [&](int64_t y) { return ring + y % enlarged * w; };
+      for (int64_t y = from; y < to; y += kStep) {
+        const int64_t last = std::min(y + kStep, to);
+        for (; made_enlarged < std::min(h, last + taps_[0].radius); ++made_enlarged)
+          enlarge_row(image_, made_enlarged, line(made_enlarged));
+        blur_rows(taps_[0], h, w, y, last, line, [&](int64_t i) { return row(0, i); });
+      }
+    };
+    std::vector<int64_t> made = low;
+    for (int64_t next = std::min(begin + kStep, end);; next = std::min(next + kStep, end)) {
+      for (size_t i = 0; i < made.size(); ++i) {
+        const int64_t to = std::min(high[i], next + reach_[i]);
+        if (i == 0)
+          make_first(made[0], to);
+        else
+          blur_rows(
+              taps_[i], h, w, made[i], to, [&](int64_t y) { return row(i - 1, y); },
+              [&](int64_t y) { return row(i, y); });
+        made[i] = to;
+      }
+      if (finder != nullptr) finder->run(next == h ? h : next - 1, begin, next);
+      if (next == end) return;
+    }
+  }
+
+ private:
+  static constexpr int64_t kStep = 16;  // rows; the images' last ones lie in L2
+
+  const SiftPyramid& pyramid_;
+  const AnyImage& image_;
+  const SiftParams& params_;
+  int64_t octave_;
+  const SiftImages& images_;
+  int64_t count_;
+  std::vector<Taps> taps_;      // to make each image from the one before
+  std::vector<int64_t> reach_;  // how many rows beyond its own the images behind each need
+};
+
+}  // namespace
+
+// What a pyramid finds while it is made.
+struct SiftCandidates {
+  std::mutex mutex;
+  std::vector<Candidate> found;
+  std::vector<Extremum> left;
+
+  void take(const Finder& finder) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    found.insert(found.end(), finder.found.begin(), finder.found.end());
+    left.insert(left.end(), finder.left.begin(), finder.left.end());
+  }
+};
+
+namespace {
 
 // The directions of a candidate's neighbourhood, clockwise on screen.
 std::vector<float> angles_of(const SiftPyramid& pyramid, const Candidate& c) {
@@ -276,23 +394,39 @@ int64_t SiftPyramid::floats_of(int64_t h, int64_t w, const SiftParams& params) {
   return sum;
 }
 
-SiftPyramid::SiftPyramid(const GreyImage& image, const SiftParams& params, float* memory) {
-  const int64_t images = params.layers + 3, count = octave_count(image.h, image.w);
-  const double ratio = std::exp2(1 / static_cast<double>(params.layers));
+SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float* memory,
+                         SiftCandidates* candidates) {
+  const int64_t count = octave_count(image.h, image.w);
   for (int64_t o = 0, h = 2 * image.h, w = 2 * image.w; o < count; ++o, h /= 2, w /= 2) {
     octaves_.push_back({h, w, memory});
-    const int64_t pixels = h * w;
-    if (o == 0) {
-      enlarge(image, memory + pixels);  // where the next image will be
-      blur(memory + pixels, h, w, std::sqrt(std::max(params.sigma * params.sigma - 1, 0.01)), memory);
-    } else {
-      halve(layer(o - 1, params.layers), octaves_[static_cast<size_t>(o - 1)].w, h, w, memory);
+    memory += (params.layers + 3) * h * w;
+  }
+  for (int64_t o = 0; o < count; ++o) {
+    const Cascade cascade(*this, image, params, o);
+    const int64_t h = octaves_[static_cast<size_t>(o)].h;
+    const int64_t strips = std::clamp<int64_t>(num_threads(), 1, std::max<int64_t>(h / kLeastStrip, 1));
+    parallel_for(strips, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t s = begin; s < end; ++s) {
+        const int64_t top = h * s / strips, bottom = h * (s + 1) / strips;
+        std::optional<Finder> finder;
+        if (candidates != nullptr) finder.emplace(*this, params, o, top + 1);
+        cascade.run(top, bottom, finder ? &*finder : nullptr);
+        if (finder) candidates->take(*finder);
+      }
+    });
+    if (candidates == nullptr) continue;
+    for (int64_t s = 1; s < strips; ++s) {  // the two rows where strips meet
+      const int64_t top = h * s / strips;
+      Finder finder(*this, params, o, top - 1);
+      finder.run(top + 1, 0, h);
+      candidates->take(finder);
     }
-    for (int64_t i = 1; i < images; ++i) {
-      const double before = params.sigma * std::pow(ratio, static_cast<double>(i - 1));
-      blur(memory + (i - 1) * pixels, h, w, before * std::sqrt(ratio * ratio - 1), memory + i * pixels);
+    for (const Extremum& extremum : candidates->left) {
+      Candidate candidate;
+      if (refine(*this, params, extremum, -1, h + 1, &candidate) == Refined::kKept)
+        candidates->found.push_back(candidate);
     }
-    memory += images * pixels;
+    candidates->left.clear();
   }
 }
 
@@ -306,27 +440,13 @@ bool SiftPyramid::locate(float size, const SiftParams& params, int32_t* octave, 
   return true;
 }
 
-std::vector<SiftKeypoint> sift_detect(const SiftPyramid& pyramid, const SiftParams& params,
-                                      const PixelMask& mask) {
-  struct Band {
-    int64_t octave, begin, end;
-  };
-  std::vector<Band> bands;
-  for (size_t o = 0; o < pyramid.octaves().size(); ++o)
-    for (int64_t y = 0; y < pyramid.octaves()[o].h; y += kBandRows)
-      bands.push_back({static_cast<int64_t>(o), y, y + kBandRows});
-  std::vector<std::vector<Candidate>> found(bands.size());
-  parallel_for(static_cast<int64_t>(bands.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Band& band = bands[static_cast<size_t>(i)];
-      auto& of_band = found[static_cast<size_t>(i)];
-      find_extrema(pyramid, params, band.octave, band.begin, band.end, &of_band);
-      const auto is_out = [&](const Candidate& c) { return is_masked(mask, to_given(c.x), to_given(c.y)); };
-      of_band.erase(std::remove_if(of_band.begin(), of_band.end(), is_out), of_band.end());
-    }
-  });
-  std::vector<Candidate> candidates;
-  for (const auto& band : found) candidates.insert(candidates.end(), band.begin(), band.end());
+SiftDetection sift_detect(const AnyImage& image, const SiftParams& params, const PixelMask& mask,
+                          float* memory) {
+  SiftCandidates all;
+  SiftPyramid pyramid(image, params, memory, &all);
+  std::vector<Candidate>& candidates = all.found;
+  const auto is_out = [&](const Candidate& c) { return is_masked(mask, to_given(c.x), to_given(c.y)); };
+  candidates.erase(std::remove_if(candidates.begin(), candidates.end(), is_out), candidates.end());
   std::sort(candidates.begin(), candidates.end(),
             [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
   // Two extrema may move to one place.
@@ -349,12 +469,14 @@ std::vector<SiftKeypoint> sift_detect(const SiftPyramid& pyramid, const SiftPara
         keypoints.push_back(
             {{to_given(c.x), to_given(c.y), 0.5f * c.size, angle, c.response, c.octave - 1}, c.layer});
   }
-  return keypoints;
+  return {std::move(pyramid), std::move(keypoints)};
 }
 
 void sift_describe(const SiftPyramid& pyramid, const SiftKeypoint* keypoints, int64_t n, float* descriptors) {
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, pyramid.octaves()[0].h / 2);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t k_th = begin; k_th < end; ++k_th) {
+      const int64_t i = order[static_cast<size_t>(k_th)];
       const SiftKeypoint& k = keypoints[i];
       const int64_t octave = k.octave + 1;
       const SiftImages& images = pyramid.octaves()[static_cast<size_t>(octave)];

@@ -84,11 +84,15 @@ struct SiftImages {
   float* data;  // (layers + 3, h, w)
 };
 
+struct SiftCandidates;
+
 class SiftPyramid {
  public:
   // memory: floats_of(...) floats that outlive this.
   static int64_t floats_of(int64_t h, int64_t w, const SiftParams& params);
-  SiftPyramid(const GreyImage& image, const SiftParams& params, float* memory);
+  // candidates: where to put the extrema found while the images are made, or nullptr
+  SiftPyramid(const AnyImage& image, const SiftParams& params, float* memory,
+              SiftCandidates* candidates = nullptr);
 
   const std::vector<SiftImages>& octaves() const { return octaves_; }
   // The images a keypoint of this size is looked up in; false where the pyramid has none that are so blurred,
@@ -103,9 +107,14 @@ class SiftPyramid {
   std::vector<SiftImages> octaves_;
 };
 
-// mask: where keypoints may lie; without data everywhere.
-std::vector<SiftKeypoint> sift_detect(const SiftPyramid& pyramid, const SiftParams& params,
-                                      const PixelMask& mask);
+struct SiftDetection {
+  SiftPyramid pyramid;
+  std::vector<SiftKeypoint> keypoints;
+};
+
+// mask: where keypoints may lie; without data everywhere. memory: as of the pyramid
+SiftDetection sift_detect(const AnyImage& image, const SiftParams& params, const PixelMask& mask,
+                          float* memory);
 
 // keypoints: (n,), finite, of octaves and layers that the pyramid has; descriptors: (n, 128)
 void sift_describe(const SiftPyramid& pyramid, const SiftKeypoint* keypoints, int64_t n, float* descriptors);

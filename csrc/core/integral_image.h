@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums over boxes in four reads.
+#pragma once
+
+#include <cstdint>
+
+#include "core/grey_image.h"
+
+namespace pyvision {
+
+// Row y, column x: the sum of all pixels above y and left of x, so that there is a row and a column more than
+// the picture has. Sums wrap beyond 32 bits, and their differences are right again: of any box whose own sum
+// fits.
+struct IntegralImage {
+  const int32_t* data = nullptr;  // (h + 1, w + 1)
+  int64_t h = 0, w = 0;           // of the picture
+
+  int64_t stride() const { return w + 1; }
+  const int32_t* row(int64_t y) const { return data + y * (w + 1); }
+};
+
+constexpr int64_t kIntegralReadAhead = 32;  // values that a kernel may read behind the last
+inline int64_t integral_size(int64_t h, int64_t w) { return (h + 1) * (w + 1) + kIntegralReadAhead; }
+
+// Pixels are clipped to [0, 255] and rounded to 2^-fraction_bits. memory: integral_size(...) values that
+// outlive the result
+IntegralImage integrate(const AnyImage& image, int fraction_bits, int32_t* memory);
+
+}  // namespace pyvision

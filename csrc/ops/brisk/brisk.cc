@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/brisk/brisk.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "core/parallel.h"
+#include "ops/fast/fast.h"
+#include "ops/grey_filters/grey_filters.h"
+
+namespace pyvision {
+namespace {
+
+constexpr float kCornerSize = 12;  // of a corner in the picture itself
+constexpr float kSizePerT = 7.2f;
+constexpr int64_t kBandRows = 32;
+constexpr double kPi = 3.14159265358979323846;
+
+struct Layer {
+  GreyImage image;
+  double scale;
+  double step_x, step_y;  // pixels of the picture per pixel of the layer, as it was rounded
+  uint8_t* scores;        // (h, w): of corners 1 + the greatest threshold, else 0
+
+  uint8_t score(int64_t x, int64_t y) const { return scores[y * image.w + x]; }
+  double to_picture_x(double x) const { return (x + 0.5) * step_x - 0.5; }
+  double to_picture_y(double y) const { return (y + 0.5) * step_y - 0.5; }
+  double from_picture_x(double x) const { return (x + 0.5) / step_x - 0.5; }
+  double from_picture_y(double y) const { return (y + 0.5) / step_y - 0.5; }
+};
+
+// Three pixels become two, each the mean of one and a half along both axes.
+void two_thirds(const GreyImage& x, int64_t h, int64_t w, uint8_t* y) {
+  parallel_for(h / 2, 16, [&](int64_t begin, int64_t end) {
+    Scratch<uint16_t> sums(3 * w / 2);
+    for (int64_t i = 2 * begin; i < 2 * end; ++i) {
+      const uint8_t *whole = x.row(3 * (i / 2) + 2 * (i % 2)), *half = x.row(3 * (i / 2) + 1);
+      for (int64_t j = 0; j < 3 * w / 2; ++j) sums[j] = static_cast<uint16_t>(2 * whole[j] + half[j]);
+      uint8_t* const row = y + i * w;
+      for (int64_t j = 0; j < w / 2; ++j) {
+        const uint16_t* const three = sums + 3 * j;
+        row[2 * j] = static_cast<uint8_t>((2 * three[0] + three[1] + 4) / 9);
+        row[2 * j + 1] = static_cast<uint8_t>((2 * three[2] + three[1] + 4) / 9);
+      }
+    }
+  });
+}
+
+class Layers {
+ public:
+  Layers(const GreyImage& image, const BriskParams& params) {
+    const int64_t count = std::max<int64_t>(1, 2 * params.octaves);
+    for (int64_t l = 0; l < count; ++l) {
+      const double scale = (l % 2 == 0 ? 1.0 : 1.5) * std::exp2(static_cast<double>(l / 2));
+      const Layer before = l == 0   ? Layer{image, 1, 1, 1, nullptr}
+                           : l == 1 ? layers_[0]
+                                    : layers_[static_cast<size_t>(l - 2)];
+      const auto extent = [&](int64_t n) { return l == 0 ? n : l == 1 ? 2 * (n / 3) : n / 2; };
+      const int64_t h = extent(before.image.h), w = extent(before.image.w);
+      if (std::min(h, w) <= 2 * kFastBorder) break;
+      const auto ratio = [&](int64_t n, int64_t of) {
+        return l == 1 ? 1.5 : static_cast<double>(of) / static_cast<double>(n);
+      };
+      GreyImage resized = image;
+      if (l > 0) {
+        memory_.emplace_back(static_cast<size_t>(h * w));
+        uint8_t* const pixels = memory_.back().as<uint8_t>();
+        if (l == 1)
+          two_thirds(image, h, w, pixels);
+        else
+          resize_grey(before.image, h, w, pixels);
+        resized = {pixels, h, w, w};
+      }
+      memory_.emplace_back(static_cast<size_t>(h * w));
+      layers_.push_back({resized, scale, before.step_x * ratio(w, before.image.w),
+                         before.step_y * ratio(h, before.image.h), memory_.back().as<uint8_t>()});
+    }
+  }
+
+  const std::vector<Layer>& all() const { return layers_; }
+
+ private:
+  std::vector<AlignedBuffer> memory_;
+  std::vector<Layer> layers_;
+};
+
+struct Band {
+  int64_t layer, begin, end;
+};
+
+std::vector<Band> bands_of(const std::vector<Layer>& layers) {
+  std::vector<Band> bands;
+  for (size_t l = 0; l < layers.size(); ++l)
+    for (int64_t y = 0; y < layers[l].image.h; y += kBandRows)
+      bands.push_back({static_cast<int64_t>(l), y, std::min(y + kBandRows, layers[l].image.h)});
+  return bands;
+}
+
+void score_rows(const Layer& layer, int64_t begin, int64_t end, uint8_t threshold) {
+  const GreyImage& image = layer.image;
+  for (int64_t y = begin; y < end; ++y) {
+    uint8_t* const row = layer.scores + y * image.w;
+    if (y < kFastBorder || y >= image.h - kFastBorder) {
+      std::fill_n(row, image.w, uint8_t{0});
+      continue;
+    }
+    std::fill_n(row, kFastBorder, uint8_t{0});
+    std::fill_n(row + image.w - kFastBorder, kFastBorder, uint8_t{0});
+    fast_kernels().score(16, image.row(y), image.stride, image.w, threshold, row);
+  }
+}
+
+// Whether no neighbour in the layer exceeds a corner, and of equal ones none that comes before it or stands
+// among higher ones.
+bool is_highest(const Layer& layer, int64_t x, int64_t y) {
+  const int64_t w = layer.image.w;
+  const uint8_t* const s = layer.scores + y * w + x;
+  bool ties = false;
+  for (int64_t dy = -1; dy <= 1; ++dy) {
+    for (int64_t dx = -1; dx <= 1; ++dx) {
+      if (s[dy * w + dx] > *s) return false;
+      ties |= s[dy * w + dx] == *s && (dx != 0 || dy != 0);
+    }
+  }
+  if (!ties) return true;
+  const auto around = [w](const uint8_t* p) {
+    return 4 * p[0] + 2 * (p[-1] + p[1] + p[-w] + p[w]) + p[-w - 1] + p[-w + 1] + p[w - 1] + p[w + 1];
+  };
+  const int mine = around(s);
+  for (int64_t dy = -1; dy <= 1; ++dy) {
+    for (int64_t dx = -1; dx <= 1; ++dx) {
+      const uint8_t* const other = s + dy * w + dx;
+      if (other == s || *other != *s) continue;
+      const int theirs = around(other);
+      if (theirs > mine || (theirs == mine && other < s)) return false;
+    }
+  }
+  return true;
+}
+
+struct Peak {
+  double x, y, value;
+  double greatest;  // of the nine
+};
+
+// The maximum of the parabola fitted to the 3 x 3 scores around (x, y), at most a pixel away from it.
+Peak fit(const Layer& layer, int circle, int64_t x, int64_t y) {
+  const GreyImage& image = layer.image;
+  constexpr int64_t kReach = kFastBorder + 1;
+  const Peak none = {static_cast<double>(x), static_cast<double>(y), 0, 0};
+  if (x < kReach || y < kReach || x >= image.w - kReach || y >= image.h - kReach) return none;
+  double all = 0, u = 0, v = 0, uu = 0, vv = 0, uv = 0, center = 0, greatest = 0;
+  for (int64_t dy = -1; dy <= 1; ++dy) {
+    uint8_t scores[2 * kReach + 1];
+    fast_kernels().score(circle, image.row(y + dy) + x - kReach, image.stride, 2 * kReach + 1, 0, scores);
+    for (int64_t dx = -1; dx <= 1; ++dx) {
+      const auto f = static_cast<double>(std::max(scores[kReach + dx] - 1, 0));
+      const auto a = static_cast<double>(dx), b = static_cast<double>(dy);
+      all += f, u += a * f, v += b * f, uu += a * a * f, vv += b * b * f, uv += a * b * f;
+      if (dx == 0 && dy == 0) center = f;
+      greatest = std::max(greatest, f);
+    }
+  }
+  // Least squares: f = p + q x + r y + xx x^2 + yy y^2 + xy x y.
+  const double p = (5 * all - 3 * uu - 3 * vv) / 9, q = u / 6, r = v / 6, xx = uu / 2 - all / 3,
+               yy = vv / 2 - all / 3, xy = uv / 4;
+  const double det = 4 * xx * yy - xy * xy;
+  if (!(det > 0 && xx < 0)) return {none.x, none.y, center, greatest};
+  const double dx = std::clamp((xy * r - 2 * yy * q) / det, -1.0, 1.0),
+               dy = std::clamp((xy * q - 2 * xx * r) / det, -1.0, 1.0);
+  return {none.x + dx, none.y + dy, p + q * dx + r * dy + xx * dx * dx + yy * dy * dy + xy * dx * dy,
+          greatest};
+}
+
+// The peak, in pixels of the picture, that a neighbouring layer has where `layer` has a corner, and whether
+// it is no higher than that.
+bool neighbour_peak(const Layer& layer, const Layer& other, int64_t x, int64_t y, Peak* peak) {
+  const double u = other.from_picture_x(layer.to_picture_x(static_cast<double>(x))),
+               v = other.from_picture_y(layer.to_picture_y(static_cast<double>(y)));
+  const double reach = 0.5 * layer.scale / other.scale;  // the corner's pixel
+  const auto index = [](double value, int64_t extent) {
+    return std::clamp<int64_t>(static_cast<int64_t>(value), 0, extent - 1);
+  };
+  const int64_t left = index(std::ceil(u - reach), other.image.w),
+                right = index(std::floor(u + reach), other.image.w);
+  const int64_t top = index(std::ceil(v - reach), other.image.h),
+                bottom = index(std::floor(v + reach), other.image.h);
+  int64_t best_x = index(std::nearbyint(u), other.image.w), best_y = index(std::nearbyint(v), other.image.h);
+  const uint8_t limit = layer.score(x, y);
+  if (other.score(best_x, best_y) > limit) return false;
+  for (int64_t j = top; j <= bottom; ++j) {
+    for (int64_t i = left; i <= right; ++i) {
+      if (other.score(i, j) > limit) return false;
+      if (other.score(i, j) > other.score(best_x, best_y)) best_x = i, best_y = j;
+    }
+  }
+  *peak = fit(other, 16, best_x, best_y);
+  peak->value = std::max(peak->value, static_cast<double>(other.score(best_x, best_y) - 1));
+  peak->x = other.to_picture_x(peak->x);
+  peak->y = other.to_picture_y(peak->y);
+  return true;
+}
+
+// Where the parabola through three values has its maximum between the first and the last, and that maximum.
+double highest(const double at[3], const double value[3], double* maximum) {
+  const double first = (value[1] - value[0]) / (at[1] - at[0]),
+               second = (value[2] - value[1]) / (at[2] - at[1]);
+  const double a = (second - first) / (at[2] - at[0]);
+  if (a >= 0) {
+    const auto i = std::max_element(value, value + 3) - value;
+    *maximum = value[i];
+    return at[i];
+  }
+  const double b = first - a * (at[0] + at[1]);
+  const double t = std::clamp(-b / (2 * a), at[0], at[2]);
+  *maximum = value[0] + (t - at[0]) * (first + a * (t - at[1]));
+  return t;
+}
+
+struct Candidate : Keypoint {
+  int64_t row, column;
+
+  auto order() const { return std::make_tuple(-response, octave, row, column); }
+};
+
+// A corner between the pixels and the layers, unless it is lower than what a layer above or below has there.
+bool refine(const std::vector<Layer>& layers, int64_t l, int64_t x, int64_t y, Candidate* found) {
+  const Layer& layer = layers[static_cast<size_t>(l)];
+  const bool has_above = l + 1 < static_cast<int64_t>(layers.size());
+  Peak below = {}, above = {};
+  if (has_above && !neighbour_peak(layer, layers[static_cast<size_t>(l + 1)], x, y, &above)) return false;
+  if (l > 0 && !neighbour_peak(layer, layers[static_cast<size_t>(l - 1)], x, y, &below)) return false;
+  Peak own = fit(layer, 16, x, y);
+  own.x = layer.to_picture_x(own.x);
+  own.y = layer.to_picture_y(own.y);
+  own.value = std::max(own.value, static_cast<double>(layer.score(x, y) - 1));
+  double scale = 1, response = own.value;
+  Peak place = own;
+  if (has_above) {
+    if (l == 0) below = {own.x, own.y, fit(layer, 8, x, y).greatest, 0};
+    const double before = l == 0 ? 0.7 : layers[static_cast<size_t>(l - 1)].scale / layer.scale;
+    const double at[3] = {before, 1, layers[static_cast<size_t>(l + 1)].scale / layer.scale};
+    const double values[3] = {below.value, own.value, above.value};
+    scale = highest(at, values, &response);
+    const Peak& other = scale > 1 ? above : below;
+    const double share = scale > 1 ? (scale - 1) / (at[2] - 1) : (1 - scale) / (1 - at[0]);
+    place.x += share * (other.x - own.x);
+    place.y += share * (other.y - own.y);
+  }
+  found->x = static_cast<float>(place.x);
+  found->y = static_cast<float>(place.y);
+  found->size = static_cast<float>(static_cast<double>(kCornerSize) * scale * layer.scale);
+  found->angle = -1;
+  found->response = static_cast<float>(response);
+  found->octave = static_cast<int32_t>(l);
+  found->row = y, found->column = x;
+  return true;
+}
+
+const BriskPattern& brisk_pattern() {
+  static const BriskPattern pattern = [] {
+    constexpr double kRadius[] = {0, 2.9, 4.9, 7.4, 10.8}, kUnit = 0.85, kBlur = 1.3, kFar = 8.2,
+                     kNear = 5.85;
+    constexpr int kCount[] = {1, 10, 14, 15, 20};
+    BriskPattern p = {};
+    double x[kBriskPoints], y[kBriskPoints], turn_x[kBriskPoints] = {}, turn_y[kBriskPoints] = {};
+    int n = 0;
+    for (int ring = 0; ring < 5; ++ring) {
+      for (int i = 0; i < kCount[ring]; ++i, ++n) {
+        const double angle = 2 * kPi * i / kCount[ring], radius = kUnit * kRadius[ring];
+        const double half = kBlur * (ring == 0 ? 0.5 : radius * std::sin(kPi / kCount[ring]));
+        x[n] = radius * std::cos(angle), y[n] = radius * std::sin(angle);
+        p.x[n] = static_cast<float>(x[n]);
+        p.y[n] = static_cast<float>(y[n]);
+        p.half[n] = static_cast<float>(half);
+        p.reach = std::max(p.reach, static_cast<float>(radius + half));
+      }
+    }
+    for (; n < kBriskPadded; ++n) p.half[n] = p.half[0];
+    int pairs = 0;
+    for (int i = 1; i < kBriskPoints; ++i) {
+      for (int j = 0; j < i; ++j) {
+        const double dx = x[i] - x[j], dy = y[i] - y[j], squared = dx * dx + dy * dy;
+        if (squared > kFar * kFar) {
+          turn_x[i] += dx / squared, turn_y[i] += dy / squared;
+          turn_x[j] -= dx / squared, turn_y[j] -= dy / squared;
+        } else if (squared < kNear * kNear && pairs < kBriskPairs) {
+          p.first[pairs] = static_cast<uint8_t>(i);
+          p.second[pairs++] = static_cast<uint8_t>(j);
+        }
+      }
+    }
+    for (int i = 0; i < kBriskPoints; ++i) {
+      p.turn_x[i] = static_cast<float>(turn_x[i]);
+      p.turn_y[i] = static_cast<float>(turn_y[i]);
+    }
+    return p;
+  }();
+  return pattern;
+}
+
+BriskPlace place_of(const Keypoint& k, double degrees) {
+  const double radians = degrees * (kPi / 180);
+  return {k.x, k.y, k.size / kSizePerT, static_cast<float>(std::cos(radians)),
+          static_cast<float>(std::sin(radians))};
+}
+
+float angle_of(const float* values) {
+  const BriskPattern& pattern = brisk_pattern();
+  double dx = 0, dy = 0;
+  for (int i = 0; i < kBriskPoints; ++i) {
+    dx += static_cast<double>(values[i]) * static_cast<double>(pattern.turn_x[i]);
+    dy += static_cast<double>(values[i]) * static_cast<double>(pattern.turn_y[i]);
+  }
+  const double degrees = std::atan2(dy, dx) * (180 / kPi);
+  const auto angle = static_cast<float>(degrees < 0 ? degrees + 360 : degrees);
+  return angle < 360 ? angle : 0;
+}
+
+}  // namespace
+
+std::vector<Keypoint> brisk_detect(const GreyImage& image, const BriskParams& params, const PixelMask& mask) {
+  const Layers pyramid(image, params);
+  const std::vector<Layer>& layers = pyramid.all();
+  const std::vector<Band> bands = bands_of(layers);
+  const auto count = static_cast<int64_t>(bands.size());
+  parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Band& band = bands[static_cast<size_t>(i)];
+      score_rows(layers[static_cast<size_t>(band.layer)], band.begin, band.end, params.threshold);
+    }
+  });
+  std::vector<std::vector<Candidate>> found(bands.size());
+  parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Band& band = bands[static_cast<size_t>(i)];
+      const Layer& layer = layers[static_cast<size_t>(band.layer)];
+      Scratch<int32_t> columns(layer.image.w);
+      for (int64_t y = std::max(band.begin, kFastBorder); y < std::min(band.end, layer.image.h - kFastBorder);
+           ++y) {
+        const uint8_t* const row = layer.scores + y * layer.image.w;
+        const int64_t corners = fast_kernels().list(nullptr, row, nullptr, layer.image.w, columns);
+        for (int64_t k = 0; k < corners; ++k) {
+          Candidate c;
+          if (is_highest(layer, columns[k], y) && refine(layers, band.layer, columns[k], y, &c) &&
+              c.response > static_cast<float>(params.threshold) && !is_masked(mask, c.x, c.y))
+            found[static_cast<size_t>(i)].push_back(c);
+        }
+      }
+    }
+  });
+  std::vector<Candidate> candidates;
+  for (const auto& band : found) candidates.insert(candidates.end(), band.begin(), band.end());
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
+  return {candidates.begin(), candidates.end()};
+}
+
+bool brisk_fits(const IntegralImage& image, const Keypoint& k) {
+  const float reach =
+      std::max(brisk_pattern().reach * (k.size / kSizePerT), 1.0f) + 2;  // and what rounding adds
+  return k.size > 0 && k.x >= reach && k.y >= reach && k.x < static_cast<float>(image.w) - reach &&
+         k.y < static_cast<float>(image.h) - reach;
+}
+
+void brisk_describe(const IntegralImage& image, Keypoint* keypoints, int64_t n, uint8_t* descriptors) {
+  const BriskPattern& pattern = brisk_pattern();
+  const BriskKernels& kernels = brisk_kernels();
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.h);
+  parallel_for(n, 16, [&](int64_t begin, int64_t end) {
+    alignas(64) float values[kBriskPadded];
+    for (int64_t k_th = begin; k_th < end; ++k_th) {
+      const int64_t i = order[static_cast<size_t>(k_th)];
+      Keypoint& k = keypoints[i];
+      if (k.angle < 0) {
+        kernels.smooth(image, pattern, place_of(k, 0), values);
+        k.angle = angle_of(values);
+      }
+      if (descriptors == nullptr) continue;
+      kernels.smooth(image, pattern, place_of(k, static_cast<double>(k.angle)), values);
+      for (int byte = 0; byte < kBriskPairs / 8; ++byte) {
+        uint32_t bits = 0;
+        for (int b = 0; b < 8; ++b) {
+          const int pair = 8 * byte + b;
+          bits |= static_cast<uint32_t>(values[pattern.first[pair]] > values[pattern.second[pair]]) << b;
+        }
+        descriptors[i * (kBriskPairs / 8) + byte] = static_cast<uint8_t>(bits);
+      }
+    }
+  });
+}
+
+}  // namespace pyvision

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/surf/surf.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "core/arena.h"
+#include "core/parallel.h"
+#include "ops/sift/sift.h"
+
+namespace pyvision {
+namespace {
+
+constexpr int64_t kBandRows = 32;  // of an octave's grid: a share of work
+constexpr double kPi = 3.14159265358979323846;
+
+int64_t lobe_of(int64_t octave, int64_t layer) { return (int64_t{2} << octave) * (layer + 1) + 1; }
+int64_t radius_of(int64_t octave, int64_t layer) { return (3 * lobe_of(octave, layer) - 1) / 2; }
+
+struct Candidate : Keypoint {
+  int64_t layer, row, column;
+
+  auto order() const { return std::make_tuple(-response, octave, layer, row, column); }
+};
+
+// Moves a maximum between the grid's points and the layers, or refuses it. rows: of three layers three each
+bool refine(const float* const rows[3][3], int64_t column, double step[3]) {
+  const auto at = [&](int64_t layer, int64_t row, int64_t dx) {
+    return static_cast<double>(rows[layer + 1][row + 1][column + dx]);
+  };
+  const double v = at(0, 0, 0);
+  const double dx = (at(0, 0, 1) - at(0, 0, -1)) / 2, dy = (at(0, 1, 0) - at(0, -1, 0)) / 2,
+               ds = (at(1, 0, 0) - at(-1, 0, 0)) / 2;
+  const double dxx = at(0, 0, 1) + at(0, 0, -1) - 2 * v, dyy = at(0, 1, 0) + at(0, -1, 0) - 2 * v,
+               dss = at(1, 0, 0) + at(-1, 0, 0) - 2 * v;
+  const double dxy = (at(0, 1, 1) - at(0, 1, -1) - at(0, -1, 1) + at(0, -1, -1)) / 4,
+               dxs = (at(1, 0, 1) - at(1, 0, -1) - at(-1, 0, 1) + at(-1, 0, -1)) / 4,
+               dys = (at(1, 1, 0) - at(1, -1, 0) - at(-1, 1, 0) + at(-1, -1, 0)) / 4;
+  const Symmetric3 second = {dxx, dxy, dxs, dyy, dys, dss};
+  return second.step_to_extremum(dx, dy, ds, step) <= 1;
+}
+
+// Rows [begin, end) of an octave's grid.
+void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMask& mask, int64_t octave,
+                 int64_t begin, int64_t end, std::vector<Candidate>* found) {
+  const IntegralImage& sums = image.integral;
+  const int64_t step = int64_t{1} << octave, w = sums.w, h = sums.h, columns = (w + step - 1) / step,
+                rows = (h + step - 1) / step;
+  begin = std::max<int64_t>(begin, 1);
+  end = std::min(end, rows - 1);
+  if (begin >= end || columns < 3) return;
+  Scratch<float> memory(3 * kSurfLayers * columns), whole(w);
+  Scratch<int32_t> places(columns);
+  const auto row_of = [&](int64_t layer, int64_t i) { return memory + (3 * layer + i % 3) * columns; };
+  const auto respond = [&](int64_t layer, int64_t i) {
+    const int64_t l = lobe_of(octave, layer), r = radius_of(octave, layer), y = i * step, half = l / 2;
+    float *const target = row_of(layer, i), *const out = step == 1 ? target : whole.get();
+    if (y < r || y + r >= h || w <= 2 * r) {
+      std::fill_n(target, columns, 0.0f);
+      return;
+    }
+    const int64_t offsets[10] = {-r, 1 - l, -l, -half, 0, 1, half + 1, l, l + 1, r + 1};
+    const int32_t* lines[10];
+    for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]) + r;
+    std::fill_n(out, r, 0.0f);
+    surf_kernels().respond(lines, l, w - 2 * r, image.unit, out + r);
+    std::fill_n(out + w - r, r, 0.0f);
+    if (step > 1)
+      for (int64_t x = 0; x < columns; ++x) target[x] = out[x * step];
+  };
+  for (int64_t layer = 0; layer < kSurfLayers; ++layer)
+    for (int64_t i = begin - 1; i <= begin; ++i) respond(layer, i);
+  for (int64_t i = begin; i < end; ++i) {
+    for (int64_t layer = 0; layer < kSurfLayers; ++layer) respond(layer, i + 1);
+    for (int64_t layer = 1; layer + 1 < kSurfLayers; ++layer) {
+      const float* nine[3][3];
+      for (int64_t d = 0; d < 3; ++d)
+        for (int64_t r = 0; r < 3; ++r) nine[d][r] = row_of(layer - 1 + d, i - 1 + r);
+      // Where the next layer's filter lies in the picture.
+      const int64_t reach = radius_of(octave, layer + 1),
+                    first = std::max((reach + step - 1) / step, int64_t{1}),
+                    last = std::min((w - reach + step - 1) / step, columns - 1);
+      if (i * step < reach || i * step + reach >= h || first >= last) continue;
+      const int64_t count =
+          sift_kernels().extrema(nine, first, last, static_cast<float>(params.threshold), places);
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t x = places[k];
+        double move[3];
+        if (nine[1][1][x] < 0 || !refine(nine, x, move)) continue;
+        const double size =
+            static_cast<double>(3 * lobe_of(octave, layer)) + move[2] * static_cast<double>(6 * step);
+        Candidate c;
+        c.x = static_cast<float>((static_cast<double>(x) + move[0]) * static_cast<double>(step));
+        c.y = static_cast<float>((static_cast<double>(i) + move[1]) * static_cast<double>(step));
+        c.size = static_cast<float>(size);
+        c.angle = -1;
+        c.response = nine[1][1][x];
+        c.octave = static_cast<int32_t>(octave);
+        c.layer = layer, c.row = i, c.column = x;
+        if (!is_masked(mask, c.x, c.y)) found->push_back(c);
+      }
+    }
+  }
+}
+
+const SurfWeights& surf_weights() {
+  static const SurfWeights weights = [] {
+    const auto gaussian = [](double x, double y, double sigma) {
+      return static_cast<float>(std::exp(-(x * x + y * y) / (2 * sigma * sigma)));
+    };
+    SurfWeights w = {};
+    int n = 0;
+    for (int v = -6; v <= 6; ++v) {
+      for (int u = -6; u <= 6; ++u) {
+        if (u * u + v * v > 36) continue;
+        w.angle_u[n] = static_cast<float>(u), w.angle_v[n] = static_cast<float>(v);
+        w.angle[n++] = gaussian(u, v, 2.5);
+      }
+    }
+    for (int v = 0; v < kSurfCell; ++v)
+      for (int u = 0; u < kSurfCell; ++u) w.cell[v][u] = gaussian(u - 4, v - 4, 2.5);
+    for (int v = 0; v < kSurfCells; ++v)
+      for (int u = 0; u < kSurfCells; ++u) w.cells[v][u] = gaussian(u - 1.5, v - 1.5, 1.5);
+    return w;
+  }();
+  return weights;
+}
+
+SurfWindow window_of(const SurfImage& image, const Keypoint& k, double angle, double half_side) {
+  const double scale = static_cast<double>(k.size) * (1.2 / 9);
+  SurfWindow window;
+  window.image = &image.integral;
+  window.x = k.x, window.y = k.y;
+  window.scale = static_cast<float>(scale);
+  window.cosine = static_cast<float>(std::cos(angle * (kPi / 180)));
+  window.sine = static_cast<float>(std::sin(angle * (kPi / 180)));
+  window.half = static_cast<int32_t>(std::max(std::nearbyint(scale * half_side), 1.0));
+  return window;
+}
+
+float angle_of(const SurfImage& image, const Keypoint& k) {
+  float dx, dy;
+  surf_kernels().orient(window_of(image, k, 0, 2), surf_weights(), &dx, &dy);
+  const double degrees = std::atan2(static_cast<double>(dy), static_cast<double>(dx)) * (180 / kPi);
+  const auto angle = static_cast<float>(degrees < 0 ? degrees + 360 : degrees);
+  return angle < 360 ? angle : 0;
+}
+
+}  // namespace
+
+SurfImage surf_image(const AnyImage& image, int32_t* memory) {
+  const int bits = image.bytes != nullptr ? 0 : kSurfFractionBits;
+  return {integrate(image, bits, memory), std::ldexp(1.0f, -bits)};
+}
+
+std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask) {
+  struct Band {
+    int64_t octave, begin;
+  };
+  std::vector<Band> bands;
+  for (int64_t o = 0; o < params.octaves; ++o)
+    for (int64_t y = 0; y << o < image.integral.h; y += kBandRows) bands.push_back({o, y});
+  std::vector<std::vector<Candidate>> found(bands.size());
+  parallel_for(static_cast<int64_t>(bands.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Band& band = bands[static_cast<size_t>(i)];
+      find_maxima(image, params, mask, band.octave, band.begin, band.begin + kBandRows,
+                  &found[static_cast<size_t>(i)]);
+    }
+  });
+  std::vector<Candidate> candidates;
+  for (const auto& band : found) candidates.insert(candidates.end(), band.begin(), band.end());
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
+  if (params.max_features > 0 && candidates.size() > static_cast<size_t>(params.max_features))
+    candidates.resize(static_cast<size_t>(params.max_features));
+  std::vector<Keypoint> keypoints(candidates.begin(), candidates.end());
+  if (params.upright) return keypoints;
+  const auto count = static_cast<int64_t>(keypoints.size());
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints.data(), count, image.integral.h);
+  parallel_for(count, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Keypoint& k = keypoints[static_cast<size_t>(order[static_cast<size_t>(i)])];
+      k.angle = angle_of(image, k);
+    }
+  });
+  return keypoints;
+}
+
+void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
+                   float* descriptors) {
+  const int64_t length = extended ? 128 : 64;
+  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.integral.h);
+  parallel_for(n, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t k_th = begin; k_th < end; ++k_th) {
+      const int64_t i = order[static_cast<size_t>(k_th)];
+      const Keypoint& k = keypoints[i];
+      const double angle = k.angle > 0 ? static_cast<double>(k.angle) : 0;
+      float* const values = descriptors + i * length;
+      surf_kernels().describe(window_of(image, k, angle, 1), surf_weights(), extended, values);
+      double sum = 0;
+      for (int64_t j = 0; j < length; ++j)
+        sum += static_cast<double>(values[j]) * static_cast<double>(values[j]);
+      const auto unit = static_cast<float>(1 / std::max(std::sqrt(sum), 1e-7));
+      for (int64_t j = 0; j < length; ++j) values[j] *= unit;
+    }
+  });
+}
+
+}  // namespace pyvision

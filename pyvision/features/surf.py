@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SURF: blobs over scales by box filters, with descriptors of 64 or 128 numbers."""
+
+from __future__ import annotations
+
+from pyvision import _core
+from pyvision._array import Array, result_like
+from pyvision.features._arguments import (
+    any_grey_of,
+    count_of,
+    integer_in,
+    keypoints_of,
+    mask_of,
+    over_pictures,
+    real_in,
+)
+from pyvision.features.keypoints import Keypoints
+from pyvision.ops._args import flag
+
+_OP = "SURF"
+
+
+class SURF:
+    """Maxima of the determinant of the Hessian, and sums of Haar wavelets around them.
+
+    A keypoint's size is the side of the filter that found it: 7.5 times the scale. float32 pictures are used
+    as they are, in steps of a 256th of a grey level and clipped to [0, 255].
+
+    Args:
+        max_features: keep those of highest response; all without.
+        threshold: in [0, 1e9]: least response.
+        octaves: in [1, 4].
+        upright: no angles: for pictures that are not turned, where this is faster and tells more apart.
+        extended: descriptors of 128 numbers instead of 64.
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: it is out of range.
+
+    Sources: Bay, Ess, Tuytelaars and Van Gool, "Speeded-Up Robust Features (SURF)", CVIU 2008; Agrawal,
+    Konolige and Blas, "CenSurE: Center surround extremas for realtime feature detection and matching",
+    ECCV 2008, for the overlap of the descriptor's windows.
+    """
+
+    def __init__(
+        self,
+        max_features: int | None = None,
+        *,
+        threshold: float = 100.0,
+        octaves: int = 4,
+        upright: bool = False,
+        extended: bool = False,
+    ) -> None:
+        self.max_features = count_of(max_features, _OP)
+        self.threshold = real_in(threshold, _OP, "threshold", 0, 1e9)
+        self.octaves = integer_in(octaves, _OP, "octaves", 1, 4)
+        self.upright = flag(upright, _OP, "upright")
+        self.extended = flag(extended, _OP, "extended")
+
+    @over_pictures
+    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
+        """The keypoints of a picture, by falling response.
+
+        Raises:
+            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
+            ValueError: either has another shape.
+        """
+        return self._run(image, mask, describe=False)[0]
+
+    @over_pictures
+    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
+        """The same and their descriptors, unit vectors, float32 (N, 64 or 128), of the kind of ``image``."""
+        return self._run(image, mask, describe=True)
+
+    def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
+        """Descriptors at given keypoints, with the sizes and angles they have (0 where undefined).
+
+        Returns:
+            The keypoints inside the picture that have a size below 1e5, and their descriptors, float32
+            (N, 64 or 128).
+
+        Raises:
+            TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
+            ValueError: ``image`` has another shape, or an angle is beyond 360.
+        """
+        grey = any_grey_of(image, _OP)
+        k = keypoints_of(keypoints, _OP)
+        which, descriptors = _core.surf_compute(grey, k.xy, k.size, k.angle, self.extended)
+        return k[which], result_like(descriptors, image)
+
+    def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        grey = any_grey_of(image, _OP)
+        columns, descriptors = _core.surf_detect(
+            grey,
+            mask_of(mask, grey.shape, _OP),
+            self.max_features,
+            self.threshold,
+            self.octaves,
+            self.upright,
+            self.extended,
+            describe,
+        )
+        return Keypoints(*columns), result_like(descriptors, image)
