@@ -110,6 +110,62 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     return row(clock, names, (ours, cudnn), flop, size)
 
 
+def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """The gradients of input and weight, which autograd asks cuDNN for together."""
+    kind, channels_last = DTYPES[dtype], torch.channels_last
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    padding, channels = case.padding[0], case.in_channels // case.groups
+    shapes = (
+        (BATCH, case.in_channels, case.height, case.width),
+        (case.out_channels, channels, case.kernel, case.kernel),
+        (BATCH, case.out_channels, *case.out_size),
+    )
+    x, weight, grad = (
+        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last) for shape in shapes
+    )
+    mask = (True, True, False)
+    depthwise = case.groups == case.in_channels > 1
+    geometry = case.stride, padding, case.dilation
+
+    def ours() -> object:
+        if depthwise:
+            return ops.depthwise_conv2d_backward(grad, x, weight, *geometry, output_mask=mask)
+        return ops.conv2d_backward(grad, x, weight, *geometry, case.groups, output_mask=mask)
+
+    def cudnn() -> object:
+        return torch.ops.aten.convolution_backward(
+            grad, x, weight, None, *([extent] * 2 for extent in geometry), False, [0, 0], case.groups, mask
+        )
+
+    flop = 4.0 * grad.numel() * weight[0].numel()
+    size = 2.0 * sum(t.numel() * t.element_size() for t in (x, weight, grad))
+    names = (
+        "depthwise_conv2d_backward" if depthwise else "conv2d_backward",
+        f"{case.name}, batch {BATCH}",
+        dtype,
+        "cuDNN",
+    )
+    return row(clock, names, (ours, cudnn), flop, size)
+
+
+def transpose_row(clock: Clock, channels: int, extent: int, dtype: str) -> dict[str, Any]:
+    """4x4 kernels with stride 2, which double a map."""
+    kind, channels_last = DTYPES[dtype], torch.channels_last
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    x, weight = (
+        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last)
+        for shape in ((BATCH, channels, extent, extent), (channels, channels // 2, 4, 4))
+    )
+    calls: tuple[Call, Call] = (
+        lambda: ops.conv_transpose2d(x, weight, None, 2, 1),
+        lambda: torch.nn.functional.conv_transpose2d(x, weight, None, 2, 1),
+    )
+    flop = 2.0 * x.numel() * weight[0].numel()
+    size = float(sum(t.numel() * t.element_size() for t in (x, weight, x, x)))
+    name = f"4x4/2 {extent}² {channels}→{channels // 2}, batch {BATCH}"
+    return row(clock, ("conv_transpose2d", name, dtype, "cuDNN"), calls, flop, size)
+
+
 def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     """Version 2 on the problem of a dense convolution, offsets of about a pixel."""
     kind = DTYPES[dtype]
@@ -202,6 +258,12 @@ def main() -> None:
     for dtype in ("float16", "float32"):
         for channels, extent in ((256, 56), (512, 28)):
             add(deform_row(clock, ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1)), dtype))
+    for dtype in ("float16", "float32"):
+        add(transpose_row(clock, 256, 14, dtype))
+        for channels, extent, stride in ((64, 56, 1), (256, 14, 1), (128, 28, 2)):
+            for groups in (1, channels):
+                case = ConvCase(extent, extent, channels, channels, 3, stride, (1, 1, 1, 1), groups=groups)
+                add(conv_backward_row(clock, case, dtype))
     for dtype in ("float16",) if options.quick else DTYPES:
         for network in NETWORKS[: 2 if options.quick else None]:
             for layer in load_network(network).layers[:: 4 if options.quick else 1]:

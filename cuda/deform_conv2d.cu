@@ -19,6 +19,8 @@ struct DeformInputs {
   const T* data;  // (n, h, w, in_channels)
   DeformMap<T> offset, mask;
   int group_channels;  // to an offset group
+
+  __device__ static int64_t output_pixel(const ConvGeometry&, int64_t row) { return row; }
 };
 
 // Samples the inputs where the offsets say. With kPacked channels of a group and of an offset group come in
@@ -107,32 +109,25 @@ DeformMap<T> typed(const DeformMap<void>& map) {
 
 template <class T>
 void run(const char* op, const Stream& stream, const DeformProblem& p, void* workspace) {
-  const Plan plan = plan_of(stream, p.conv, /*wide=*/false);
+  const ConvGeometry g = geometry_of(p.conv);
+  const Plan plan = plan_of(stream, g, p.conv.dtype, /*wide=*/false);
   const auto group_channels = static_cast<int>(p.conv.params.in_channels / p.offset_groups);
-  const bool packed = packs(p.conv) && group_channels % kPack<T> == 0;
+  const bool packed = packs(g, p.conv.dtype, p.conv.input, p.conv.weight) && group_channels % kPack<T> == 0;
   const DeformInputs<T> inputs = {static_cast<const T*>(p.conv.input), typed<T>(p.offset), typed<T>(p.mask),
                                   group_channels};
-  run_gemm(op, stream, p.conv, plan, inputs, workspace, [&](const Conv<DeformInputs<T>>& job) {
-    if constexpr (sizeof(T) == 2) {
-      if (plan.block_m == 128) return start<MmaConsumer<T, 128, 64>>(op, stream, p.conv, plan, packed, job);
-      start<MmaConsumer<T, 64, 64>>(op, stream, p.conv, plan, packed, job);
-    } else {
-      if (plan.block_m == 128) return start<FmaConsumer<128, 64>>(op, stream, p.conv, plan, packed, job);
-      start<FmaConsumer<64, 64>>(op, stream, p.conv, plan, packed, job);
-    }
-  });
+  run_gemm(op, stream, g, plan, inputs, static_cast<const T*>(p.conv.weight), epilogue_of<T>(p.conv),
+           workspace, [&](const Conv<DeformInputs<T>>& job) { start_narrow(op, stream, plan, packed, job); });
 }
 
 }  // namespace
 
 size_t deform_conv2d_workspace_bytes(const Stream& stream, const DeformProblem& p) {
-  return partial_bytes(plan_of(stream, p.conv, /*wide=*/false), p.conv);
+  const ConvGeometry g = geometry_of(p.conv);
+  return partial_bytes(plan_of(stream, g, p.conv.dtype, /*wide=*/false), g);
 }
 
 void deform_conv2d(const char* op, const Stream& stream, const DeformProblem& p, void* workspace) {
-  if (p.conv.dtype == DType::kF16) return run<__half>(op, stream, p, workspace);
-  if (p.conv.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, p, workspace);
-  run<float>(op, stream, p, workspace);
+  with_float(p.conv.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, p, workspace); });
 }
 
 }  // namespace pyvision::cuda

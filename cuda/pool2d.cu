@@ -102,8 +102,7 @@ void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
   job.count_include_pad = q.count_include_pad;
   job.divisor_override = q.divisor_override;
   job.output = static_cast<T*>(p.output);
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  const bool packed = p.channels % kPack<T> == 0 && aligned(p.input) && aligned(p.output);
+  const bool packed = p.channels % kPack<T> == 0 && aligned16(p.input) && aligned16(p.output);
   job.vectors = p.channels / (packed ? kPack<T> : 1);
   job.total = p.n * p.out_h * p.out_w * job.vectors;
   launch(op, stream, {blocks_of(job.total, kThreads), kThreads},
@@ -113,9 +112,7 @@ void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
 }  // namespace
 
 void pool2d(const char* op, const Stream& stream, const Pool2dProblem& problem) {
-  if (problem.dtype == DType::kF16) return run<__half>(op, stream, problem);
-  if (problem.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, problem);
-  run<float>(op, stream, problem);
+  with_float(problem.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, problem); });
 }
 
 }  // namespace pyvision::cuda

@@ -9,9 +9,7 @@ using Pair = std::array<int64_t, 2>;
 Pool2dProblem problem_of(const char* op, const Stream& stream, const DeviceArray& input, Pooling kind) {
   Pool2dProblem p;
   p.kind = kind;
-  p.dtype = input.tensor.dtype;
-  check_type(p.dtype == DType::kF32 || p.dtype == DType::kF16 || p.dtype == DType::kBf16, op,
-             "expected input of dtype float32, float16 or bfloat16, got ", dtype_name(p.dtype));
+  p.dtype = checked_float_type(input, op, "input");
   p.input = checked_data(input, op, "input", stream, p.dtype, {-1, -1, -1, -1});
   const auto& x = input.tensor.shape;
   check(x[1] > 0 && x[2] > 0 && x[3] > 0, op,

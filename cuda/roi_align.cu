@@ -104,8 +104,7 @@ void run(const char* op, const Stream& stream, const RoiAlignProblem& p) {
   job.least_size = p.aligned ? -INFINITY : 1.0f;
   job.sampling_ratio = static_cast<int>(p.sampling_ratio > 0 ? p.sampling_ratio : 0);
   job.output = static_cast<T*>(p.output);
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  const bool packed = p.channels % kPack<T> == 0 && aligned(p.input) && aligned(p.output);
+  const bool packed = p.channels % kPack<T> == 0 && aligned16(p.input) && aligned16(p.output);
   job.vectors = static_cast<int>(p.channels / (packed ? kPack<T> : 1));
   job.total = p.count * p.bins_h * p.bins_w * job.vectors;
   launch(op, stream, {blocks_of(job.total, kThreads), kThreads},
@@ -115,9 +114,7 @@ void run(const char* op, const Stream& stream, const RoiAlignProblem& p) {
 }  // namespace
 
 void roi_align(const char* op, const Stream& stream, const RoiAlignProblem& problem) {
-  if (problem.dtype == DType::kF16) return run<__half>(op, stream, problem);
-  if (problem.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, problem);
-  run<float>(op, stream, problem);
+  with_float(problem.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, problem); });
 }
 
 }  // namespace pyvision::cuda

@@ -12,9 +12,7 @@ void run(const Stream& stream, const DeviceArray& input, const DeviceArray& boxe
          std::array<int64_t, 2> output_size, double spatial_scale, int64_t sampling_ratio, bool aligned,
          const DeviceArray& output) {
   RoiAlignProblem p;
-  p.dtype = input.tensor.dtype;
-  check_type(p.dtype == DType::kF32 || p.dtype == DType::kF16 || p.dtype == DType::kBf16, kOp,
-             "expected input of dtype float32, float16 or bfloat16, got ", dtype_name(p.dtype));
+  p.dtype = checked_float_type(input, kOp, "input");
   p.input = checked_data(input, kOp, "input", stream, p.dtype, {-1, -1, -1, -1});
   const auto& x = input.tensor.shape;
   p.n = x[0];

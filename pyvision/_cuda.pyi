@@ -64,6 +64,58 @@ class Conv2d:
     def workspace_bytes(self) -> int: ...
     def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
 
+class ConvTranspose2d:
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        input: DeviceArray,
+        weight: DeviceArray,
+        bias: DeviceArray | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        output_padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        activation: str,
+        slope: float,
+        output_size: Sequence[int] | None,
+        depthwise: bool,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class Conv2dWeightGradient:
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        grad_output: DeviceArray,
+        input: DeviceArray,
+        weight: DeviceArray,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        depthwise: bool,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class RowSum:
+    def __init__(self, stream: Stream, op: str, input: DeviceArray) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
 class DeformConv2d:
     def __init__(
         self,

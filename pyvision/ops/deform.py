@@ -7,7 +7,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, check_layout, from_nhwc, is_channels_last, result_like, to_nhwc
-from pyvision._device import Device, device_of
+from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair, real
 from pyvision.ops.conv import CUDA_FLOATS, Layout
 
@@ -86,13 +86,11 @@ def _deform_conv2d_on_device(
     o = device.take(offset, op, "offset", dtypes)
     b, m = (device.take_optional(a, op, name, dtypes) for a, name in ((bias, "bias"), (mask, "mask")))
     conv = device.kernels.DeformConv2d(
-        device.stream, x.view, o.view, w.view, None if b is None else b.view, None if m is None else m.view,
+        device.stream, x.view, o.view, w.view, view_of(b), view_of(m),
         pair(stride, op, "stride"), pair(padding, op, "padding"), pair(dilation, op, "dilation"),
         layout == "NHWC",
     )  # fmt: skip
-    y, workspace = device.empty(tuple(conv.output_shape), x.dtype), device.workspace(conv.workspace_bytes)
-    conv.run(workspace.view, y.view)
-    return device.from_nhwc(y, layout, channels_last)
+    return device.from_nhwc(device.run(conv, x.dtype), layout, channels_last)
 
 
 def deform_conv2d_backward(

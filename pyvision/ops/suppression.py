@@ -15,7 +15,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, dtype_name, result_like
-from pyvision._device import Device, device_of
+from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import flag, integer, real
 from pyvision.ops._boxes import (
     FLOATS,
@@ -407,7 +407,7 @@ def _nms_on_device(
     threshold, limit = _threshold(iou_threshold, op), _count(max_output, op)
     if limit is not None and limit < 1:
         raise ValueError(f"[{op}] expected max_output to be positive, got {limit}")
-    views = [None if operand is None else operand.view for operand in (b, s, classes, images)]
+    views = [view_of(operand) for operand in (b, s, classes, images)]
     workspace = device.workspace(device.kernels.nms_workspace(device.stream, *views))
     keep, count = device.empty((n if room is None else room,), "int64"), device.empty((1,), "int64")
     device.kernels.nms(device.stream, *views, threshold, limit, workspace.view, keep.view, count.view)
