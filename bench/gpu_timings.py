@@ -194,19 +194,31 @@ def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     )
 
 
-def roi_row(clock: Clock, count: int) -> dict[str, Any]:
+def roi_row(clock: Clock, count: int, backward: bool) -> dict[str, Any]:
     """Boxes of a detector's second stage on its finest map, (2, 256, 200, 304) at a quarter of the image."""
     x = torch.randn(2, 256, 200, 304, device="cuda").contiguous(memory_format=torch.channels_last)
     corner = torch.rand(count, 2, device="cuda") * torch.tensor([1100.0, 700.0], device="cuda")
     image = torch.randint(0, 2, (count, 1), device="cuda").float()
     boxes = torch.cat([image, corner, corner + 20 + torch.rand(count, 2, device="cuda") * 100], 1)
     planar = x.contiguous()
-    calls: tuple[Call, Call] = (
-        lambda: ops.roi_align(x, boxes, 7, 0.25, 2, True),
-        lambda: torchvision.ops.roi_align(planar, boxes, 7, 0.25, 2, True),
-    )
-    names = ("roi_align", f"{count} boxes, 7x7 bins", "float32", "torchvision")
-    return row(clock, names, calls, 0, 4.0 * count * 49 * 256)
+    grad = torch.randn(count, 256, 7, 7, device="cuda")
+    grad_last = grad.contiguous(memory_format=torch.channels_last)
+    size = 4.0 * count * 49 * 256
+    if backward:
+        size += 4.0 * x.numel()
+        calls: tuple[Call, Call] = (
+            lambda: ops.roi_align_backward(grad_last, boxes, tuple(x.shape), 0.25, 2, True),
+            lambda: torch.ops.torchvision._roi_align_backward(
+                grad, boxes, 0.25, 7, 7, *planar.shape, 2, True
+            ),
+        )
+    else:
+        calls = (
+            lambda: ops.roi_align(x, boxes, 7, 0.25, 2, True),
+            lambda: torchvision.ops.roi_align(planar, boxes, 7, 0.25, 2, True),
+        )
+    op = "roi_align_backward" if backward else "roi_align"
+    return row(clock, (op, f"{count} boxes, 7x7 bins", "float32", "torchvision"), calls, 0, size)
 
 
 def nms_row(clock: Clock, n: int) -> dict[str, Any]:
@@ -254,7 +266,8 @@ def main() -> None:
     for n in NMS_SIZES:
         add(nms_row(clock, n))
     for count in (100, 1000):
-        add(roi_row(clock, count))
+        for backward in (False, True):
+            add(roi_row(clock, count, backward))
     for dtype in ("float16", "float32"):
         for channels, extent in ((256, 56), (512, 28)):
             add(deform_row(clock, ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1)), dtype))

@@ -58,7 +58,7 @@ __device__ void finish(const Depthwise<T>& job, int64_t image, int oh, int ow, i
 
 // kKernel x kKernel taps, dilation 1, one output channel to an input channel.
 template <class T, int kKernel, int kStride>
-__global__ void __launch_bounds__(kThreads) depthwise_run(Depthwise<T> job) {
+__global__ void __launch_bounds__(kThreads, 2) depthwise_run(Depthwise<T> job) {
   constexpr int kVec = kPack<T>, kWindow = (kRun - 1) * kStride + kKernel;
   const ConvGeometry& g = job.g;
   int vector, run, oh;
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_run(Depthwise<T> job) {
 
 // Any kernel, stride and dilation, one pixel a thread; with kVec 1 any number of outputs to an input channel.
 template <class T, int kVec>
-__global__ void __launch_bounds__(kThreads) depthwise_general(Depthwise<T> job) {
+__global__ void __launch_bounds__(kThreads, 2) depthwise_general(Depthwise<T> job) {
   const ConvGeometry& g = job.g;
   int vector, ow, oh;
   int64_t image;

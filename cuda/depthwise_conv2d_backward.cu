@@ -25,7 +25,7 @@ struct DepthwiseTranspose {
 
 // A thread: kVec channels of one output pixel, gathered from the inputs whose windows hold it.
 template <class T, int kVec>
-__global__ void __launch_bounds__(kThreads) depthwise_transpose(DepthwiseTranspose<T> job) {
+__global__ void __launch_bounds__(kThreads, 2) depthwise_transpose(DepthwiseTranspose<T> job) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= job.total) return;
   const int64_t channel = index % job.vectors * kVec, pixel = index / job.vectors;
@@ -90,7 +90,7 @@ struct DepthwiseWeight {
 
 // A thread: kVec channels of one tap, over a split of the output's lines, which blockIdx.y counts.
 template <class T, int kVec>
-__global__ void __launch_bounds__(kThreads) depthwise_weight(DepthwiseWeight<T> job) {
+__global__ void __launch_bounds__(kThreads, 2) depthwise_weight(DepthwiseWeight<T> job) {
   const ConvGeometry& g = job.g;
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   const int taps = g.kernel_h * g.kernel_w;

@@ -45,10 +45,10 @@ struct Pool {
   int64_t vectors, total;  // of channels in a pixel, of the output
 };
 
-// A thread: kVec channels of one output pixel. Four blocks, so 64 registers a thread: left to itself, ptxas
+// A thread: kVec channels of one output pixel. Three blocks, so 80 registers a thread: left to itself, ptxas
 // takes 48 and spills two.
 template <class T, int kVec, Pooling kKind>
-__global__ void __launch_bounds__(kThreads, 4) pool2d_kernel(Pool<T> job) {
+__global__ void __launch_bounds__(kThreads, 3) pool2d_kernel(Pool<T> job) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= job.total) return;
   const int64_t vector = index % job.vectors, pixel = index / job.vectors;  // pixel: [0, n * out_h * out_w)

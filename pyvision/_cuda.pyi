@@ -31,13 +31,83 @@ def nms(
 ) -> None: ...
 def roi_align(
     stream: Stream,
-    input: DeviceArray,
+    op: str,
+    kind: str,
+    map: DeviceArray,
     boxes: DeviceArray,
-    output_size: Sequence[int],
+    bins: DeviceArray,
     spatial_scale: float,
     sampling_ratio: int,
     aligned: bool,
-    output: DeviceArray,
+    level: tuple[int, float, float, float, float] | None,
+    places: DeviceArray | None,
+) -> None: ...
+def roi_align_backward(
+    stream: Stream,
+    op: str,
+    kind: str,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    level: tuple[int, float, float, float, float] | None,
+    places: DeviceArray | None,
+) -> None: ...
+def roi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    argmax: DeviceArray,
+) -> None: ...
+def roi_pool_backward_workspace(count: int, bins: int) -> int: ...
+def roi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    argmax: DeviceArray,
+    workspace: DeviceArray,
+) -> None: ...
+def ps_roi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+) -> None: ...
+def ps_roi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+) -> None: ...
+def roi_align_rotated_workspace(count: int) -> int: ...
+def roi_align_rotated(
+    stream: Stream,
+    op: str,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    workspace: DeviceArray,
+) -> None: ...
+def roi_align_rotated_backward(
+    stream: Stream,
+    op: str,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    workspace: DeviceArray,
 ) -> None: ...
 
 class Conv2d:
