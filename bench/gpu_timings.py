@@ -194,6 +194,64 @@ def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     )
 
 
+def deform_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """All gradients of version 2, which autograd asks torchvision for together."""
+    kind, taps = DTYPES[dtype], case.kernel**2
+    x, offset, mask, weight, grad = (
+        torch.randn(shape, device="cuda").to(kind)
+        for shape in (
+            (BATCH, case.in_channels, case.height, case.width),
+            (BATCH, 2 * taps, *case.out_size),
+            (BATCH, taps, *case.out_size),
+            (case.out_channels, case.in_channels, case.kernel, case.kernel),
+            (BATCH, case.out_channels, *case.out_size),
+        )
+    )
+    leaves = [t.clone().requires_grad_() for t in (x, offset, weight, mask)]
+    geometry = case.stride, case.padding[0], case.dilation
+    y = torchvision.ops.deform_conv2d(*leaves[:3], None, *geometry, leaves[3])
+    x, weight, grad_last = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight, grad))
+    calls: tuple[Call, Call] = (
+        lambda: ops.deform_conv2d_backward(grad_last, x, offset, weight, mask, *geometry),
+        lambda: torch.autograd.grad(y, leaves, grad, retain_graph=True),
+    )
+    flop = 4.0 * grad.numel() * weight[0].numel()
+    size = 2.0 * sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
+    names = ("deform_conv2d_backward", f"{case.name}, batch {BATCH}", dtype, "torchvision")
+    return row(clock, names, calls, flop, size)
+
+
+def attention_row(clock: Clock, dtype: str) -> dict[str, Any]:
+    """Deformable DETR's encoder on an image of 800 x 1,066, beside grid_sample."""
+    kind, shapes = DTYPES[dtype], ((100, 134), (50, 67), (25, 34), (13, 17))
+    pixels, heads, channels, points = sum(h * w for h, w in shapes), 8, 32, 4
+    value = torch.randn(1, pixels, heads, channels, device="cuda").to(kind)
+    locations = torch.rand(1, pixels, heads, 4, points, 2, device="cuda").to(kind)
+    weights = torch.rand(1, pixels, heads, 4, points, device="cuda").to(kind)
+    sizes = torch.tensor(shapes, device="cuda")
+
+    def grid_sample() -> object:
+        maps = value.split([h * w for h, w in shapes], dim=1)
+        samples = [
+            torch.nn.functional.grid_sample(
+                part.permute(0, 2, 3, 1).reshape(heads, channels, h, w),
+                (2 * locations[:, :, :, level] - 1).transpose(1, 2).flatten(0, 1),
+                align_corners=False,
+            )
+            for level, (part, (h, w)) in enumerate(zip(maps, shapes, strict=True))
+        ]
+        stacked = torch.stack(samples, dim=-2).flatten(-2)
+        return (stacked * weights.transpose(1, 2).reshape(heads, 1, pixels, 4 * points)).sum(-1)
+
+    calls: tuple[Call, Call] = (
+        lambda: ops.multi_scale_deformable_attention(value, sizes, locations, weights),
+        grid_sample,
+    )
+    size = float(sum(t.numel() * t.element_size() for t in (value, locations, weights, value)))
+    names = ("multi_scale_deformable_attention", f"{pixels} queries", dtype, "grid_sample")
+    return row(clock, names, calls, 8.0 * weights.numel() * channels, size)
+
+
 def roi_row(clock: Clock, count: int, backward: bool) -> dict[str, Any]:
     """Boxes of a detector's second stage on its finest map, (2, 256, 200, 304) at a quarter of the image."""
     x = torch.randn(2, 256, 200, 304, device="cuda").contiguous(memory_format=torch.channels_last)
@@ -270,7 +328,10 @@ def main() -> None:
             add(roi_row(clock, count, backward))
     for dtype in ("float16", "float32"):
         for channels, extent in ((256, 56), (512, 28)):
-            add(deform_row(clock, ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1)), dtype))
+            case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
+            add(deform_row(clock, case, dtype))
+            add(deform_backward_row(clock, case, dtype))
+        add(attention_row(clock, dtype))
     for dtype in ("float16", "float32"):
         add(transpose_row(clock, 256, 14, dtype))
         for channels, extent, stride in ((64, 56, 1), (256, 14, 1), (128, 28, 2)):

@@ -190,6 +190,7 @@ class DeformConv2d:
     def __init__(
         self,
         stream: Stream,
+        op: str,
         input: DeviceArray,
         offset: DeviceArray,
         weight: DeviceArray,
@@ -205,6 +206,76 @@ class DeformConv2d:
     @property
     def workspace_bytes(self) -> int: ...
     def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+    @property
+    def backward_workspace_bytes(self) -> int: ...
+    def backward(
+        self,
+        grad_output: DeviceArray,
+        workspace: DeviceArray,
+        grad_input: DeviceArray,
+        grad_offset: DeviceArray,
+        grad_weight: DeviceArray,
+        grad_bias: DeviceArray,
+        grad_mask: DeviceArray | None,
+    ) -> None: ...
+
+class DeformConv3:
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        input: DeviceArray,
+        offset: DeviceArray,
+        mask: DeviceArray | None,
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        offset_scale: float,
+        remove_center: bool,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+    @property
+    def backward_workspace_bytes(self) -> int: ...
+    def backward(
+        self,
+        grad_output: DeviceArray,
+        workspace: DeviceArray,
+        grad_input: DeviceArray,
+        grad_offset: DeviceArray,
+        grad_mask: DeviceArray | None,
+    ) -> None: ...
+
+class MultiScaleDeformableAttention:
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        value: DeviceArray,
+        spatial_shapes: DeviceArray,
+        sampling_locations: DeviceArray,
+        attention_weights: DeviceArray,
+    ) -> None: ...
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+    @property
+    def backward_workspace_bytes(self) -> int: ...
+    def backward(
+        self,
+        grad_output: DeviceArray,
+        workspace: DeviceArray,
+        grad_value: DeviceArray,
+        grad_locations: DeviceArray,
+        grad_weights: DeviceArray,
+    ) -> None: ...
 
 class Pool2d:
     @property
