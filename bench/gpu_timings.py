@@ -292,6 +292,27 @@ def nms_row(clock: Clock, n: int) -> dict[str, Any]:
     return row(clock, ("nms", f"{n} boxes", "float32", "torchvision"), calls, 0, 20.0 * n)
 
 
+def suppression_rows(clock: Clock, n: int) -> list[dict[str, Any]]:
+    """The kin of nms that torchvision lacks, beside its nms on as many boxes."""
+    corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
+    size = 20 + torch.rand(n, 2, device="cuda") * 80
+    boxes = torch.cat([corner, corner + size], 1)
+    rotated = torch.cat([corner + size / 2, size, torch.rand(n, 1, device="cuda") * 360], 1)
+    scores = torch.rand(n, device="cuda")
+    ours: dict[str, Call] = {
+        "nms_rotated": lambda: ops.nms_rotated(rotated, scores, 0.5),
+        "soft_nms": lambda: ops.soft_nms(boxes, scores, score_threshold=0.05),
+        "matrix_nms": lambda: ops.matrix_nms(boxes, scores),
+    }
+    return [
+        row(
+            clock, (op, f"{n} boxes", "float32", "torchvision nms"),
+            (call, lambda: torchvision.ops.nms(boxes, scores, 0.5)), 0, 20.0 * n,
+        )
+        for op, call in ours.items()
+    ]  # fmt: skip
+
+
 def ceilings(clock: Clock) -> dict[str, Any]:
     """What the card does at best: a copy, and a large f16 product."""
     a, b = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
@@ -323,6 +344,8 @@ def main() -> None:
 
     for n in NMS_SIZES:
         add(nms_row(clock, n))
+    for line in suppression_rows(clock, 1000):
+        add(line)
     for count in (100, 1000):
         for backward in (False, True):
             add(roi_row(clock, count, backward))

@@ -29,6 +29,53 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def soft_nms_workspace(stream: Stream, boxes: DeviceArray, scores: DeviceArray) -> int: ...
+def soft_nms(
+    stream: Stream,
+    boxes: DeviceArray,
+    scores: DeviceArray,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+    method: str,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    kept_scores: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
+def matrix_nms_workspace(
+    stream: Stream, op: str, items: DeviceArray, scores: DeviceArray, idxs: DeviceArray | None
+) -> int: ...
+def matrix_nms(
+    stream: Stream,
+    op: str,
+    items: DeviceArray,
+    scores: DeviceArray,
+    idxs: DeviceArray | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    kept_scores: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
+def mask_nms_workspace(
+    stream: Stream, masks: DeviceArray, scores: DeviceArray, idxs: DeviceArray | None
+) -> int: ...
+def mask_nms(
+    stream: Stream,
+    masks: DeviceArray,
+    scores: DeviceArray,
+    idxs: DeviceArray | None,
+    iou_threshold: float,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
 def roi_align(
     stream: Stream,
     op: str,
