@@ -42,6 +42,7 @@ struct Pool {
   bool count_include_pad;
   int64_t divisor_override;
   T* output;
+  int64_t* places;
   int64_t vectors, total;  // of channels in a pixel, of the output
 };
 
@@ -60,33 +61,45 @@ __global__ void __launch_bounds__(kThreads, 3) pool2d_kernel(Pool<T> job) {
   const T* const map =
       job.input + image * job.rows.extent * job.columns.extent * job.channels + vector * kVec;
 
+  constexpr bool kPlaces = kKind == Pooling::kMaximumPlaces;
+  constexpr bool kMaximum = kKind == Pooling::kMaximum || kPlaces;
   float result[kVec];
-  for (int c = 0; c < kVec; ++c) result[c] = kKind == Pooling::kMaximum ? -INFINITY : 0;
+  int64_t place[kPlaces ? kVec : 1] = {};
+  for (int c = 0; c < kVec; ++c) result[c] = kMaximum ? -INFINITY : 0;
+  if constexpr (kPlaces) {
+    const bool any = rows.count > 0 && columns.count > 0;
+    for (int c = 0; c < kVec; ++c) place[c] = any ? rows.first * job.columns.extent + columns.first : -1;
+  }
   for (int64_t i = 0; i < rows.count; ++i) {
     const T* const row = map + (rows.first + i * rows.step) * job.columns.extent * job.channels;
     for (int64_t j = 0; j < columns.count; ++j) {
       float x[kVec];
       load_floats<kVec>(row + (columns.first + j * columns.step) * job.channels, x);
       for (int c = 0; c < kVec; ++c) {
-        if (kKind != Pooling::kMaximum) {
+        if (!kMaximum) {
           result[c] += x[c];
         } else if (x[c] > result[c] || x[c] != x[c]) {  // a NaN stays
           result[c] = x[c];
+          if constexpr (kPlaces)
+            place[c] = (rows.first + i * rows.step) * job.columns.extent + columns.first + j * columns.step;
         }
       }
     }
   }
-  if (kKind != Pooling::kMaximum) {
+  if (!kMaximum) {
     const int64_t area = job.count_include_pad ? rows.area * columns.area : rows.count * columns.count;
     const auto divisor = static_cast<float>(job.divisor_override != 0 ? job.divisor_override : area);
     for (int c = 0; c < kVec; ++c) result[c] /= divisor;
   }
   store_floats<kVec>(result, job.output + pixel * job.channels + vector * kVec);
+  if constexpr (kPlaces)
+    for (int c = 0; c < kVec; ++c) job.places[pixel * job.channels + vector * kVec + c] = place[c];
 }
 
 template <class T, int kVec>
 auto kernel_of(Pooling kind) {
   if (kind == Pooling::kMaximum) return pool2d_kernel<T, kVec, Pooling::kMaximum>;
+  if (kind == Pooling::kMaximumPlaces) return pool2d_kernel<T, kVec, Pooling::kMaximumPlaces>;
   if (kind == Pooling::kAverage) return pool2d_kernel<T, kVec, Pooling::kAverage>;
   return pool2d_kernel<T, kVec, Pooling::kAdaptiveAverage>;
 }
@@ -102,6 +115,7 @@ void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
   job.count_include_pad = q.count_include_pad;
   job.divisor_override = q.divisor_override;
   job.output = static_cast<T*>(p.output);
+  job.places = p.places;
   const bool packed = p.channels % kPack<T> == 0 && aligned16(p.input) && aligned16(p.output);
   job.vectors = p.channels / (packed ? kPack<T> : 1);
   job.total = p.n * p.out_h * p.out_w * job.vectors;
