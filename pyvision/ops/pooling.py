@@ -164,7 +164,7 @@ def _filled(sizes: Any, extents: tuple[int, ...], op: str) -> tuple[int, int]:
 def _pool_on_device(
     device: Device, op: str, input: Array, layout: str, *parameters: Any, places: bool = False
 ) -> tuple[Array, Array]:
-    """``op`` of the extension, by its name; with ``places`` also those of the maxima, else the result again."""
+    """``op`` of the extension, by its name; with ``places`` also those of maxima, else the result again."""
     x, channels_last = device.nhwc(input, layout, op, "input", _CUDA_FLOATS)
     pooling = getattr(device.kernels, op)(device.stream, x.view, *parameters)
     shape = tuple(pooling.output_shape)
