@@ -42,16 +42,15 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_align_kernel(RoiAlign<T> j
   const RoiShape& s = job.shape;
   const int64_t index = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
   if (index >= job.total) return;
-  const int64_t vector = index % job.vectors, bin = index / job.vectors;  // bin: [0, count * bins_h * bins_w)
-  const int pw = static_cast<int>(bin % s.bins_w), ph = static_cast<int>(bin / s.bins_w % s.bins_h);
-  const int64_t k = bin / s.bins_w / s.bins_h, out = (bin * job.vectors + vector) * kVec;
-  if (!on_level(s.level, s.boxes + 5 * k)) return;
-  const AlignedBox box(s, k);
+  const BinPlace at(s, index, job.vectors);
+  const int64_t out = index * kVec;
+  if (!on_level(s.level, s.boxes + 5 * at.k)) return;
+  const AlignedBox box(s, at.k);
   float result[kVec] = {};
   if (box.exists) {
-    const SampledBin rows = box.rows(s).inside(ph), columns = box.columns(s).inside(pw);
+    const SampledBin rows = box.rows(s).inside(at.ph), columns = box.columns(s).inside(at.pw);
     const int64_t channel =
-        kKind == RoiKind::kOwnChannels ? vector * s.bins() + ph * s.bins_w + pw : vector * kVec;
+        kKind == RoiKind::kOwnChannels ? at.vector * s.bins() + at.ph * s.bins_w + at.pw : at.vector * kVec;
     const T* const map = job.map + box.image * s.h * s.w * s.channels + channel;
     const auto h = static_cast<int>(s.h), w = static_cast<int>(s.w);
     const float samples = rows.count * columns.count;

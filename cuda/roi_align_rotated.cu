@@ -61,16 +61,15 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_align_rotated_kernel(Rotat
   const RoiShape& s = job.shape;
   const int64_t index = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
   if (index >= job.total) return;
-  const int64_t vector = index % job.vectors, bin = index / job.vectors;
-  const int pw = static_cast<int>(bin % s.bins_w), ph = static_cast<int>(bin / s.bins_w % s.bins_h);
-  const RotatedBox box = job.boxes[bin / s.bins_w / s.bins_h];
+  const BinPlace at(s, index, job.vectors);
+  const RotatedBox box = job.boxes[at.k];
   float sum[kVec] = {};
   if (box.image < 0) {
     for (int c = 0; c < kVec; ++c) sum[c] = NAN;
   } else {
-    const SampledBin rows = samples_of(box.height, ph, s.bins_h, s.sampling_ratio);
-    const SampledBin columns = samples_of(box.width, pw, s.bins_w, s.sampling_ratio);
-    const T* const map = job.map + box.image * s.h * s.w * s.channels + vector * kVec;
+    const SampledBin rows = samples_of(box.height, at.ph, s.bins_h, s.sampling_ratio);
+    const SampledBin columns = samples_of(box.width, at.pw, s.bins_w, s.sampling_ratio);
+    const T* const map = job.map + box.image * s.h * s.w * s.channels + at.vector * kVec;
     for (int i = rows.first; i < rows.last; ++i) {
       for (int j = columns.first; j < columns.last; ++j) {
         BilinearPoint point;
@@ -81,7 +80,7 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_align_rotated_kernel(Rotat
     const float samples = rows.count * columns.count;
     for (int c = 0; c < kVec; ++c) sum[c] *= samples > 0 ? 1 / samples : 0;
   }
-  store_floats<kVec>(sum, job.bins + bin * s.channels + vector * kVec);
+  store_floats<kVec>(sum, job.bins + index * kVec);
 }
 
 template <class T>

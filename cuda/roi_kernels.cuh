@@ -39,6 +39,19 @@ inline RoiShape shape_of(const RoiProblem& p) {
           p.level};
 }
 
+// A thread's vector of channels in one bin: numbers [0, count * bins_h * bins_w * vectors).
+struct BinPlace {
+  int64_t k, bin, vector;  // the box; the bin, of all boxes'; the vector, of the bin's
+  int ph, pw;
+
+  __device__ BinPlace(const RoiShape& s, int64_t index, int vectors)
+      : k(index / vectors / s.bins()),
+        bin(index / vectors),
+        vector(index % vectors),
+        ph(static_cast<int>(bin / s.bins_w % s.bins_h)),
+        pw(static_cast<int>(bin % s.bins_w)) {}
+};
+
 __device__ __forceinline__ bool image_exists(float image, int64_t n) {
   return image >= 0 && image < static_cast<float>(n) && image == floorf(image);
 }

@@ -36,13 +36,12 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_pool_kernel(RoiPool<T> job
   const RoiShape& s = job.shape;
   const int64_t index = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
   if (index >= job.total) return;
-  const int64_t vector = index % job.vectors, bin = index / job.vectors;
-  const int pw = static_cast<int>(bin % s.bins_w), ph = static_cast<int>(bin / s.bins_w % s.bins_h);
-  const PixelBox box(s, bin / s.bins_w / s.bins_h, false);
-  const int top = box.rows.first(ph), bottom = box.rows.last(ph);
-  const int left = box.columns.first(pw), right = box.columns.last(pw);
+  const BinPlace at(s, index, job.vectors);
+  const PixelBox box(s, at.k, false);
+  const int top = box.rows.first(at.ph), bottom = box.rows.last(at.ph);
+  const int left = box.columns.first(at.pw), right = box.columns.last(at.pw);
   const bool empty = top >= bottom || left >= right;
-  const T* const map = job.map + box.image * s.h * s.w * s.channels + vector * kVec;
+  const T* const map = job.map + box.image * s.h * s.w * s.channels + at.vector * kVec;
   float best[kVec];
   int32_t place[kVec];
   for (int c = 0; c < kVec; ++c) {
@@ -63,7 +62,7 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_pool_kernel(RoiPool<T> job
       }
     }
   }
-  const int64_t out = bin * s.channels + vector * kVec;
+  const int64_t out = index * kVec;
   store_floats<kVec>(best, job.bins + out);
   for (int c = 0; c < kVec; ++c) job.argmax[out + c] = place[c];
 }
@@ -73,12 +72,12 @@ __global__ void __launch_bounds__(kRoiThreads, 2) ps_roi_pool_kernel(RoiPool<T> 
   const RoiShape& s = job.shape;
   const int64_t index = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
   if (index >= job.total) return;
-  const int64_t channel = index % job.vectors, bin = index / job.vectors;
-  const int pw = static_cast<int>(bin % s.bins_w), ph = static_cast<int>(bin / s.bins_w % s.bins_h);
-  const PixelBox box(s, bin / s.bins_w / s.bins_h, true);
-  const int top = box.rows.first(ph), bottom = box.rows.last(ph);
-  const int left = box.columns.first(pw), right = box.columns.last(pw);
-  const T* const map = job.map + box.image * s.h * s.w * s.channels + channel * s.bins() + ph * s.bins_w + pw;
+  const BinPlace at(s, index, job.vectors);
+  const PixelBox box(s, at.k, true);
+  const int top = box.rows.first(at.ph), bottom = box.rows.last(at.ph);
+  const int left = box.columns.first(at.pw), right = box.columns.last(at.pw);
+  const T* const map =
+      job.map + box.image * s.h * s.w * s.channels + at.vector * s.bins() + at.ph * s.bins_w + at.pw;
   float sum = 0;
   if (box.exists)
     for (int y = top; y < bottom; ++y)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Sequence
+from typing import type_check_only
 
 class Stream:
     def __init__(self, device: int, handle: int) -> None: ...
@@ -157,7 +158,15 @@ def roi_align_rotated_backward(
     workspace: DeviceArray,
 ) -> None: ...
 
-class Conv2d:
+@type_check_only
+class _Launchable:
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class Conv2d(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -175,13 +184,8 @@ class Conv2d:
         tf32: bool,
         depthwise: bool,
     ) -> None: ...
-    @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
 
-class ConvTranspose2d:
+class ConvTranspose2d(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -199,13 +203,8 @@ class ConvTranspose2d:
         output_size: Sequence[int] | None,
         depthwise: bool,
     ) -> None: ...
-    @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
 
-class Conv2dWeightGradient:
+class Conv2dWeightGradient(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -219,21 +218,11 @@ class Conv2dWeightGradient:
         groups: int,
         depthwise: bool,
     ) -> None: ...
-    @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
 
-class RowSum:
+class RowSum(_Launchable):
     def __init__(self, stream: Stream, op: str, input: DeviceArray) -> None: ...
-    @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
 
-class DeformConv2d:
+class DeformConv2d(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -249,11 +238,6 @@ class DeformConv2d:
         channels_last: bool,
     ) -> None: ...
     @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
-    @property
     def backward_workspace_bytes(self) -> int: ...
     def backward(
         self,
@@ -266,7 +250,7 @@ class DeformConv2d:
         grad_mask: DeviceArray | None,
     ) -> None: ...
 
-class DeformConv3:
+class DeformConv3(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -283,11 +267,6 @@ class DeformConv3:
         remove_center: bool,
     ) -> None: ...
     @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
-    @property
     def backward_workspace_bytes(self) -> int: ...
     def backward(
         self,
@@ -298,7 +277,7 @@ class DeformConv3:
         grad_mask: DeviceArray | None,
     ) -> None: ...
 
-class MultiScaleDeformableAttention:
+class MultiScaleDeformableAttention(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -308,11 +287,6 @@ class MultiScaleDeformableAttention:
         sampling_locations: DeviceArray,
         attention_weights: DeviceArray,
     ) -> None: ...
-    @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
     @property
     def backward_workspace_bytes(self) -> int: ...
     def backward(

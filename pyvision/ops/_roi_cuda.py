@@ -72,11 +72,7 @@ def align(
     input: Operand | None = None,
 ) -> Run:
     """:func:`roi_align`; named as its gradient, that, which in "maximum" needs the ``input``."""
-    numbers = (
-        real(spatial_scale, op, "spatial_scale"),
-        integer(sampling_ratio, op, "sampling_ratio"),
-        flag(aligned, op, "aligned"),
-    )
+    numbers = _sampling(op, spatial_scale, sampling_ratio, aligned)
 
     def run(x: Operand, b: Operand, y: Operand) -> None:
         places = None
@@ -95,11 +91,7 @@ def align(
 def align_rotated(device: Device, op: str, spatial_scale: float, sampling_ratio: int, aligned: bool) -> Run:
     """:func:`roi_align_rotated`, or its gradient."""
     kernel = getattr(device.kernels, op)
-    numbers = (
-        real(spatial_scale, op, "spatial_scale"),
-        integer(sampling_ratio, op, "sampling_ratio"),
-        flag(aligned, op, "aligned"),
-    )
+    numbers = _sampling(op, spatial_scale, sampling_ratio, aligned)
 
     def run(x: Operand, b: Operand, y: Operand) -> None:
         workspace = device.workspace(device.kernels.roi_align_rotated_workspace(b.shape[0]))
@@ -164,6 +156,14 @@ def levels(scales: Sequence[float], canonical_scale: int, canonical_level: int) 
     """Of each map, what decides which boxes are its own."""
     finest, coarsest = -math.log2(scales[0]), -math.log2(scales[-1])
     return [(i, finest, coarsest, canonical_scale, canonical_level) for i in range(len(scales))]
+
+
+def _sampling(op: str, spatial_scale: float, sampling_ratio: int, aligned: bool) -> tuple[float, int, bool]:
+    return (
+        real(spatial_scale, op, "spatial_scale"),
+        integer(sampling_ratio, op, "sampling_ratio"),
+        flag(aligned, op, "aligned"),
+    )
 
 
 def _boxes(device: Device, boxes: Array, dtype: str, op: str, columns: int) -> Operand:
