@@ -134,13 +134,13 @@ void run(const char* op, const Stream& stream, const SoftNmsProblem& problem, co
   const MatrixBuffers<Shape> b(stream, p, workspace);
   const LaunchShape each = {blocks_of(p.n, kThreads), kThreads};
   const auto* scores = static_cast<const T*>(p.scores);
-  launch(op, stream, {1, kThreads}, zero, b.kept, int64_t{1}, b.unused);
+  launch(op, stream, {1, kThreads}, zero<>, b.kept, int64_t{1}, b.unused);
   if (p.n > 0) {
     launch(op, stream, each, score_keys<T, Key>, scores, p.n, b.keys, b.order);
     sort_pairs<Key>(op, stream, b.keys, b.order, p.n, b.temporary, b.temporary_bytes, b.sorted_keys,
                     b.by_score);
     if (p.classes != nullptr) {
-      launch(op, stream, each, label_keys, p.classes, b.by_score, p.n, b.labels);
+      launch(op, stream, each, label_keys<>, p.classes, b.by_score, p.n, b.labels);
       sort_pairs<uint64_t>(op, stream, b.labels, b.by_score, p.n, b.temporary, b.temporary_bytes,
                            b.class_keys, b.by_class);
     }

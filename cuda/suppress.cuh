@@ -40,7 +40,8 @@ __global__ void score_keys(const T* scores, int64_t n, Key* keys, int32_t* value
 }
 
 // keys[q] = labels[order[q]], by which the CPU sorts too: negative ones come last
-__global__ inline void label_keys(const int64_t* labels, const int32_t* order, int64_t n, uint64_t* keys) {
+template <class = void>
+__global__ void label_keys(const int64_t* labels, const int32_t* order, int64_t n, uint64_t* keys) {
   const int64_t q = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (q < n) keys[q] = static_cast<uint64_t>(labels[order[q]]);
 }
@@ -48,8 +49,9 @@ __global__ inline void label_keys(const int64_t* labels, const int32_t* order, i
 // ---- boxes in order ----
 
 // heads[p]: whether sorted box p begins a group
-__global__ inline void group_heads(const int64_t* classes, const int64_t* images, const int32_t* order,
-                                   int64_t n, int32_t* heads) {
+template <class = void>
+__global__ void group_heads(const int64_t* classes, const int64_t* images, const int32_t* order, int64_t n,
+                            int32_t* heads) {
   const int64_t p = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (p >= n) return;
   const int32_t i = order[p], j = p > 0 ? order[p - 1] : i;
@@ -114,8 +116,9 @@ __global__ void suppression_mask(Sorted<Shape> sorted, int64_t first, int count,
 
 // One block of kWords threads; thread w holds the fate of the chunk's boxes [64 w, 64 w + 64). Box by box in
 // order: one that is still alive is kept, and removes what it suppresses.
-__global__ inline void sweep(const uint64_t* mask, int64_t first, int count, int64_t enough, uint8_t* removed,
-                             int32_t* survivors, int32_t* survivor_count, int64_t* total) {
+template <class = void>
+__global__ void sweep(const uint64_t* mask, int64_t first, int count, int64_t enough, uint8_t* removed,
+                      int32_t* survivors, int32_t* survivor_count, int64_t* total) {
   __shared__ uint64_t diagonal[kTile];
   __shared__ uint64_t alive_word;
   __shared__ int kept_so_far;
@@ -194,19 +197,22 @@ __global__ void suppress_later(Sorted<Shape> sorted, int64_t first, const int32_
 
 // ---- the result ----
 
-__global__ inline void flags_by_box(const int32_t* order, const uint8_t* removed, int64_t n, uint8_t* kept) {
+template <class = void>
+__global__ void flags_by_box(const int32_t* order, const uint8_t* removed, int64_t n, uint8_t* kept) {
   const int64_t p = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (p < n) kept[order[p]] = !removed[p];
 }
 
-__global__ inline void flags_in_order(const int32_t* order, const uint8_t* kept, int64_t n, int32_t* flags) {
+template <class = void>
+__global__ void flags_in_order(const int32_t* order, const uint8_t* kept, int64_t n, int32_t* flags) {
   const int64_t q = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (q < n) flags[q] = kept[order[q]];
 }
 
 // Of each image only the first `limit`. keys: (n,), rising: the images; counts: inclusive sums of the flags.
-__global__ inline void limit_images(const uint64_t* keys, const int32_t* counts, int64_t n, int64_t limit,
-                                    int32_t* flags) {
+template <class = void>
+__global__ void limit_images(const uint64_t* keys, const int32_t* counts, int64_t n, int64_t limit,
+                             int32_t* flags) {
   const int64_t q = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (q >= n) return;
   int64_t low = 0, high = q;  // the image's first: in [low, high]
@@ -221,8 +227,9 @@ __global__ inline void limit_images(const uint64_t* keys, const int32_t* counts,
   if (counts[q] - (low > 0 ? counts[low - 1] : 0) > limit) flags[q] = 0;
 }
 
-__global__ inline void emit(const int32_t* order, const int32_t* flags, const int32_t* counts, int64_t n,
-                            int64_t limit, int64_t* keep, int64_t room, int64_t* count) {
+template <class = void>
+__global__ void emit(const int32_t* order, const int32_t* flags, const int32_t* counts, int64_t n,
+                     int64_t limit, int64_t* keep, int64_t room, int64_t* count) {
   const int64_t q = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t all = n > 0 ? counts[n - 1] : 0, kept = all < limit ? all : limit;
   if (q < n && flags[q] && counts[q] <= kept && counts[q] <= room) keep[counts[q] - 1] = order[q];
@@ -289,7 +296,8 @@ struct Buffers {
   }
 };
 
-__global__ inline void zero(int32_t* wide, int64_t n, int64_t* total) {
+template <class = void>
+__global__ void zero(int32_t* wide, int64_t n, int64_t* total) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < n) wide[i] = 0;
   if (i == 0) *total = 0;
@@ -310,18 +318,18 @@ void suppress(const char* op, const Stream& stream, const NmsProblem& p, const S
     sort_pairs<Key>(op, stream, b.keys, b.order, p.n, b.temporary, b.temporary_bytes, b.sorted_keys,
                     b.by_score);
     if (p.images != nullptr) {
-      launch(op, stream, each(p.n), label_keys, p.images, b.by_score, p.n, b.labels);
+      launch(op, stream, each(p.n), label_keys<>, p.images, b.by_score, p.n, b.labels);
       sort_pairs<uint64_t>(op, stream, b.labels, b.by_score, p.n, b.temporary, b.temporary_bytes,
                            b.image_keys, b.by_image);
     }
     if (p.classes != nullptr) {
-      launch(op, stream, each(p.n), label_keys, p.classes, b.by_image, p.n, b.labels);
+      launch(op, stream, each(p.n), label_keys<>, p.classes, b.by_image, p.n, b.labels);
       sort_pairs<uint64_t>(op, stream, b.labels, b.by_image, p.n, b.temporary, b.temporary_bytes,
                            b.class_keys, b.by_group);
     }
-    launch(op, stream, each(labelled ? p.n : 1), zero, b.wide, labelled ? p.n : 1, b.total);
+    launch(op, stream, each(labelled ? p.n : 1), zero<>, b.wide, labelled ? p.n : 1, b.total);
     if (labelled) {
-      launch(op, stream, each(p.n), group_heads, p.classes, p.images, b.by_group, p.n, b.flags);
+      launch(op, stream, each(p.n), group_heads<>, p.classes, p.images, b.by_group, p.n, b.flags);
       inclusive_scan(op, stream, b.flags, p.n, b.groups);
     }
     launch(op, stream, each(p.n), gather<Shape>, shape, scores, b.by_group, b.groups, p.n, b.items, b.removed,
@@ -336,24 +344,24 @@ void suppress(const char* op, const Stream& stream, const NmsProblem& p, const S
     const unsigned tiles = blocks_of(in_chunk, kTile);
     launch(op, stream, {{tiles, tiles}, kTile}, suppression_mask<Shape>, sorted, first, in_chunk, b.total,
            enough, b.mask);
-    launch(op, stream, {1, kWords}, sweep, b.mask, first, in_chunk, enough, b.removed, b.survivors,
+    launch(op, stream, {1, kWords}, sweep<>, b.mask, first, in_chunk, enough, b.removed, b.survivors,
            b.survivor_count, b.total);
     launch(op, stream, each(p.n - next), suppress_later<Shape>, sorted, first, b.survivors, b.survivor_count,
            next, b.removed);
   }
   int64_t limit = p.max_output;
   if (p.n > 0) {
-    launch(op, stream, each(p.n), flags_by_box, b.by_group, b.removed, p.n, b.kept);
-    launch(op, stream, each(p.n), flags_in_order, b.by_image, b.kept, p.n, b.flags);
+    launch(op, stream, each(p.n), flags_by_box<>, b.by_group, b.removed, p.n, b.kept);
+    launch(op, stream, each(p.n), flags_in_order<>, b.by_image, b.kept, p.n, b.flags);
     inclusive_scan(op, stream, b.flags, p.n, b.counts);
     if (p.images != nullptr && limit < p.n) {
-      launch(op, stream, each(p.n), limit_images, b.image_keys, b.counts, p.n, limit, b.flags);
+      launch(op, stream, each(p.n), limit_images<>, b.image_keys, b.counts, p.n, limit, b.flags);
       inclusive_scan(op, stream, b.flags, p.n, b.counts);
     }
     if (p.images != nullptr) limit = INT64_MAX;
   }
   const int64_t largest = p.n > room ? p.n : room;
-  launch(op, stream, each(largest > 0 ? largest : 1), emit, b.by_image, b.flags, b.counts, p.n, limit, keep,
+  launch(op, stream, each(largest > 0 ? largest : 1), emit<>, b.by_image, b.flags, b.counts, p.n, limit, keep,
          room, count);
 }
 
