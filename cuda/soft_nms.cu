@@ -24,7 +24,7 @@ struct SoftJob {
 };
 
 template <class T>
-struct Candidate {
+struct alignas(16) Candidate {  // moved in one access
   T score;
   int64_t index;
 
