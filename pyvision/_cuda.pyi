@@ -30,6 +30,31 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def match_workspace(stream: Stream, a: DeviceArray, b: DeviceArray, metric: str, k: int) -> int: ...
+def match(
+    stream: Stream,
+    a: DeviceArray,
+    b: DeviceArray,
+    metric: str,
+    k: int,
+    workspace: DeviceArray,
+    distances: DeviceArray,
+    indices: DeviceArray,
+) -> None: ...
+def match_filter_workspace(rows: int, taken: int) -> int: ...
+def filter_matches(
+    stream: Stream,
+    distances: DeviceArray,
+    indices: DeviceArray,
+    taken: int,
+    ratio: float,
+    back: DeviceArray | None,
+    max_distance: float,
+    workspace: DeviceArray,
+    pairs: DeviceArray,
+    pair_distances: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
 def soft_nms_workspace(stream: Stream, boxes: DeviceArray, scores: DeviceArray) -> int: ...
 def soft_nms(
     stream: Stream,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, integer, real
 
 _OP = "match"
@@ -61,6 +63,8 @@ def match(
         cross_check: keep the nearest neighbour, if the row of ``a`` is also its nearest.
         max_distance: keep pairs this far apart or nearer.
 
+    On CUDA rows are not read back to be checked: those whose distance is not finite are no matches.
+
     Raises:
         TypeError: an argument is not an array, or of another type.
         ValueError: shapes or metric contradict the arrays, a number is out of range, rows are not finite or
@@ -68,9 +72,18 @@ def match(
 
     Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004, for ``ratio``.
     """
-    x = as_numpy(a, _OP, "a", ("float32", "uint8"))
-    dtype = dtype_name(x.dtype)
-    x, y = _rows(x, "a"), _rows(as_numpy(b, _OP, "b", (dtype,)), "b")
+    dtypes = ("float32", "uint8")
+    x: np.ndarray | Operand
+    y: np.ndarray | Operand
+    if device := device_of(_OP, a=a, b=b):
+        x = device.take(a, _OP, "a", dtypes)
+        dtype, y = x.dtype, device.take(b, _OP, "b", (x.dtype,))
+    else:
+        x = as_numpy(a, _OP, "a", dtypes)
+        dtype = dtype_name(x.dtype)
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(as_numpy(b, _OP, "b", (dtype,)))
+    _check_rows(x, "a")
+    _check_rows(y, "b")
     metric = metric or ("l2" if dtype == "float32" else "hamming")
     if metric not in _DTYPES:
         raise ValueError(f"[{_OP}] expected metric to be one of {', '.join(_DTYPES)}, got {metric!r}")
@@ -91,6 +104,10 @@ def match(
     if max_distance is not None and not real(max_distance, _OP, "max_distance") >= 0:
         raise ValueError(f"[{_OP}] expected max_distance of at least 0, got {max_distance}")
 
+    if device:
+        assert isinstance(x, Operand) and isinstance(y, Operand)
+        return _match_on(device, x, y, metric, count, ratio, cross_check, max_distance)
+    assert isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
     distances, neighbours = _nearest(x, y, metric, count if ratio is None else 2)
     keep = np.ones((len(x), min(count, neighbours.shape[1])), bool)
     if ratio is not None:
@@ -115,7 +132,46 @@ def _nearest(x: np.ndarray, y: np.ndarray, metric: str, k: int) -> tuple[np.ndar
     return _core.match(x, y, metric, min(k, len(y)))
 
 
-def _rows(x: np.ndarray, name: str) -> np.ndarray:
-    if x.ndim != 2:
+def _match_on(
+    device: Device,
+    x: Operand,
+    y: Operand,
+    metric: str,
+    k: int,
+    ratio: float | None,
+    cross_check: bool,
+    max_distance: float | None,
+) -> Matches:
+    """On CUDA; the number of matches is read back."""
+    n_x, n_y = x.shape[0], y.shape[0]
+    wanted = min(k if ratio is None else 2, n_y)
+    if n_x == 0 or n_y == 0 or (ratio is not None and n_y < 2):
+        return Matches(device.give(device.empty((0, 2), "int64")), device.give(device.empty((0,), "float32")))
+    distances, neighbours = _nearest_on(device, x, y, metric, wanted)
+    back = _nearest_on(device, y, x, metric, 1)[1] if cross_check else None
+    taken = min(k, wanted)
+    workspace = device.workspace(device.kernels.match_filter_workspace(n_x, taken))
+    pairs, kept = device.empty((n_x * taken, 2), "int64"), device.empty((n_x * taken,), "float32")
+    count = device.empty((1,), "int64")
+    device.kernels.filter_matches(
+        device.stream, distances.view, neighbours.view, taken, 0.0 if ratio is None else ratio, view_of(back),
+        math.inf if max_distance is None else max_distance, workspace.view, pairs.view, kept.view, count.view,
+    )  # fmt: skip
+    number = int(device.give(count)[0])
+    return Matches(device.give(pairs)[:number], device.give(kept)[:number])
+
+
+def _nearest_on(device: Device, x: Operand, y: Operand, metric: str, k: int) -> tuple[Operand, Operand]:
+    """Distances and indices, (rows of x, k) each."""
+    workspace = device.workspace(device.kernels.match_workspace(device.stream, x.view, y.view, metric, k))
+    shape = (x.shape[0], k)
+    distances, indices = device.empty(shape, "float32"), device.empty(shape, "int64")
+    device.kernels.match(
+        device.stream, x.view, y.view, metric, k, workspace.view, distances.view, indices.view
+    )
+    return distances, indices
+
+
+def _check_rows(x: np.ndarray | Operand, name: str) -> None:
+    if len(x.shape) != 2:
         raise ValueError(f"[{_OP}] expected {name} of shape (N, d), got {x.shape}")
-    return np.ascontiguousarray(x)
