@@ -110,6 +110,62 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     return row(clock, names, (ours, cudnn), flop, size)
 
 
+def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """The gradients of input and weight, which autograd asks cuDNN for together."""
+    kind, channels_last = DTYPES[dtype], torch.channels_last
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    padding, channels = case.padding[0], case.in_channels // case.groups
+    shapes = (
+        (BATCH, case.in_channels, case.height, case.width),
+        (case.out_channels, channels, case.kernel, case.kernel),
+        (BATCH, case.out_channels, *case.out_size),
+    )
+    x, weight, grad = (
+        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last) for shape in shapes
+    )
+    mask = (True, True, False)
+    depthwise = case.groups == case.in_channels > 1
+    geometry = case.stride, padding, case.dilation
+
+    def ours() -> object:
+        if depthwise:
+            return ops.depthwise_conv2d_backward(grad, x, weight, *geometry, output_mask=mask)
+        return ops.conv2d_backward(grad, x, weight, *geometry, case.groups, output_mask=mask)
+
+    def cudnn() -> object:
+        return torch.ops.aten.convolution_backward(
+            grad, x, weight, None, *([extent] * 2 for extent in geometry), False, [0, 0], case.groups, mask
+        )
+
+    flop = 4.0 * grad.numel() * weight[0].numel()
+    size = 2.0 * sum(t.numel() * t.element_size() for t in (x, weight, grad))
+    names = (
+        "depthwise_conv2d_backward" if depthwise else "conv2d_backward",
+        f"{case.name}, batch {BATCH}",
+        dtype,
+        "cuDNN",
+    )
+    return row(clock, names, (ours, cudnn), flop, size)
+
+
+def transpose_row(clock: Clock, channels: int, extent: int, dtype: str) -> dict[str, Any]:
+    """4x4 kernels with stride 2, which double a map."""
+    kind, channels_last = DTYPES[dtype], torch.channels_last
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    x, weight = (
+        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last)
+        for shape in ((BATCH, channels, extent, extent), (channels, channels // 2, 4, 4))
+    )
+    calls: tuple[Call, Call] = (
+        lambda: ops.conv_transpose2d(x, weight, None, 2, 1),
+        lambda: torch.nn.functional.conv_transpose2d(x, weight, None, 2, 1),
+    )
+    flop = 2.0 * x.numel() * weight[0].numel()
+    size = float(sum(t.numel() * t.element_size() for t in (x, weight, x, x)))
+    name = f"4x4/2 {extent}² {channels}→{channels // 2}, batch {BATCH}"
+    return row(clock, ("conv_transpose2d", name, dtype, "cuDNN"), calls, flop, size)
+
+
 def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     """Version 2 on the problem of a dense convolution, offsets of about a pixel."""
     kind = DTYPES[dtype]
@@ -138,19 +194,89 @@ def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     )
 
 
-def roi_row(clock: Clock, count: int) -> dict[str, Any]:
+def deform_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+    """All gradients of version 2, which autograd asks torchvision for together."""
+    kind, taps = DTYPES[dtype], case.kernel**2
+    x, offset, mask, weight, grad = (
+        torch.randn(shape, device="cuda").to(kind)
+        for shape in (
+            (BATCH, case.in_channels, case.height, case.width),
+            (BATCH, 2 * taps, *case.out_size),
+            (BATCH, taps, *case.out_size),
+            (case.out_channels, case.in_channels, case.kernel, case.kernel),
+            (BATCH, case.out_channels, *case.out_size),
+        )
+    )
+    leaves = [t.clone().requires_grad_() for t in (x, offset, weight, mask)]
+    geometry = case.stride, case.padding[0], case.dilation
+    y = torchvision.ops.deform_conv2d(*leaves[:3], None, *geometry, leaves[3])
+    x, weight, grad_last = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight, grad))
+    calls: tuple[Call, Call] = (
+        lambda: ops.deform_conv2d_backward(grad_last, x, offset, weight, mask, *geometry),
+        lambda: torch.autograd.grad(y, leaves, grad, retain_graph=True),
+    )
+    flop = 4.0 * grad.numel() * weight[0].numel()
+    size = 2.0 * sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
+    names = ("deform_conv2d_backward", f"{case.name}, batch {BATCH}", dtype, "torchvision")
+    return row(clock, names, calls, flop, size)
+
+
+def attention_row(clock: Clock, dtype: str) -> dict[str, Any]:
+    """Deformable DETR's encoder on an image of 800 x 1,066, beside grid_sample."""
+    kind, shapes = DTYPES[dtype], ((100, 134), (50, 67), (25, 34), (13, 17))
+    pixels, heads, channels, points = sum(h * w for h, w in shapes), 8, 32, 4
+    value = torch.randn(1, pixels, heads, channels, device="cuda").to(kind)
+    locations = torch.rand(1, pixels, heads, 4, points, 2, device="cuda").to(kind)
+    weights = torch.rand(1, pixels, heads, 4, points, device="cuda").to(kind)
+    sizes = torch.tensor(shapes, device="cuda")
+
+    def grid_sample() -> object:
+        maps = value.split([h * w for h, w in shapes], dim=1)
+        samples = [
+            torch.nn.functional.grid_sample(
+                part.permute(0, 2, 3, 1).reshape(heads, channels, h, w),
+                (2 * locations[:, :, :, level] - 1).transpose(1, 2).flatten(0, 1),
+                align_corners=False,
+            )
+            for level, (part, (h, w)) in enumerate(zip(maps, shapes, strict=True))
+        ]
+        stacked = torch.stack(samples, dim=-2).flatten(-2)
+        return (stacked * weights.transpose(1, 2).reshape(heads, 1, pixels, 4 * points)).sum(-1)
+
+    calls: tuple[Call, Call] = (
+        lambda: ops.multi_scale_deformable_attention(value, sizes, locations, weights),
+        grid_sample,
+    )
+    size = float(sum(t.numel() * t.element_size() for t in (value, locations, weights, value)))
+    names = ("multi_scale_deformable_attention", f"{pixels} queries", dtype, "grid_sample")
+    return row(clock, names, calls, 8.0 * weights.numel() * channels, size)
+
+
+def roi_row(clock: Clock, count: int, backward: bool) -> dict[str, Any]:
     """Boxes of a detector's second stage on its finest map, (2, 256, 200, 304) at a quarter of the image."""
     x = torch.randn(2, 256, 200, 304, device="cuda").contiguous(memory_format=torch.channels_last)
     corner = torch.rand(count, 2, device="cuda") * torch.tensor([1100.0, 700.0], device="cuda")
     image = torch.randint(0, 2, (count, 1), device="cuda").float()
     boxes = torch.cat([image, corner, corner + 20 + torch.rand(count, 2, device="cuda") * 100], 1)
     planar = x.contiguous()
-    calls: tuple[Call, Call] = (
-        lambda: ops.roi_align(x, boxes, 7, 0.25, 2, True),
-        lambda: torchvision.ops.roi_align(planar, boxes, 7, 0.25, 2, True),
-    )
-    names = ("roi_align", f"{count} boxes, 7x7 bins", "float32", "torchvision")
-    return row(clock, names, calls, 0, 4.0 * count * 49 * 256)
+    grad = torch.randn(count, 256, 7, 7, device="cuda")
+    grad_last = grad.contiguous(memory_format=torch.channels_last)
+    size = 4.0 * count * 49 * 256
+    if backward:
+        size += 4.0 * x.numel()
+        calls: tuple[Call, Call] = (
+            lambda: ops.roi_align_backward(grad_last, boxes, tuple(x.shape), 0.25, 2, True),
+            lambda: torch.ops.torchvision._roi_align_backward(
+                grad, boxes, 0.25, 7, 7, *planar.shape, 2, True
+            ),
+        )
+    else:
+        calls = (
+            lambda: ops.roi_align(x, boxes, 7, 0.25, 2, True),
+            lambda: torchvision.ops.roi_align(planar, boxes, 7, 0.25, 2, True),
+        )
+    op = "roi_align_backward" if backward else "roi_align"
+    return row(clock, (op, f"{count} boxes, 7x7 bins", "float32", "torchvision"), calls, 0, size)
 
 
 def nms_row(clock: Clock, n: int) -> dict[str, Any]:
@@ -164,6 +290,27 @@ def nms_row(clock: Clock, n: int) -> dict[str, Any]:
         lambda: torchvision.ops.nms(boxes, scores, 0.5),
     )
     return row(clock, ("nms", f"{n} boxes", "float32", "torchvision"), calls, 0, 20.0 * n)
+
+
+def suppression_rows(clock: Clock, n: int) -> list[dict[str, Any]]:
+    """The kin of nms that torchvision lacks, beside its nms on as many boxes."""
+    corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
+    size = 20 + torch.rand(n, 2, device="cuda") * 80
+    boxes = torch.cat([corner, corner + size], 1)
+    rotated = torch.cat([corner + size / 2, size, torch.rand(n, 1, device="cuda") * 360], 1)
+    scores = torch.rand(n, device="cuda")
+    ours: dict[str, Call] = {
+        "nms_rotated": lambda: ops.nms_rotated(rotated, scores, 0.5),
+        "soft_nms": lambda: ops.soft_nms(boxes, scores, score_threshold=0.05),
+        "matrix_nms": lambda: ops.matrix_nms(boxes, scores),
+    }
+    return [
+        row(
+            clock, (op, f"{n} boxes", "float32", "torchvision nms"),
+            (call, lambda: torchvision.ops.nms(boxes, scores, 0.5)), 0, 20.0 * n,
+        )
+        for op, call in ours.items()
+    ]  # fmt: skip
 
 
 def ceilings(clock: Clock) -> dict[str, Any]:
@@ -197,11 +344,23 @@ def main() -> None:
 
     for n in NMS_SIZES:
         add(nms_row(clock, n))
+    for line in suppression_rows(clock, 1000):
+        add(line)
     for count in (100, 1000):
-        add(roi_row(clock, count))
+        for backward in (False, True):
+            add(roi_row(clock, count, backward))
     for dtype in ("float16", "float32"):
         for channels, extent in ((256, 56), (512, 28)):
-            add(deform_row(clock, ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1)), dtype))
+            case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
+            add(deform_row(clock, case, dtype))
+            add(deform_backward_row(clock, case, dtype))
+        add(attention_row(clock, dtype))
+    for dtype in ("float16", "float32"):
+        add(transpose_row(clock, 256, 14, dtype))
+        for channels, extent, stride in ((64, 56, 1), (256, 14, 1), (128, 28, 2)):
+            for groups in (1, channels):
+                case = ConvCase(extent, extent, channels, channels, 3, stride, (1, 1, 1, 1), groups=groups)
+                add(conv_backward_row(clock, case, dtype))
     for dtype in ("float16",) if options.quick else DTYPES:
         for network in NETWORKS[: 2 if options.quick else None]:
             for layer in load_network(network).layers[:: 4 if options.quick else 1]:

@@ -25,6 +25,11 @@ __device__ T area_of(const Box<T>& b) {
   return w <= 0 || h <= 0 ? T{0} : w * h;
 }
 
+template <class T>
+__device__ bool is_finite(const Box<T>& b) {  // x - x is 0 for finite x alone
+  return b.x1 - b.x1 == 0 && b.y1 - b.y1 == 0 && b.x2 - b.x2 == 0 && b.y2 - b.y2 == 0;
+}
+
 // IoU(a, b) > limit. A degenerate box's intersection is empty.
 template <class T>
 __device__ bool overlap(const Box<T>& a, const Box<T>& b, T limit) {
@@ -44,5 +49,17 @@ __device__ inline bool needs_double(const Box<float>& b) {
   return far || (w > 0 && h > 0 && w * h < kSmallestArea);
 }
 __device__ inline bool needs_double(const Box<double>&) { return false; }
+
+// IoU(a, b), in double where float32 could lose an area.
+template <class T>
+__device__ T iou(const Box<T>& a, const Box<T>& b) {
+  if (needs_double(a) || needs_double(b)) {
+    return static_cast<T>(iou<double>({a.x1, a.y1, a.x2, a.y2}, {b.x1, b.y1, b.x2, b.y2}));
+  }
+  const T w = max(T{0}, min(a.x2, b.x2) - max(a.x1, b.x1));
+  const T h = max(T{0}, min(a.y2, b.y2) - max(a.y1, b.y1));
+  const T intersection = w * h;
+  return intersection > 0 ? intersection / ((area_of(a) + area_of(b)) - intersection) : T{0};
+}
 
 }  // namespace pyvision::cuda

@@ -8,31 +8,33 @@ namespace {
 
 // Mma: what mma.sync takes
 template <class Mma, class T>
-void start_mma(const char* op, const Stream& stream, const ConvProblem& p, const Plan& plan,
+void start_mma(const char* op, const Stream& stream, const Plan& plan, bool packed,
                const Conv<DenseInputs<T>>& job) {
-  const bool packed = packs(p);
-  if (plan.block_n == 128) return start<MmaConsumer<Mma, 128, 128>>(op, stream, p, plan, packed, job);
-  if (plan.block_m == 128) return start<MmaConsumer<Mma, 128, 64>>(op, stream, p, plan, packed, job);
-  start<MmaConsumer<Mma, 64, 64>>(op, stream, p, plan, packed, job);
+  if (plan.block_n == 128) return start<MmaConsumer<Mma, 128, 128>>(op, stream, plan, packed, job);
+  if (plan.block_m == 128) return start<MmaConsumer<Mma, 128, 64>>(op, stream, plan, packed, job);
+  start<MmaConsumer<Mma, 64, 64>>(op, stream, plan, packed, job);
 }
 
-bool has_wide_tiles(const ConvProblem& p) { return p.dtype != DType::kF32 || p.tf32; }
+Plan plan_of(const Stream& stream, const ConvProblem& p) {
+  return plan_of(stream, geometry_of(p), p.dtype, /*wide=*/p.dtype != DType::kF32 || p.tf32);
+}
 
 template <class T>
 void run(const char* op, const Stream& stream, const ConvProblem& p, void* workspace) {
-  const Plan plan = plan_of(stream, p, has_wide_tiles(p));
+  const ConvGeometry g = geometry_of(p);
+  const Plan plan = plan_of(stream, p);
+  const bool packed = packs(g, p.dtype, p.input, p.weight);
   const DenseInputs<T> inputs = {static_cast<const T*>(p.input)};
-  run_gemm(op, stream, p, plan, inputs, workspace, [&](const Conv<DenseInputs<T>>& job) {
-    if constexpr (sizeof(T) == 2) {
-      start_mma<T>(op, stream, p, plan, job);
-    } else if (p.tf32) {
-      start_mma<Tf32>(op, stream, p, plan, job);
-    } else if (plan.block_m == 128) {
-      start<FmaConsumer<128, 64>>(op, stream, p, plan, packs(p), job);
-    } else {
-      start<FmaConsumer<64, 64>>(op, stream, p, plan, packs(p), job);
-    }
-  });
+  run_gemm(op, stream, g, plan, inputs, static_cast<const T*>(p.weight), epilogue_of<T>(p), workspace,
+           [&](const Conv<DenseInputs<T>>& job) {
+             if constexpr (sizeof(T) == 2) {
+               start_mma<T>(op, stream, plan, packed, job);
+             } else if (p.tf32) {
+               start_mma<Tf32>(op, stream, plan, packed, job);
+             } else {
+               start_narrow(op, stream, plan, packed, job);
+             }
+           });
 }
 
 }  // namespace
@@ -60,13 +62,11 @@ ConvGeometry geometry_of(const ConvProblem& p) {
 }
 
 size_t conv2d_workspace_bytes(const Stream& stream, const ConvProblem& p) {
-  return partial_bytes(plan_of(stream, p, has_wide_tiles(p)), p);
+  return partial_bytes(plan_of(stream, p), geometry_of(p));
 }
 
 void conv2d(const char* op, const Stream& stream, const ConvProblem& p, void* workspace) {
-  if (p.dtype == DType::kF16) return run<__half>(op, stream, p, workspace);
-  if (p.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, p, workspace);
-  run<float>(op, stream, p, workspace);
+  with_float(p.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, p, workspace); });
 }
 
 }  // namespace pyvision::cuda

@@ -3,20 +3,10 @@
 
 namespace pyvision::cuda {
 
-namespace {
-
-// Extents and every coordinate inside the padding fit in 32 bits: kernels count with them.
-void check_coordinates(const char* op, const ConvProblem& p) {
-  const Conv2dParams& q = p.params;
-  const int64_t reach_h = q.out_h(p.h) * q.stride_h + q.pad_top + q.dilation_h * q.kernel_h;
-  const int64_t reach_w = q.out_w(p.w) * q.stride_w + q.pad_left + q.dilation_w * q.kernel_w;
-  constexpr int64_t kLargest = int64_t{1} << 29;
-  check(p.h < kLargest && p.w < kLargest && reach_h < kLargest && reach_w < kLargest &&
-            q.in_channels < kLargest && q.out_channels < kLargest,
-        op, "expected extents, with their padding, below 2^29 on CUDA");
+void check_coordinates(const char* op, std::initializer_list<int64_t> extents) {
+  for (const int64_t extent : extents)
+    check(extent < int64_t{1} << 29, op, "expected extents, with their padding, below 2^29 on CUDA");
 }
-
-}  // namespace
 
 ConvProblem conv_problem(const std::string& op_name, const Stream& stream, const DeviceArray& input,
                          const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
@@ -24,9 +14,7 @@ ConvProblem conv_problem(const std::string& op_name, const Stream& stream, const
                          const std::string& activation, float slope, bool tf32, bool depthwise) {
   const char* const op = op_name.c_str();
   ConvProblem p;
-  p.dtype = input.tensor.dtype;
-  check_type(p.dtype == DType::kF32 || p.dtype == DType::kF16 || p.dtype == DType::kBf16, op,
-             "expected input of dtype float32, float16 or bfloat16, got ", dtype_name(p.dtype));
+  p.dtype = checked_float_type(input, op, "input");
   p.input = checked_data(input, op, "input", stream, p.dtype, {-1, -1, -1, -1});
   const auto& x = input.tensor.shape;
   p.n = x[0];
@@ -56,7 +44,9 @@ ConvProblem conv_problem(const std::string& op_name, const Stream& stream, const
   check(depthwise ? q.groups == q.in_channels : w[3] == q.in_channels / q.groups, op, "expected weight for ",
         q.in_channels / q.groups, " input channels a group, got shape ", shape_text(weight.tensor));
   check(q.groups <= 65535 || depthwise, op, "expected at most 65535 groups on CUDA, got ", q.groups);
-  check_coordinates(op, p);
+  check_coordinates(op, {p.h, p.w, q.in_channels, q.out_channels,
+                         q.out_h(p.h) * q.stride_h + q.pad_top + q.dilation_h * q.kernel_h,
+                         q.out_w(p.w) * q.stride_w + q.pad_left + q.dilation_w * q.kernel_w});
   const std::vector<int64_t> y = {p.n, p.out_h(), p.out_w(), q.out_channels};
   checked_numel(op, y.data(), 4);
   p.bias = data_or_null<const void>(bias, op, "bias", stream, p.dtype, {q.out_channels});

@@ -2,6 +2,8 @@
 // The checked arguments that bindings of convolutions share.
 #pragma once
 
+#include <initializer_list>
+
 #include "common/bind.h"
 #include "conv2d.cuh"
 
@@ -16,5 +18,8 @@ ConvProblem conv_problem(const std::string& op, const Stream& stream, const Devi
                          const DeviceArray& weight, const OptionalArray& bias, const OptionalArray& residual,
                          Pair stride, Sides padding, Pair dilation, int64_t groups,
                          const std::string& activation, float slope, bool tf32, bool depthwise);
+
+// Every coordinate of these extents, with what lies before and behind them, fits in the 32 bits of kernels.
+void check_coordinates(const char* op, std::initializer_list<int64_t> extents);
 
 }  // namespace pyvision::cuda

@@ -3,8 +3,7 @@
 // producer can lay out as rows of A runs through here.
 #pragma once
 
-#include "common/launch.cuh"
-#include "common/workspace.h"
+#include "common/split_sums.cuh"
 #include "gemm.cuh"
 #include "producers.cuh"
 
@@ -29,7 +28,8 @@ struct Epilogue {
   }
 };
 
-// Source: what A is made from, with its Item and a Producer, see producers.cuh.
+// Source: what A is made from, with its Item and a Producer, and where a row's output lies, see
+// producers.cuh.
 template <class Source>
 struct Conv {
   using T = typename Source::Item;
@@ -68,13 +68,14 @@ __global__ void __launch_bounds__(kGemmThreads, 2) conv_gemm(Conv<Source> job) {
     const int n = first_column + column;
     if (m >= g.rows || n >= g.group_out) return;
     const int channel = group * g.group_out + n;
-    const int64_t at = m * g.out_channels + channel;
     const bool both = n + 1 < g.group_out;
     if (partial != nullptr) {
-      partial[at] = first;
-      if (both) partial[at + 1] = second;
+      float* const to = partial + m * g.out_channels + channel;
+      to[0] = first;
+      if (both) to[1] = second;
       return;
     }
+    const int64_t at = job.source.output_pixel(g, m) * g.out_channels + channel;
     T* const output = job.epilogue.output + at;
     const T result = job.epilogue.apply(first, at, channel);
     if (!both) {
@@ -92,92 +93,108 @@ __global__ void __launch_bounds__(kGemmThreads, 2) conv_gemm(Conv<Source> job) {
 }
 
 // The splits in rising order, so that the result does not hang on which block came first.
-template <class T>
-__global__ void finish_splits(const float* partial, int splits, int64_t count, int channels,
-                              Epilogue<T> epilogue) {
-  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (at >= count) return;
+template <class Source>
+__global__ void finish_splits(Conv<Source> job, int splits) {
+  const ConvGeometry& g = job.g;
+  const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, count = g.rows * g.out_channels;
+  if (index >= count) return;
   float sum = 0;
-  for (int split = 0; split < splits; ++split) sum += partial[split * count + at];
-  epilogue.output[at] = epilogue.apply(sum, at, static_cast<int>(at % channels));
+  for (int split = 0; split < splits; ++split) sum += job.partial[split * count + index];
+  const auto channel = static_cast<int>(index % g.out_channels);
+  const int64_t at = job.source.output_pixel(g, index / g.out_channels) * g.out_channels + channel;
+  job.epilogue.output[at] = job.epilogue.apply(sum, at, channel);
 }
 
 struct Plan {
   int block_m, block_n, stages, splits;
 };
 
-inline size_t item_bytes(const ConvProblem& p) { return p.dtype == DType::kF32 ? 4 : 2; }
+inline size_t item_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+inline int groups_of(const ConvGeometry& g) { return g.in_channels / g.group_in; }
+inline int64_t depth_of(const ConvGeometry& g) { return int64_t{g.kernel_h} * g.kernel_w * g.group_in; }
 
 // wide: whether there is a kernel for tiles of 128 columns.
-inline Plan plan_of(const Stream& stream, const ConvProblem& p, bool wide) {
-  const ConvGeometry g = geometry_of(p);
-  const int64_t depth = int64_t{g.kernel_h} * g.kernel_w * g.group_in;
+inline Plan plan_of(const Stream& stream, const ConvGeometry& g, DType dtype, bool wide) {
   const auto tiles = [&](int m, int n) {
-    return int64_t{blocks_of(g.rows, m)} * blocks_of(g.group_out, n) * p.params.groups;
+    return int64_t{blocks_of(g.rows, m)} * blocks_of(g.group_out, n) * groups_of(g);
   };
-  Plan plan = {128, 64, static_cast<int>(blocks_of(depth * static_cast<int64_t>(item_bytes(p)), kRowBytes)),
-               1};
+  const int64_t row_bytes = depth_of(g) * static_cast<int64_t>(item_bytes(dtype));
+  Plan plan = {128, 64, static_cast<int>(blocks_of(row_bytes, kRowBytes)), 1};
   const int64_t processors = multiprocessors(stream.device);
   if (wide && g.group_out > 64 && tiles(128, 128) >= processors) plan.block_n = 128;
   if (tiles(plan.block_m, plan.block_n) < processors) plan.block_m = 64;
-  const int64_t all = tiles(plan.block_m, plan.block_n);
-  if (all == 0) return plan;
-  const int64_t wanted = processors / all, most = plan.stages / kStagesPerSplit;
-  const int64_t splits = wanted < most ? wanted : most;
-  plan.splits = static_cast<int>(splits < 1 ? 1 : splits > kMostSplits ? kMostSplits : splits);
+  plan.splits =
+      splits_for(stream, tiles(plan.block_m, plan.block_n), 1, plan.stages, kStagesPerSplit, kMostSplits);
   return plan;
 }
 
 // Of the workspace.
-inline size_t partial_bytes(const Plan& plan, const ConvProblem& p) {
+inline size_t partial_bytes(const Plan& plan, const ConvGeometry& g) {
   if (plan.splits == 1) return 0;
   Workspace space;
-  space.take<float>(plan.splits * p.n * p.out_h() * p.out_w() * p.params.out_channels);
+  space.take<float>(plan.splits * g.rows * g.out_channels);
   return space.bytes();
 }
 
 // Whether rows of inputs and weights can be read in packs of 16 bytes.
-inline bool packs(const ConvProblem& p) {
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  const int64_t pack = 16 / static_cast<int64_t>(item_bytes(p)), in = p.params.in_channels;
-  return in / p.params.groups % pack == 0 && aligned(p.input) && aligned(p.weight);
+inline bool packs(const ConvGeometry& g, DType dtype, const void* input, const void* weight) {
+  const int pack = 16 / static_cast<int>(item_bytes(dtype));
+  return g.group_in % pack == 0 && aligned16(input) && aligned16(weight);
 }
 
 template <class Consumer, class Source>
-void start(const char* op, const Stream& stream, const ConvProblem& p, const Plan& plan, bool packed,
-           Conv<Source> job) {
+void start(const char* op, const Stream& stream, const Plan& plan, bool packed, Conv<Source> job) {
   const unsigned rows = blocks_of(job.g.rows, Consumer::BLOCK_M);
   job.column_blocks = static_cast<int>(blocks_of(job.g.group_out, Consumer::BLOCK_N));
   const dim3 grid(rows * static_cast<unsigned>(job.column_blocks), static_cast<unsigned>(plan.splits),
-                  static_cast<unsigned>(p.params.groups));
+                  static_cast<unsigned>(groups_of(job.g)));
   const LaunchShape shape = {grid, kGemmThreads, kGemmSharedBytes<Consumer>};
   launch(op, stream, shape, packed ? conv_gemm<Consumer, Source, true> : conv_gemm<Consumer, Source, false>,
          job);
 }
 
+// With tiles of 64 columns, which is what every source has kernels for.
+template <class Source>
+void start_narrow(const char* op, const Stream& stream, const Plan& plan, bool packed,
+                  const Conv<Source>& job) {
+  using T = typename Source::Item;
+  if constexpr (sizeof(T) == 2) {
+    if (plan.block_m == 128) return start<MmaConsumer<T, 128, 64>>(op, stream, plan, packed, job);
+    start<MmaConsumer<T, 64, 64>>(op, stream, plan, packed, job);
+  } else {
+    if (plan.block_m == 128) return start<FmaConsumer<128, 64>>(op, stream, plan, packed, job);
+    start<FmaConsumer<64, 64>>(op, stream, plan, packed, job);
+  }
+}
+
 // The products of all of K, split as planned, and what is done with their sums. multiply(job) starts the
 // kernel.
-template <class Source, class Multiply>
-void run_gemm(const char* op, const Stream& stream, const ConvProblem& p, const Plan& plan,
-              const Source& source, void* workspace, Multiply multiply) {
-  using T = typename Source::Item;
+template <class Source, class T, class Multiply>
+void run_gemm(const char* op, const Stream& stream, const ConvGeometry& g, const Plan& plan,
+              const Source& source, const T* weight, const Epilogue<T>& epilogue, void* workspace,
+              Multiply multiply) {
   Conv<Source> job = {};
-  job.g = geometry_of(p);
+  job.g = g;
   job.source = source;
-  job.weight = static_cast<const T*>(p.weight);
-  job.epilogue = {static_cast<const T*>(p.bias), static_cast<const T*>(p.residual), static_cast<T*>(p.output),
-                  p.params.activation};
-  job.depth = int64_t{job.g.kernel_h} * job.g.kernel_w * job.g.group_in;
-  job.paired = job.g.group_out % 2 == 0 && reinterpret_cast<uintptr_t>(p.output) % (2 * sizeof(T)) == 0;
+  job.weight = weight;
+  job.epilogue = epilogue;
+  job.depth = depth_of(g);
+  job.paired = g.group_out % 2 == 0 && reinterpret_cast<uintptr_t>(epilogue.output) % (2 * sizeof(T)) == 0;
   job.stages = plan.stages;
   job.stages_per_split = static_cast<int>(blocks_of(plan.stages, plan.splits));
-  const int64_t count = job.g.rows * job.g.out_channels;
+  const int64_t count = g.rows * g.out_channels;
   if (plan.splits > 1) job.partial = Workspace(workspace).take<float>(plan.splits * count);
 
   multiply(job);
   if (plan.splits > 1)
-    launch(op, stream, {blocks_of(count, kFinishThreads), kFinishThreads}, finish_splits<T>, job.partial,
-           plan.splits, count, job.g.out_channels, job.epilogue);
+    launch(op, stream, {blocks_of(count, kFinishThreads), kFinishThreads}, finish_splits<Source>, job,
+           plan.splits);
+}
+
+template <class T>
+Epilogue<T> epilogue_of(const ConvProblem& p) {
+  return {static_cast<const T*>(p.bias), static_cast<const T*>(p.residual), static_cast<T*>(p.output),
+          p.params.activation};
 }
 
 }  // namespace pyvision::cuda

@@ -3,6 +3,7 @@
 
 #include "common/sampling.cuh"
 #include "conv_gemm.cuh"
+#include "deform_maps.cuh"
 
 namespace pyvision::cuda {
 namespace {
@@ -17,8 +18,10 @@ struct DeformInputs {
   template <int kBlockM, bool kPacked>
   using Producer = BilinearProducer<T, kBlockM, kPacked>;
   const T* data;  // (n, h, w, in_channels)
-  DeformMap<T> offset, mask;
+  DeformMap<const T> offset, mask;
   int group_channels;  // to an offset group
+
+  __device__ static int64_t output_pixel(const ConvGeometry&, int64_t row) { return row; }
 };
 
 // Samples the inputs where the offsets say. With kPacked channels of a group and of an offset group come in
@@ -70,11 +73,6 @@ class BilinearProducer {
  private:
   static constexpr int kRows = kBlockM / kRowsApart, kDepth = kRowBytes / static_cast<int>(sizeof(T));
 
-  __device__ __forceinline__ static float read(const DeformMap<T>& map, int64_t n, int64_t c, int64_t h,
-                                               int64_t w) {
-    return to_float(map.data[n * map.stride_n + c * map.stride_c + h * map.stride_h + w * map.stride_w]);
-  }
-
   template <int kVec>
   __device__ __forceinline__ void sample(int i, const Tap& tap, float (&to)[kVec]) const {
     if (line_[i] < 0 || tap.kh >= g_.kernel_h) return;
@@ -83,12 +81,12 @@ class BilinearProducer {
                           tap.kh * g_.kernel_w + tap.kw;  // [0, offset_groups * taps)
     const int n = image_[i], oh = line_[i], ow = column_[i];
     const float y = static_cast<float>(oh * g_.stride_h - g_.pad_top + tap.kh * g_.dilation_h) +
-                    read(source_.offset, n, 2 * place, oh, ow);
+                    to_float(*at(source_.offset, n, 2 * place, oh, ow));
     const float x = static_cast<float>(ow * g_.stride_w - g_.pad_left + tap.kw * g_.dilation_w) +
-                    read(source_.offset, n, 2 * place + 1, oh, ow);
+                    to_float(*at(source_.offset, n, 2 * place + 1, oh, ow));
     BilinearPoint point;
     if (!point.locate(y, x, g_.h, g_.w)) return;
-    const float scale = source_.mask.data == nullptr ? 1.0f : read(source_.mask, n, place, oh, ow);
+    const float scale = source_.mask.data == nullptr ? 1.0f : to_float(*at(source_.mask, n, place, oh, ow));
     add_sample(source_.data + int64_t{n} * g_.h * g_.w * g_.in_channels + channel, g_.w, g_.in_channels,
                point, scale, to);
   }
@@ -101,38 +99,26 @@ class BilinearProducer {
 };
 
 template <class T>
-DeformMap<T> typed(const DeformMap<void>& map) {
-  return {static_cast<const T*>(map.data), map.stride_n, map.stride_c, map.stride_h, map.stride_w};
-}
-
-template <class T>
 void run(const char* op, const Stream& stream, const DeformProblem& p, void* workspace) {
-  const Plan plan = plan_of(stream, p.conv, /*wide=*/false);
+  const ConvGeometry g = geometry_of(p.conv);
+  const Plan plan = plan_of(stream, g, p.conv.dtype, /*wide=*/false);
   const auto group_channels = static_cast<int>(p.conv.params.in_channels / p.offset_groups);
-  const bool packed = packs(p.conv) && group_channels % kPack<T> == 0;
-  const DeformInputs<T> inputs = {static_cast<const T*>(p.conv.input), typed<T>(p.offset), typed<T>(p.mask),
-                                  group_channels};
-  run_gemm(op, stream, p.conv, plan, inputs, workspace, [&](const Conv<DeformInputs<T>>& job) {
-    if constexpr (sizeof(T) == 2) {
-      if (plan.block_m == 128) return start<MmaConsumer<T, 128, 64>>(op, stream, p.conv, plan, packed, job);
-      start<MmaConsumer<T, 64, 64>>(op, stream, p.conv, plan, packed, job);
-    } else {
-      if (plan.block_m == 128) return start<FmaConsumer<128, 64>>(op, stream, p.conv, plan, packed, job);
-      start<FmaConsumer<64, 64>>(op, stream, p.conv, plan, packed, job);
-    }
-  });
+  const bool packed = packs(g, p.conv.dtype, p.conv.input, p.conv.weight) && group_channels % kPack<T> == 0;
+  const DeformInputs<T> inputs = {static_cast<const T*>(p.conv.input), typed<const T>(p.offset),
+                                  typed<const T>(p.mask), group_channels};
+  run_gemm(op, stream, g, plan, inputs, static_cast<const T*>(p.conv.weight), epilogue_of<T>(p.conv),
+           workspace, [&](const Conv<DeformInputs<T>>& job) { start_narrow(op, stream, plan, packed, job); });
 }
 
 }  // namespace
 
 size_t deform_conv2d_workspace_bytes(const Stream& stream, const DeformProblem& p) {
-  return partial_bytes(plan_of(stream, p.conv, /*wide=*/false), p.conv);
+  const ConvGeometry g = geometry_of(p.conv);
+  return partial_bytes(plan_of(stream, g, p.conv.dtype, /*wide=*/false), g);
 }
 
 void deform_conv2d(const char* op, const Stream& stream, const DeformProblem& p, void* workspace) {
-  if (p.conv.dtype == DType::kF16) return run<__half>(op, stream, p, workspace);
-  if (p.conv.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, p, workspace);
-  run<float>(op, stream, p, workspace);
+  with_float(p.conv.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, p, workspace); });
 }
 
 }  // namespace pyvision::cuda

@@ -58,7 +58,7 @@ __device__ void finish(const Depthwise<T>& job, int64_t image, int oh, int ow, i
 
 // kKernel x kKernel taps, dilation 1, one output channel to an input channel.
 template <class T, int kKernel, int kStride>
-__global__ void __launch_bounds__(kThreads) depthwise_run(Depthwise<T> job) {
+__global__ void __launch_bounds__(kThreads, 2) depthwise_run(Depthwise<T> job) {
   constexpr int kVec = kPack<T>, kWindow = (kRun - 1) * kStride + kKernel;
   const ConvGeometry& g = job.g;
   int vector, run, oh;
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_run(Depthwise<T> job) {
 
 // Any kernel, stride and dilation, one pixel a thread; with kVec 1 any number of outputs to an input channel.
 template <class T, int kVec>
-__global__ void __launch_bounds__(kThreads) depthwise_general(Depthwise<T> job) {
+__global__ void __launch_bounds__(kThreads, 2) depthwise_general(Depthwise<T> job) {
   const ConvGeometry& g = job.g;
   int vector, ow, oh;
   int64_t image;
@@ -134,8 +134,6 @@ Kernel<T> run_kernel(const ConvGeometry& g) {
   return nullptr;
 }
 
-bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
-
 template <class T>
 void run(const char* op, const Stream& stream, const ConvProblem& p) {
   Depthwise<T> job = {};
@@ -145,8 +143,8 @@ void run(const char* op, const Stream& stream, const ConvProblem& p) {
   job.bias = static_cast<const T*>(p.bias);
   job.output = static_cast<T*>(p.output);
   job.activation = p.params.activation;
-  const bool packed = job.g.group_out == 1 && job.g.out_channels % kPack<T> == 0 && aligned(p.input) &&
-                      aligned(p.weight) && aligned(p.bias) && aligned(p.output);
+  const bool packed = job.g.group_out == 1 && job.g.out_channels % kPack<T> == 0 && aligned16(p.input) &&
+                      aligned16(p.weight) && aligned16(p.bias) && aligned16(p.output);
   const Kernel<T> tuned = packed ? run_kernel<T>(job.g) : nullptr;
   const Kernel<T> kernel = tuned ? tuned : packed ? depthwise_general<T, kPack<T>> : depthwise_general<T, 1>;
   const int run = tuned ? kRun : 1;
@@ -165,9 +163,7 @@ void run(const char* op, const Stream& stream, const ConvProblem& p) {
 }  // namespace
 
 void depthwise_conv2d(const char* op, const Stream& stream, const ConvProblem& problem) {
-  if (problem.dtype == DType::kF16) return run<__half>(op, stream, problem);
-  if (problem.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, problem);
-  run<float>(op, stream, problem);
+  with_float(problem.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, problem); });
 }
 
 }  // namespace pyvision::cuda

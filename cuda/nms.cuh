@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// nms and batched_nms on the device: what csrc/ops/nms/nms.h says, decision for decision.
+// nms, batched_nms and their kin on the device: what csrc/ops/nms/nms.h says, decision for decision.
 //
 // Boxes are sorted by group and falling score. Chunk after chunk of them is decided: a matrix of bits says
 // which boxes of the chunk each one suppresses, one block sweeps it in order, and all later boxes are
@@ -14,7 +14,8 @@
 namespace pyvision::cuda {
 
 struct NmsProblem {
-  const void* boxes = nullptr;       // (n, 4)
+  const void* boxes = nullptr;  // (n, 4), or (n, 5) where they are rotated
+  bool rotated = false;
   const void* scores = nullptr;      // (n,)
   DType dtype = DType::kF32;         // or kF64
   int64_t n = 0;                     // < 2^31

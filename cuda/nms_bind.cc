@@ -12,7 +12,8 @@ NmsProblem problem_of(const Stream& stream, const DeviceArray& boxes, const Devi
   p.dtype = boxes.tensor.dtype;
   check_type(p.dtype == DType::kF32 || p.dtype == DType::kF64, kOp,
              "expected boxes of dtype float32 or float64, got ", dtype_name(p.dtype));
-  p.boxes = checked_data(boxes, kOp, "boxes", stream, p.dtype, {-1, 4});
+  p.rotated = boxes.tensor.rank == 2 && boxes.tensor.shape[1] == 5;
+  p.boxes = checked_data(boxes, kOp, "boxes", stream, p.dtype, {-1, p.rotated ? 5 : 4});
   p.n = boxes.tensor.shape[0];
   check(p.n <= INT32_MAX, kOp, "expected at most 2147483647 boxes, got ", p.n);
   p.scores = checked_data(scores, kOp, "scores", stream, p.dtype, {p.n});

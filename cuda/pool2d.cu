@@ -42,13 +42,14 @@ struct Pool {
   bool count_include_pad;
   int64_t divisor_override;
   T* output;
+  int64_t* places;
   int64_t vectors, total;  // of channels in a pixel, of the output
 };
 
-// A thread: kVec channels of one output pixel. Four blocks, so 64 registers a thread: left to itself, ptxas
+// A thread: kVec channels of one output pixel. Three blocks, so 80 registers a thread: left to itself, ptxas
 // takes 48 and spills two.
 template <class T, int kVec, Pooling kKind>
-__global__ void __launch_bounds__(kThreads, 4) pool2d_kernel(Pool<T> job) {
+__global__ void __launch_bounds__(kThreads, 3) pool2d_kernel(Pool<T> job) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= job.total) return;
   const int64_t vector = index % job.vectors, pixel = index / job.vectors;  // pixel: [0, n * out_h * out_w)
@@ -60,33 +61,45 @@ __global__ void __launch_bounds__(kThreads, 4) pool2d_kernel(Pool<T> job) {
   const T* const map =
       job.input + image * job.rows.extent * job.columns.extent * job.channels + vector * kVec;
 
+  constexpr bool kPlaces = kKind == Pooling::kMaximumPlaces;
+  constexpr bool kMaximum = kKind == Pooling::kMaximum || kPlaces;
   float result[kVec];
-  for (int c = 0; c < kVec; ++c) result[c] = kKind == Pooling::kMaximum ? -INFINITY : 0;
+  int64_t place[kPlaces ? kVec : 1] = {};
+  for (int c = 0; c < kVec; ++c) result[c] = kMaximum ? -INFINITY : 0;
+  if constexpr (kPlaces) {
+    const bool any = rows.count > 0 && columns.count > 0;
+    for (int c = 0; c < kVec; ++c) place[c] = any ? rows.first * job.columns.extent + columns.first : -1;
+  }
   for (int64_t i = 0; i < rows.count; ++i) {
     const T* const row = map + (rows.first + i * rows.step) * job.columns.extent * job.channels;
     for (int64_t j = 0; j < columns.count; ++j) {
       float x[kVec];
       load_floats<kVec>(row + (columns.first + j * columns.step) * job.channels, x);
       for (int c = 0; c < kVec; ++c) {
-        if (kKind != Pooling::kMaximum) {
+        if (!kMaximum) {
           result[c] += x[c];
         } else if (x[c] > result[c] || x[c] != x[c]) {  // a NaN stays
           result[c] = x[c];
+          if constexpr (kPlaces)
+            place[c] = (rows.first + i * rows.step) * job.columns.extent + columns.first + j * columns.step;
         }
       }
     }
   }
-  if (kKind != Pooling::kMaximum) {
+  if (!kMaximum) {
     const int64_t area = job.count_include_pad ? rows.area * columns.area : rows.count * columns.count;
     const auto divisor = static_cast<float>(job.divisor_override != 0 ? job.divisor_override : area);
     for (int c = 0; c < kVec; ++c) result[c] /= divisor;
   }
   store_floats<kVec>(result, job.output + pixel * job.channels + vector * kVec);
+  if constexpr (kPlaces)
+    for (int c = 0; c < kVec; ++c) job.places[pixel * job.channels + vector * kVec + c] = place[c];
 }
 
 template <class T, int kVec>
 auto kernel_of(Pooling kind) {
   if (kind == Pooling::kMaximum) return pool2d_kernel<T, kVec, Pooling::kMaximum>;
+  if (kind == Pooling::kMaximumPlaces) return pool2d_kernel<T, kVec, Pooling::kMaximumPlaces>;
   if (kind == Pooling::kAverage) return pool2d_kernel<T, kVec, Pooling::kAverage>;
   return pool2d_kernel<T, kVec, Pooling::kAdaptiveAverage>;
 }
@@ -102,8 +115,8 @@ void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
   job.count_include_pad = q.count_include_pad;
   job.divisor_override = q.divisor_override;
   job.output = static_cast<T*>(p.output);
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  const bool packed = p.channels % kPack<T> == 0 && aligned(p.input) && aligned(p.output);
+  job.places = p.places;
+  const bool packed = p.channels % kPack<T> == 0 && aligned16(p.input) && aligned16(p.output);
   job.vectors = p.channels / (packed ? kPack<T> : 1);
   job.total = p.n * p.out_h * p.out_w * job.vectors;
   launch(op, stream, {blocks_of(job.total, kThreads), kThreads},
@@ -113,9 +126,7 @@ void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
 }  // namespace
 
 void pool2d(const char* op, const Stream& stream, const Pool2dProblem& problem) {
-  if (problem.dtype == DType::kF16) return run<__half>(op, stream, problem);
-  if (problem.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, problem);
-  run<float>(op, stream, problem);
+  with_float(problem.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, problem); });
 }
 
 }  // namespace pyvision::cuda

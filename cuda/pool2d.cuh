@@ -10,7 +10,7 @@
 
 namespace pyvision::cuda {
 
-enum class Pooling : uint8_t { kMaximum, kAverage, kAdaptiveAverage };
+enum class Pooling : uint8_t { kMaximum, kMaximumPlaces, kAverage, kAdaptiveAverage };
 
 struct Pool2dProblem {
   Pooling kind = Pooling::kMaximum;
@@ -20,6 +20,8 @@ struct Pool2dProblem {
   int64_t n = 0, h = 0, w = 0, channels = 0;
   int64_t out_h = 0, out_w = 0;
   void* output = nullptr;  // (n, out_h, out_w, channels)
+  // Of kMaximumPlaces, like the output: h * W + w of each maximum, -1 where a window misses the image.
+  int64_t* places = nullptr;
 };
 
 void pool2d(const char* op, const Stream& stream, const Pool2dProblem& problem);

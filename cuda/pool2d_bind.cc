@@ -9,9 +9,7 @@ using Pair = std::array<int64_t, 2>;
 Pool2dProblem problem_of(const char* op, const Stream& stream, const DeviceArray& input, Pooling kind) {
   Pool2dProblem p;
   p.kind = kind;
-  p.dtype = input.tensor.dtype;
-  check_type(p.dtype == DType::kF32 || p.dtype == DType::kF16 || p.dtype == DType::kBf16, op,
-             "expected input of dtype float32, float16 or bfloat16, got ", dtype_name(p.dtype));
+  p.dtype = checked_float_type(input, op, "input");
   p.input = checked_data(input, op, "input", stream, p.dtype, {-1, -1, -1, -1});
   const auto& x = input.tensor.shape;
   check(x[1] > 0 && x[2] > 0 && x[3] > 0, op,
@@ -32,8 +30,12 @@ struct Launchable {
   std::vector<int64_t> output_shape() const {
     return {problem.n, problem.out_h, problem.out_w, problem.channels};
   }
-  void run(const DeviceArray& output) {
+  // places: to have the places of the maxima too
+  void run(const DeviceArray& output, const OptionalArray& places) {
     problem.output = checked_data(output, op.c_str(), "output", stream, problem.dtype, output_shape());
+    check(!places || problem.kind == Pooling::kMaximum, op.c_str(), "expected places of maxima alone");
+    problem.places = data_or_null<int64_t>(places, op.c_str(), "places", stream, DType::kI64, output_shape());
+    if (places) problem.kind = Pooling::kMaximumPlaces;
     pool2d(op.c_str(), stream, problem);
   }
 };
@@ -65,7 +67,7 @@ Launchable windows(const Stream& stream, const std::string& op, const DeviceArra
 void define(py::module_& m) {
   py::class_<Launchable>(m, "Pool2d")
       .def_property_readonly("output_shape", &Launchable::output_shape)
-      .def("run", &Launchable::run, py::arg("output"));
+      .def("run", &Launchable::run, py::arg("output"), py::arg("places"));
   m.def(
       "max_pool2d",
       [](const Stream& stream, const DeviceArray& input, Pair kernel, Pair stride, Pair padding,

@@ -41,6 +41,9 @@ struct DenseInputs {
   template <int kBlockM, bool kPacked>
   using Producer = CopyProducer<T, kBlockM, kPacked>;
   const T* data;
+
+  // Where in the output the pixel of a row of A lies.
+  __device__ static int64_t output_pixel(const ConvGeometry&, int64_t row) { return row; }
 };
 
 // Copies the inputs under each tap; T: what is stored. With kPacked a group's channels come in whole packs,

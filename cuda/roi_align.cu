@@ -1,123 +1,240 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "roi_align.cuh"
-
-#include "common/launch.cuh"
-#include "common/numbers.cuh"
 #include "common/sampling.cuh"
+#include "roi_kernels.cuh"
 
 namespace pyvision::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+struct AlignedBox {
+  bool exists;
+  int64_t image;
+  float y1, x1, height, width;
+
+  __device__ AlignedBox(const RoiShape& s, int64_t k) {
+    const float* const box = s.boxes + 5 * k;
+    exists = image_exists(box[0], s.n);
+    image = exists ? static_cast<int64_t>(box[0]) : 0;
+    x1 = box[1] * s.scale - s.shift, y1 = box[2] * s.scale - s.shift;
+    width = fmaxf(box[3] * s.scale - s.shift - x1, s.least_size);
+    height = fmaxf(box[4] * s.scale - s.shift - y1, s.least_size);
+  }
+  __device__ SampledAxis rows(const RoiShape& s) const {
+    return {y1, height, s.bins_h, s.sampling_ratio, s.h};
+  }
+  __device__ SampledAxis columns(const RoiShape& s) const {
+    return {x1, width, s.bins_w, s.sampling_ratio, s.w};
+  }
+};
 
 template <class T>
 struct RoiAlign {
-  const T* input;
-  int64_t n, h, w, channels;
-  const float* boxes;
-  int bins_h, bins_w;
-  float scale, shift, least_size;  // shift: what is subtracted after scaling
-  int sampling_ratio;
-  T* output;
-  int vectors;    // of channels
-  int64_t total;  // vectors of the output
-};
-
-// The samples of one bin along one axis. Of those outside [-1, extent] only the number counts: they are 0.
-struct SampledBin {
-  float start, size, count;  // sample i lies at start + (i + 0.5) * size / count
-  int first, last;           // [first, last): all that may lie inside
-
-  __device__ SampledBin(float low, float box_size, int bin, int bins, int ratio, int64_t extent) {
-    size = box_size / static_cast<float>(bins);
-    start = low + static_cast<float>(bin) * size;
-    count = ratio > 0 ? static_cast<float>(ratio) : ceilf(size);
-    const float step = size / count;
-    first = last = 0;
-    if (!(count > 0) || !(start - start == 0) || !(step - step == 0)) return;
-    // A sample of slack on both sides for rounding; every sample is checked when it is taken.
-    const float one = step == 0 ? 0 : (-1 - start) / step,
-                other = step == 0 ? count : (extent - start) / step;
-    const float most = fminf(count, 0x1p30f);
-    first = static_cast<int>(fmaxf(0.0f, fminf(most, floorf(fminf(one, other)) - 2)));
-    last = static_cast<int>(fmaxf(0.0f, fminf(most, ceilf(fmaxf(one, other)) + 2)));
-  }
-  // On the border of the map between there and -1 or extent; false outside of these.
-  __device__ bool position(int i, int64_t extent, float* at) const {
-    const float sample = start + (static_cast<float>(i) + 0.5f) * size / count;
-    *at = fminf(fmaxf(sample, 0.0f), static_cast<float>(extent - 1));
-    return sample >= -1 && sample <= static_cast<float>(extent);
-  }
+  RoiShape shape;
+  const T* map;
+  T* bins;
+  float2* places;
+  int vectors;    // of a bin's channels
+  int64_t total;  // vectors of all bins
 };
 
 // A thread: kVec channels of one bin.
-template <class T, int kVec>
-__global__ void __launch_bounds__(kThreads) roi_align_kernel(RoiAlign<T> job) {
-  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+template <class T, int kVec, RoiKind kKind>
+__global__ void __launch_bounds__(kRoiThreads, 2) roi_align_kernel(RoiAlign<T> job) {
+  const RoiShape& s = job.shape;
+  const int64_t index = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
   if (index >= job.total) return;
-  const int64_t vector = index % job.vectors, bin = index / job.vectors;  // bin: [0, count * bins_h * bins_w)
-  const int pw = static_cast<int>(bin % job.bins_w), ph = static_cast<int>(bin / job.bins_w % job.bins_h);
-  const float* const box = job.boxes + 5 * (bin / job.bins_w / job.bins_h);
-  float sum[kVec] = {};
-  float factor;
-  const float image = box[0];
-  if (image >= 0 && image < static_cast<float>(job.n) && image == floorf(image)) {
-    const float x1 = box[1] * job.scale - job.shift, y1 = box[2] * job.scale - job.shift;
-    const float width = fmaxf(box[3] * job.scale - job.shift - x1, job.least_size);
-    const float height = fmaxf(box[4] * job.scale - job.shift - y1, job.least_size);
-    const SampledBin rows(y1, height, ph, job.bins_h, job.sampling_ratio, job.h);
-    const SampledBin columns(x1, width, pw, job.bins_w, job.sampling_ratio, job.w);
-    const T* const map =
-        job.input + static_cast<int64_t>(image) * job.h * job.w * job.channels + vector * kVec;
-    for (int i = rows.first; i < rows.last; ++i) {
-      float y, x;
-      if (!rows.position(i, job.h, &y)) continue;
-      for (int j = columns.first; j < columns.last; ++j) {
-        BilinearPoint point;
-        if (columns.position(j, job.w, &x) &&
-            point.locate(y, x, static_cast<int>(job.h), static_cast<int>(job.w)))
-          add_sample(map, static_cast<int>(job.w), job.channels, point, 1.0f, sum);
+  const BinPlace at(s, index, job.vectors);
+  const int64_t out = index * kVec;
+  if (!on_level(s.level, s.boxes + 5 * at.k)) return;
+  const AlignedBox box(s, at.k);
+  float result[kVec] = {};
+  if (box.exists) {
+    const SampledBin rows = box.rows(s).inside(at.ph), columns = box.columns(s).inside(at.pw);
+    const int64_t channel =
+        kKind == RoiKind::kOwnChannels ? at.vector * s.bins() + at.ph * s.bins_w + at.pw : at.vector * kVec;
+    const T* const map = job.map + box.image * s.h * s.w * s.channels + channel;
+    const auto h = static_cast<int>(s.h), w = static_cast<int>(s.w);
+    const float samples = rows.count * columns.count;
+    float2 places[kVec];
+    float inside = 0;
+    if constexpr (kKind == RoiKind::kMaximum) {
+      for (int c = 0; c < kVec; ++c) {
+        result[c] = -INFINITY;
+        places[c] = make_float2(NAN, NAN);
       }
     }
-    const float samples = rows.count * columns.count;
-    factor = samples > 0 ? 1 / samples : 0;
+    for (int i = rows.first; i < rows.last; ++i) {
+      float y, x;
+      if (!rows.position(i, s.h, &y)) continue;
+      for (int j = columns.first; j < columns.last; ++j) {
+        BilinearPoint point;
+        if (!columns.position(j, s.w, &x) || !point.locate(y, x, h, w)) continue;
+        if constexpr (kKind == RoiKind::kMaximum) {
+          float value[kVec] = {};
+          add_sample(map, w, s.channels, point, 1.0f, value);
+          inside += 1;
+          for (int c = 0; c < kVec; ++c) {
+            if (!(value[c] > result[c])) continue;
+            result[c] = value[c];
+            places[c] = make_float2(y, x);
+          }
+        } else {
+          add_sample(map, w, s.channels, point, 1.0f, result);
+        }
+      }
+    }
+    for (int c = 0; c < kVec; ++c) {
+      if constexpr (kKind == RoiKind::kMaximum) {
+        if (inside < samples && result[c] < 0) {  // a sample outside is 0
+          result[c] = 0;
+          places[c] = make_float2(NAN, NAN);
+        }
+        if (!(samples > 0)) result[c] = 0;
+        if (job.places != nullptr) job.places[out + c] = places[c];
+      } else {
+        result[c] *= samples > 0 ? 1 / samples : 0;
+      }
+    }
   } else {
-    factor = __uint_as_float(0x7fc00000u);  // NaN
+    for (int c = 0; c < kVec; ++c) {
+      result[c] = NAN;
+      if (kKind == RoiKind::kMaximum && job.places != nullptr) job.places[out + c] = make_float2(NAN, NAN);
+    }
   }
-  for (int c = 0; c < kVec; ++c) sum[c] *= factor;
-  store_floats<kVec>(sum, job.output + bin * job.channels + vector * kVec);
+  store_floats<kVec>(result, job.bins + out);
 }
 
 template <class T>
-void run(const char* op, const Stream& stream, const RoiAlignProblem& p) {
-  RoiAlign<T> job = {};
-  job.input = static_cast<const T*>(p.input);
-  job.n = p.n;
-  job.h = p.h;
-  job.w = p.w;
-  job.channels = p.channels;
-  job.boxes = p.boxes;
-  job.bins_h = static_cast<int>(p.bins_h);
-  job.bins_w = static_cast<int>(p.bins_w);
-  job.scale = p.spatial_scale;
-  job.shift = p.aligned ? 0.5f : 0.0f;
-  job.least_size = p.aligned ? -INFINITY : 1.0f;
-  job.sampling_ratio = static_cast<int>(p.sampling_ratio > 0 ? p.sampling_ratio : 0);
-  job.output = static_cast<T*>(p.output);
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  const bool packed = p.channels % kPack<T> == 0 && aligned(p.input) && aligned(p.output);
-  job.vectors = static_cast<int>(p.channels / (packed ? kPack<T> : 1));
+void run(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* map, void* bins,
+         float* places) {
+  const bool own = kind == RoiKind::kOwnChannels;
+  const bool packed = !own && p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+  RoiAlign<T> job = {shape_of(p),
+                     static_cast<const T*>(map),
+                     static_cast<T*>(bins),
+                     reinterpret_cast<float2*>(places),
+                     0,
+                     0};
+  job.vectors = static_cast<int>(p.channels / (own ? p.bins_h * p.bins_w : packed ? kPack<T> : 1));
   job.total = p.count * p.bins_h * p.bins_w * job.vectors;
-  launch(op, stream, {blocks_of(job.total, kThreads), kThreads},
-         packed ? roi_align_kernel<T, kPack<T>> : roi_align_kernel<T, 1>, job);
+  auto kernel =
+      packed ? roi_align_kernel<T, kPack<T>, RoiKind::kAverage> : roi_align_kernel<T, 1, RoiKind::kAverage>;
+  if (kind == RoiKind::kMaximum) {
+    kernel =
+        packed ? roi_align_kernel<T, kPack<T>, RoiKind::kMaximum> : roi_align_kernel<T, 1, RoiKind::kMaximum>;
+  }
+  if (own) kernel = roi_align_kernel<T, 1, RoiKind::kOwnChannels>;
+  launch(op, stream, {blocks_of(job.total, kRoiThreads), kRoiThreads}, kernel, job);
+}
+
+template <class T>
+struct AlignedSource {
+  using Item = T;
+  RoiShape shape;
+  const T* bins;
+
+  __device__ bool touches(int64_t k, int64_t image, int y, int first_x, int last_x) const {
+    const AlignedBox box(shape, k);
+    const auto at = static_cast<float>(y);
+    return box.exists && box.image == image && on_level(shape.level, shape.boxes + 5 * k) &&
+           box.rows(shape).touches(at, at) &&
+           box.columns(shape).touches(static_cast<float>(first_x), static_cast<float>(last_x));
+  }
+};
+
+// visit(ph, pw) of all bins of a box with samples beside a pixel.
+template <class Visit>
+__device__ __forceinline__ void for_each_bin(const SampledAxis& rows, const SampledAxis& columns, int y,
+                                             int x, Visit visit) {
+  const BinRange vertical = rows.bins_near(static_cast<float>(y), static_cast<float>(y));
+  const BinRange horizontal = columns.bins_near(static_cast<float>(x), static_cast<float>(x));
+  for (int ph = vertical.first; ph < vertical.last; ++ph)
+    for (int pw = horizontal.first; pw < horizontal.last; ++pw) visit(ph, pw);
+}
+
+template <class T>
+struct AverageSource : AlignedSource<T> {
+  static constexpr bool kPacks = true;
+
+  template <int kVec>
+  __device__ void add(int64_t k, int y, int x, int channel, float (&sum)[kVec]) const {
+    const RoiShape& s = this->shape;
+    const AlignedBox box(s, k);
+    const SampledAxis rows = box.rows(s), columns = box.columns(s);
+    for_each_bin(rows, columns, y, x, [&](int ph, int pw) {
+      const float weight = rows.weight(ph, y) * columns.weight(pw, x);
+      if (weight == 0) return;
+      float grad[kVec];
+      load_floats<kVec>(this->bins + (k * s.bins() + ph * s.bins_w + pw) * s.channels + channel, grad);
+      for (int c = 0; c < kVec; ++c) sum[c] = fmaf(weight, grad[c], sum[c]);
+    });
+  }
+};
+
+template <class T>
+struct MaximumSource : AlignedSource<T> {
+  static constexpr bool kPacks = true;
+  const float2* places;
+
+  template <int kVec>
+  __device__ void add(int64_t k, int y, int x, int channel, float (&sum)[kVec]) const {
+    const RoiShape& s = this->shape;
+    const AlignedBox box(s, k);
+    for_each_bin(box.rows(s), box.columns(s), y, x, [&](int ph, int pw) {
+      const int64_t at = (k * s.bins() + ph * s.bins_w + pw) * s.channels + channel;
+      float grad[kVec];
+      load_floats<kVec>(this->bins + at, grad);
+      for (int c = 0; c < kVec; ++c) {
+        const float2 place = places[at + c];  // NaN: fmaxf makes 0 of it
+        const float weight = fmaxf(0.0f, 1 - fabsf(place.x - static_cast<float>(y))) *
+                             fmaxf(0.0f, 1 - fabsf(place.y - static_cast<float>(x)));
+        if (weight != 0) sum[c] = fmaf(weight, grad[c], sum[c]);
+      }
+    });
+  }
+};
+
+template <class T>
+struct OwnChannelsSource : AlignedSource<T> {
+  static constexpr bool kPacks = false;
+
+  template <int kVec>
+  __device__ void add(int64_t k, int y, int x, int channel, float (&sum)[kVec]) const {
+    static_assert(kVec == 1, "neighbouring channels belong to different bins");
+    const RoiShape& s = this->shape;
+    const AlignedBox box(s, k);
+    const auto bins = static_cast<int>(s.bins());
+    const int bin = channel % bins;
+    const float weight = box.rows(s).weight(bin / s.bins_w, y) * box.columns(s).weight(bin % s.bins_w, x);
+    if (weight == 0) return;
+    const int64_t at = (k * bins + bin) * (s.channels / bins) + channel / bins;
+    sum[0] = fmaf(weight, to_float(this->bins[at]), sum[0]);
+  }
+};
+
+template <class T>
+void run_backward(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* bins,
+                  const float* places, void* map) {
+  const bool packed = p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+  const AlignedSource<T> source = {shape_of(p), static_cast<const T*>(bins)};
+  T* const to = static_cast<T*>(map);
+  if (kind == RoiKind::kMaximum) {
+    return pull(op, stream, MaximumSource<T>{source, reinterpret_cast<const float2*>(places)}, to, packed);
+  }
+  if (kind == RoiKind::kOwnChannels) return pull(op, stream, OwnChannelsSource<T>{source}, to, false);
+  pull(op, stream, AverageSource<T>{source}, to, packed);
 }
 
 }  // namespace
 
-void roi_align(const char* op, const Stream& stream, const RoiAlignProblem& problem) {
-  if (problem.dtype == DType::kF16) return run<__half>(op, stream, problem);
-  if (problem.dtype == DType::kBf16) return run<__nv_bfloat16>(op, stream, problem);
-  run<float>(op, stream, problem);
+void roi_align(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* map,
+               void* bins, float* places) {
+  with_float(p.dtype, [&](auto zero) { run<decltype(zero)>(op, stream, p, kind, map, bins, places); });
+}
+
+void roi_align_backward(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind,
+                        const void* bins, const float* places, void* map) {
+  with_float(p.dtype,
+             [&](auto zero) { run_backward<decltype(zero)>(op, stream, p, kind, bins, places, map); });
 }
 
 }  // namespace pyvision::cuda

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Sequence
+from typing import type_check_only
 
 class Stream:
     def __init__(self, device: int, handle: int) -> None: ...
@@ -29,18 +30,168 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def match_workspace(stream: Stream, a: DeviceArray, b: DeviceArray, metric: str, k: int) -> int: ...
+def match(
+    stream: Stream,
+    a: DeviceArray,
+    b: DeviceArray,
+    metric: str,
+    k: int,
+    workspace: DeviceArray,
+    distances: DeviceArray,
+    indices: DeviceArray,
+) -> None: ...
+def match_filter_workspace(rows: int, taken: int) -> int: ...
+def filter_matches(
+    stream: Stream,
+    distances: DeviceArray,
+    indices: DeviceArray,
+    taken: int,
+    ratio: float,
+    back: DeviceArray | None,
+    max_distance: float,
+    workspace: DeviceArray,
+    pairs: DeviceArray,
+    pair_distances: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
+def soft_nms_workspace(stream: Stream, boxes: DeviceArray, scores: DeviceArray) -> int: ...
+def soft_nms(
+    stream: Stream,
+    boxes: DeviceArray,
+    scores: DeviceArray,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+    method: str,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    kept_scores: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
+def matrix_nms_workspace(
+    stream: Stream, op: str, items: DeviceArray, scores: DeviceArray, idxs: DeviceArray | None
+) -> int: ...
+def matrix_nms(
+    stream: Stream,
+    op: str,
+    items: DeviceArray,
+    scores: DeviceArray,
+    idxs: DeviceArray | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    kept_scores: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
+def mask_nms_workspace(
+    stream: Stream, masks: DeviceArray, scores: DeviceArray, idxs: DeviceArray | None
+) -> int: ...
+def mask_nms(
+    stream: Stream,
+    masks: DeviceArray,
+    scores: DeviceArray,
+    idxs: DeviceArray | None,
+    iou_threshold: float,
+    max_output: int | None,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
 def roi_align(
     stream: Stream,
-    input: DeviceArray,
+    op: str,
+    kind: str,
+    map: DeviceArray,
     boxes: DeviceArray,
-    output_size: Sequence[int],
+    bins: DeviceArray,
     spatial_scale: float,
     sampling_ratio: int,
     aligned: bool,
-    output: DeviceArray,
+    level: tuple[int, float, float, float, float] | None,
+    places: DeviceArray | None,
+) -> None: ...
+def roi_align_backward(
+    stream: Stream,
+    op: str,
+    kind: str,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    level: tuple[int, float, float, float, float] | None,
+    places: DeviceArray | None,
+) -> None: ...
+def roi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    argmax: DeviceArray,
+) -> None: ...
+def roi_pool_backward_workspace(count: int, bins: int) -> int: ...
+def roi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    argmax: DeviceArray,
+    workspace: DeviceArray,
+) -> None: ...
+def ps_roi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+) -> None: ...
+def ps_roi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+) -> None: ...
+def roi_align_rotated_workspace(count: int) -> int: ...
+def roi_align_rotated(
+    stream: Stream,
+    op: str,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    workspace: DeviceArray,
+) -> None: ...
+def roi_align_rotated_backward(
+    stream: Stream,
+    op: str,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    workspace: DeviceArray,
 ) -> None: ...
 
-class Conv2d:
+@type_check_only
+class _Launchable:
+    @property
+    def output_shape(self) -> list[int]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+class Conv2d(_Launchable):
     def __init__(
         self,
         stream: Stream,
@@ -58,16 +209,49 @@ class Conv2d:
         tf32: bool,
         depthwise: bool,
     ) -> None: ...
-    @property
-    def output_shape(self) -> list[int]: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
 
-class DeformConv2d:
+class ConvTranspose2d(_Launchable):
     def __init__(
         self,
         stream: Stream,
+        op: str,
+        input: DeviceArray,
+        weight: DeviceArray,
+        bias: DeviceArray | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        output_padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        activation: str,
+        slope: float,
+        output_size: Sequence[int] | None,
+        depthwise: bool,
+    ) -> None: ...
+
+class Conv2dWeightGradient(_Launchable):
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        grad_output: DeviceArray,
+        input: DeviceArray,
+        weight: DeviceArray,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        depthwise: bool,
+    ) -> None: ...
+
+class RowSum(_Launchable):
+    def __init__(self, stream: Stream, op: str, input: DeviceArray) -> None: ...
+
+class DeformConv2d(_Launchable):
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
         input: DeviceArray,
         offset: DeviceArray,
         weight: DeviceArray,
@@ -79,15 +263,70 @@ class DeformConv2d:
         channels_last: bool,
     ) -> None: ...
     @property
-    def output_shape(self) -> list[int]: ...
+    def backward_workspace_bytes(self) -> int: ...
+    def backward(
+        self,
+        grad_output: DeviceArray,
+        workspace: DeviceArray,
+        grad_input: DeviceArray,
+        grad_offset: DeviceArray,
+        grad_weight: DeviceArray,
+        grad_bias: DeviceArray,
+        grad_mask: DeviceArray | None,
+    ) -> None: ...
+
+class DeformConv3(_Launchable):
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        input: DeviceArray,
+        offset: DeviceArray,
+        mask: DeviceArray | None,
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        offset_scale: float,
+        remove_center: bool,
+    ) -> None: ...
     @property
-    def workspace_bytes(self) -> int: ...
-    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+    def backward_workspace_bytes(self) -> int: ...
+    def backward(
+        self,
+        grad_output: DeviceArray,
+        workspace: DeviceArray,
+        grad_input: DeviceArray,
+        grad_offset: DeviceArray,
+        grad_mask: DeviceArray | None,
+    ) -> None: ...
+
+class MultiScaleDeformableAttention(_Launchable):
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        value: DeviceArray,
+        spatial_shapes: DeviceArray,
+        sampling_locations: DeviceArray,
+        attention_weights: DeviceArray,
+    ) -> None: ...
+    @property
+    def backward_workspace_bytes(self) -> int: ...
+    def backward(
+        self,
+        grad_output: DeviceArray,
+        workspace: DeviceArray,
+        grad_value: DeviceArray,
+        grad_locations: DeviceArray,
+        grad_weights: DeviceArray,
+    ) -> None: ...
 
 class Pool2d:
     @property
     def output_shape(self) -> list[int]: ...
-    def run(self, output: DeviceArray) -> None: ...
+    def run(self, output: DeviceArray, places: DeviceArray | None) -> None: ...
 
 def max_pool2d(
     stream: Stream,

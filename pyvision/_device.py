@@ -33,6 +33,11 @@ class Operand:
     dtype: str
 
 
+def view_of(x: Operand | None) -> Any:
+    """What the kernels take, of an argument that may be None."""
+    return None if x is None else x.view
+
+
 class Device:
     """Where a call's arrays lie: their framework, its current stream, and the kernels."""
 
@@ -67,6 +72,15 @@ class Device:
     def workspace(self, size: int) -> Operand:
         """``size`` bytes for a kernel's intermediate results; the allocator reuses them in stream order."""
         return self.empty((size,), "uint8")
+
+    def run(self, launchable: Any, dtype: str) -> Operand:
+        """The result of what an extension's class has checked: its output and workspace allocated here."""
+        y, workspace = (
+            self.empty(tuple(launchable.output_shape), dtype),
+            self.workspace(launchable.workspace_bytes),
+        )
+        launchable.run(workspace.view, y.view)
+        return y
 
     def nhwc(self, x: Array, layout: str, op: str, name: str, dtypes: Sequence[str]) -> tuple[Operand, bool]:
         """The 4-d ``x`` as dense (N, H, W, C), and whether its memory was an NCHW array's in that order."""

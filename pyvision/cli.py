@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import os
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from pyvision import nn
     from pyvision.predictor import Predictor
-    from pyvision.profile import ConvReport, LayerReport
-    from pyvision.profile.peers import Peer
+    from pyvision.profile import ConvReport, ConvTime, LayerReport
+    from pyvision.profile.gpu import GpuPrecision
+    from pyvision.profile.peers import ConvCase, Peer
 
 Summary: TypeAlias = dict[str, Any]
 """The JSON object of one image."""
@@ -110,9 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     conv2d.add_argument("--layers", metavar="TEXT", help="only layers whose name contains TEXT")
     conv2d.add_argument(
-        "--peers", type=_peers, metavar="A,B", help="default: torch,openvino,onnxruntime,ncnn; '' for none"
+        "--peers", metavar="A,B", help="default: torch,openvino,onnxruntime,ncnn, or cudnn; '' for none"
     )
-    conv2d.add_argument("--precision", choices=("f32",), help="of all libraries (default: f32)")
+    conv2d.add_argument("--device", choices=("cpu", "cuda"), help="where to run (default: cpu)")
+    conv2d.add_argument(
+        "--precision", choices=("f32", "tf32", "f16", "bf16"), help="on cuda, or f32 (default: f32)"
+    )
     conv2d.add_argument("--batch", type=_count, metavar="N", help="images at once (default: 1)")
     conv2d.add_argument("--rounds", type=_count, metavar="N", help="of each comparison (default: 15)")
     conv2d.add_argument("--plot", type=Path, metavar="DIR", help="write a roofline and the ratios as PNG")
@@ -143,15 +148,13 @@ def _add_threads_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _peers(text: str) -> list[Peer]:
-    from pyvision.profile.peers import PEERS
-
-    known = {peer.key: peer for peer in PEERS}
+def _peers(text: str, known: Sequence[Peer], parser: argparse.ArgumentParser) -> list[Peer]:
+    by_key = {peer.key: peer for peer in known}
     keys = [key.strip() for key in text.split(",") if key.strip()]
     for key in keys:
-        if key not in known:
-            raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {key}")
-    return [known[key] for key in dict.fromkeys(keys)]
+        if key not in by_key:
+            parser.error(f"argument --peers: expected some of {', '.join(by_key)}, got {key}")
+    return [by_key[key] for key in dict.fromkeys(keys)]
 
 
 def _count(text: str) -> int:
@@ -196,7 +199,7 @@ def _profile(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"argument --json: {args.json} is a directory")
     if args.model == "conv2d":
         return _profile_conv2d(args, parser)
-    for name in ("network", "layers", "peers", "precision", "batch", "rounds", "plot"):
+    for name in ("network", "layers", "peers", "device", "precision", "batch", "rounds", "plot"):
         if getattr(args, name) is not None:
             parser.error(f"argument --{name}: only for conv2d, not for a model")
     try:
@@ -218,8 +221,9 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         load_network,
         time_conv2d,
     )
+    from pyvision.profile.gpu import CuDnn, TorchGpu, time_conv2d_on
     from pyvision.profile.networks import list_networks
-    from pyvision.profile.peers import Unavailable, require
+    from pyvision.profile.peers import PEERS, Unavailable, require
     from pyvision.profile.report import absent_lines
 
     if args.network is None:
@@ -237,16 +241,34 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
             parser.error(f"argument --plot: {error}; pip install 'pyvision-kernels[plot]'")
         except OSError as error:
             parser.error(f"argument --plot: cannot make {args.plot}: {error.strerror}")
-    peers = _peers("torch,openvino,onnxruntime,ncnn") if args.peers is None else args.peers
     budget = Budget() if args.rounds is None else Budget(rounds=args.rounds)
+    precision: GpuPrecision = args.precision or "f32"
+    measure: Callable[[ConvCase], ConvTime]
+    if args.device == "cuda":
+        for name in ("isa", "threads"):
+            if getattr(args, name) is not None:
+                parser.error(f"argument --{name}: only for the CPU, not for --device cuda")
+        peers = _peers("cudnn" if args.peers is None else args.peers, [CuDnn(precision)], parser)
+        try:
+            gpu = TorchGpu(precision)
+        except Unavailable as error:
+            parser.error(f"argument --device: {error}")
+        machine, ceiling = gpu.machine(), "product"
+        measure = functools.partial(time_conv2d_on, gpu, peers=peers, budget=budget)
+    else:
+        if precision != "f32":
+            parser.error(f"argument --precision: expected f32 on the CPU, got {precision}")
+        peers = _peers("torch,openvino,onnxruntime,ncnn" if args.peers is None else args.peers, PEERS, parser)
+        machine, ceiling = describe_machine(peer.package for peer in peers), "FMA"
+        measure = functools.partial(time_conv2d, peers=peers, budget=budget)
 
     errors = Console(stderr=True)
     progress = track(network.layers, "conv2d", console=errors, transient=True, disable=not errors.is_terminal)
     try:
-        times = [time_conv2d(layer.problem, peers, budget=budget) for layer in progress]
+        times = [measure(layer.problem) for layer in progress]
     except MemoryError:
         parser.error("argument --batch: not enough memory for one of the layers")
-    report = ConvReport(network, describe_machine(peer.package for peer in peers), times)
+    report = ConvReport(network, machine, times, precision, ceiling)
     status = _print_report(report, absent_lines(report.cases), args.json, parser)
     if args.plot is not None:
         from pyvision.profile.plots import save_plots

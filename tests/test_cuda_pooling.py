@@ -34,10 +34,14 @@ def test_windows(cuda: Cuda, dtype: str, kernel: Any, stride: Any, padding: Any,
     for channels in (8, 5):
         x_on, x = held(cuda, dtype, channels)
         for ceil_mode in (False, True):
-            y, _ = reference.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
+            y, places = reference.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
             result = ops.max_pool2d(x_on, kernel, stride, padding, dilation, ceil_mode)
             assert cuda.dtype(result) == dtype
             np.testing.assert_array_equal(cuda.numpy(result), y)
+            both = ops.max_pool2d(x_on, kernel, stride, padding, dilation, ceil_mode, True)
+            assert [cuda.dtype(a) for a in both] == [dtype, "int64"]
+            np.testing.assert_array_equal(cuda.numpy(both[0]), y)
+            np.testing.assert_array_equal(cuda.numpy(both[1]), places)
             for count_include_pad, divisor in ((True, None), (False, None), (True, -3)):
                 options = (ceil_mode, count_include_pad, divisor)
                 y = reference.avg_pool2d(x, kernel, stride, padding, *options)
@@ -71,6 +75,13 @@ def test_nan_wins(cuda: Cuda) -> None:
     y = cuda.numpy(ops.max_pool2d(cuda.array(x), 2))
     np.testing.assert_array_equal(y, ops.max_pool2d(x, 2))
     assert np.isnan(y).sum() == 1
+    x[0, 0, 0], x[0, 0, 3, 3] = -np.inf, np.nan
+    for layout in ("NCHW", "NHWC"):
+        planar = x if layout == "NCHW" else x.transpose(0, 2, 3, 1)
+        on = ops.max_pool2d(cuda.array(planar), 2, return_indices=True, layout=layout)
+        host = ops.max_pool2d(planar, 2, return_indices=True, layout=layout)
+        for a, b in zip(on, host, strict=True):
+            np.testing.assert_array_equal(cuda.numpy(a), b)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +90,7 @@ def test_nan_wins(cuda: Cuda) -> None:
         ("max_pool2d", {"kernel_size": 0}, ValueError, "expected kernel_size in"),
         ("max_pool2d", {"kernel_size": 3, "padding": 3}, ValueError, "expected padding of at most half"),
         ("max_pool2d", {"kernel_size": 9}, ValueError, "expected windows no larger"),
-        ("max_pool2d", {"kernel_size": 2, "return_indices": True}, ValueError, "expected return_indices"),
+        ("max_pool2d", {"kernel_size": 2, "return_indices": 1}, TypeError, "expected return_indices"),
         ("max_pool2d", {"kernel_size": 2, "layout": "CHW"}, ValueError, "expected layout"),
         ("avg_pool2d", {"kernel_size": 2, "divisor_override": 0}, ValueError, "expected divisor_override"),
         ("avg_pool2d", {"kernel_size": 2, "stride": -1}, ValueError, "expected stride in"),

@@ -48,6 +48,14 @@ inline void* checked_data(const DeviceArray& array, const char* op, const char* 
   return t.data;
 }
 
+// What most kernels take.
+inline DType checked_float_type(const DeviceArray& array, const char* op, const char* name) {
+  const DType dtype = array.tensor.dtype;
+  check_type(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16, op, "expected ", name,
+             " of dtype float32, float16 or bfloat16, got ", dtype_name(dtype));
+  return dtype;
+}
+
 template <class T>
 T* data_or_null(const OptionalArray& array, const char* op, const char* name, const Stream& stream,
                 DType dtype, const std::vector<int64_t>& shape) {

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/activation.h"
+#include "core/tensor.h"
 
 namespace pyvision::cuda {
 
@@ -34,6 +35,16 @@ __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
 
 template <class T>
 constexpr int kPack = 16 / static_cast<int>(sizeof(T));  // items in one access
+
+inline bool aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+// run(T{}) of the type that is stored: kF32, kF16 or kBf16.
+template <class Run>
+void with_float(DType dtype, Run run) {
+  if (dtype == DType::kF16) return run(__half{});
+  if (dtype == DType::kBf16) return run(__nv_bfloat16{});
+  run(0.0f);
+}
 
 // x: kVec items at a multiple of 16 bytes, or one item.
 template <int kVec, class T>

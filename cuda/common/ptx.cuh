@@ -74,6 +74,18 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&result)[4], const void* r
 #endif
 }
 
+// The same, each matrix transposed: what a fragment's rows are lies in columns.
+__device__ __forceinline__ void ldmatrix_x4_transposed(uint32_t (&result)[4], const void* row PYVISION_AT) {
+#ifdef PYVISION_CUDA_EMULATED
+  cuda_emulator::load_matrix(result, 4, true, row, at);
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
+               : "=r"(result[0]), "=r"(result[1]), "=r"(result[2]), "=r"(result[3])
+               : "r"(shared_address(row))
+               : "memory");
+#endif
+}
+
 // d += a b for one 16 x 8 tile, 32 bytes of K deep.
 template <class T>
 __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4],

@@ -10,7 +10,8 @@ namespace pyvision::cuda {
 constexpr int kScanThreads = 1024;
 
 // sums[i] = values[0] + … + values[i]
-__global__ inline void inclusive_scan_kernel(const int32_t* values, int64_t n, int32_t* sums) {
+template <class = void>
+__global__ void inclusive_scan_kernel(const int32_t* values, int64_t n, int32_t* sums) {
   __shared__ int32_t warp_sums[32];
   __shared__ int32_t carried;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
@@ -45,7 +46,7 @@ __global__ inline void inclusive_scan_kernel(const int32_t* values, int64_t n, i
 
 inline void inclusive_scan(const char* op, const Stream& stream, const int32_t* values, int64_t n,
                            int32_t* sums) {
-  launch(op, stream, {1, kScanThreads}, inclusive_scan_kernel, values, n, sums);
+  launch(op, stream, {1, kScanThreads}, inclusive_scan_kernel<>, values, n, sums);
 }
 
 }  // namespace pyvision::cuda

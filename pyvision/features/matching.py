@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, integer, real
 
 _OP = "match"
@@ -67,6 +69,9 @@ def match(
         approximate: look in the likeliest cells of an inverted file only, where some neighbours are missed:
             pays from some 100,000 rows of ``b`` on. Needs faiss: ``pip install 'pyvision-kernels[ann]'``.
 
+    On CUDA rows are not read back to be checked: those whose distance is not finite are no matches. ``radius``
+    and ``approximate`` are for the CPU.
+
     Raises:
         TypeError: an argument is not an array, or of another type.
         ValueError: shapes or metric contradict the arrays, a number is out of range, rows are not finite or
@@ -77,9 +82,18 @@ def match(
     Sources: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004, for ``ratio``;
     Sivic and Zisserman, "Video Google", ICCV 2003, for the inverted file.
     """
-    x = as_numpy(a, _OP, "a", ("float32", "uint8"))
-    dtype = dtype_name(x.dtype)
-    x, y = _rows(x, "a"), _rows(as_numpy(b, _OP, "b", (dtype,)), "b")
+    dtypes = ("float32", "uint8")
+    x: np.ndarray | Operand
+    y: np.ndarray | Operand
+    if device := device_of(_OP, a=a, b=b):
+        x = device.take(a, _OP, "a", dtypes)
+        dtype, y = x.dtype, device.take(b, _OP, "b", (x.dtype,))
+    else:
+        x = as_numpy(a, _OP, "a", dtypes)
+        dtype = dtype_name(x.dtype)
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(as_numpy(b, _OP, "b", (dtype,)))
+    _check_rows(x, "a")
+    _check_rows(y, "b")
     metric = metric or ("l2" if dtype == "float32" else "hamming")
     if metric not in _DTYPES:
         raise ValueError(f"[{_OP}] expected metric to be one of {', '.join(_DTYPES)}, got {metric!r}")
@@ -100,13 +114,21 @@ def match(
     if max_distance is not None and not real(max_distance, _OP, "max_distance") >= 0:
         raise ValueError(f"[{_OP}] expected max_distance of at least 0, got {max_distance}")
 
+    approximate = flag(approximate, _OP, "approximate")
     if radius is not None:
         if not real(radius, _OP, "radius") >= 0:
             raise ValueError(f"[{_OP}] expected radius of at least 0, got {radius}")
         if count > 1 or ratio is not None or cross_check or max_distance is not None or approximate:
             raise ValueError(f"[{_OP}] expected radius alone, got other options as well")
+    if device:
+        if radius is not None or approximate:
+            raise ValueError(f"[{_OP}] expected neither radius nor approximate on CUDA, got one of them")
+        assert isinstance(x, Operand) and isinstance(y, Operand)
+        return _match_on(device, x, y, metric, count, ratio, cross_check, max_distance)
+    assert isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
+    if radius is not None:
         return _within(x, y, metric, radius, (a, b))
-    find = _nearest_in_cells if flag(approximate, _OP, "approximate") else _nearest
+    find = _nearest_in_cells if approximate else _nearest
     distances, neighbours = find(x, y, metric, count if ratio is None else 2)
     keep = np.ones((len(x), min(count, neighbours.shape[1])), bool)
     if ratio is not None:
@@ -180,7 +202,46 @@ def _nearest_in_cells(x: np.ndarray, y: np.ndarray, metric: str, k: int) -> tupl
     return (np.sqrt(distances) if metric == "l2" else distances), neighbours
 
 
-def _rows(x: np.ndarray, name: str) -> np.ndarray:
-    if x.ndim != 2:
+def _match_on(
+    device: Device,
+    x: Operand,
+    y: Operand,
+    metric: str,
+    k: int,
+    ratio: float | None,
+    cross_check: bool,
+    max_distance: float | None,
+) -> Matches:
+    """On CUDA; the number of matches is read back."""
+    n_x, n_y = x.shape[0], y.shape[0]
+    wanted = min(k if ratio is None else 2, n_y)
+    if n_x == 0 or n_y == 0 or (ratio is not None and n_y < 2):
+        return Matches(device.give(device.empty((0, 2), "int64")), device.give(device.empty((0,), "float32")))
+    distances, neighbours = _nearest_on(device, x, y, metric, wanted)
+    back = _nearest_on(device, y, x, metric, 1)[1] if cross_check else None
+    taken = min(k, wanted)
+    workspace = device.workspace(device.kernels.match_filter_workspace(n_x, taken))
+    pairs, kept = device.empty((n_x * taken, 2), "int64"), device.empty((n_x * taken,), "float32")
+    count = device.empty((1,), "int64")
+    device.kernels.filter_matches(
+        device.stream, distances.view, neighbours.view, taken, 0.0 if ratio is None else ratio, view_of(back),
+        math.inf if max_distance is None else max_distance, workspace.view, pairs.view, kept.view, count.view,
+    )  # fmt: skip
+    number = int(device.give(count)[0])
+    return Matches(device.give(pairs)[:number], device.give(kept)[:number])
+
+
+def _nearest_on(device: Device, x: Operand, y: Operand, metric: str, k: int) -> tuple[Operand, Operand]:
+    """Distances and indices, (rows of x, k) each."""
+    workspace = device.workspace(device.kernels.match_workspace(device.stream, x.view, y.view, metric, k))
+    shape = (x.shape[0], k)
+    distances, indices = device.empty(shape, "float32"), device.empty(shape, "int64")
+    device.kernels.match(
+        device.stream, x.view, y.view, metric, k, workspace.view, distances.view, indices.view
+    )
+    return distances, indices
+
+
+def _check_rows(x: np.ndarray | Operand, name: str) -> None:
+    if len(x.shape) != 2:
         raise ValueError(f"[{_OP}] expected {name} of shape (N, d), got {x.shape}")
-    return np.ascontiguousarray(x)

@@ -20,7 +20,7 @@ from pyvision._array import (
     result_like,
     to_nhwc,
 )
-from pyvision._device import Device, device_of
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, flag, integer, pair
 
@@ -176,21 +176,45 @@ def _convolve_on_device(
         )
     dtypes = (x.dtype,)
     w, _ = device.nhwc(weight, "NCHW", op, "weight", dtypes)
-    depthwise = groups == x.shape[3] and groups > 1 and w.shape[3] == 1 and residual is None
-    if depthwise:
-        w = device.transposed(w, (1, w.shape[0], w.shape[1] * w.shape[2]), (*w.shape[1:3], w.shape[0]))
     b = device.take_optional(bias, op, "bias", dtypes)
     r = None if residual is None else device.nhwc(residual, layout, op, "residual", dtypes)[0]
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     sides = padding_sides(op, padding, tuple(weight.shape), strides, dilations)
-    conv = device.kernels.Conv2d(
-        device.stream, op, x.view, w.view, None if b is None else b.view, None if r is None else r.view,
-        strides, sides, dilations, groups, *activation_pair(activation, op), precision == "tf32", depthwise,
-    )  # fmt: skip
-    y = device.empty(tuple(conv.output_shape), x.dtype)
-    workspace = device.workspace(conv.workspace_bytes)
-    conv.run(workspace.view, y.view)
+    y = conv_on_device(
+        device, op, x, w, b, r, strides, sides, dilations, groups, activation, precision == "tf32"
+    )
     return device.from_nhwc(y, layout, channels_last_input)
+
+
+def conv_on_device(
+    device: Device,
+    op: str,
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None,
+    residual: Operand | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    activation: ActivationSpec = None,
+    tf32: bool = False,
+) -> Operand:
+    """:func:`conv2d` of NHWC arrays."""
+    depthwise = groups == x.shape[3] and groups > 1 and weight.shape[3] == 1 and residual is None
+    if depthwise:
+        weight = taps_first(device, weight)
+    conv = device.kernels.Conv2d(
+        device.stream, op, x.view, weight.view, view_of(bias), view_of(residual), stride, padding, dilation,
+        groups, *activation_pair(activation, op), tf32, depthwise,
+    )  # fmt: skip
+    return device.run(conv, x.dtype)
+
+
+def taps_first(device: Device, weight: Operand) -> Operand:
+    """A depthwise weight (C_out, kernel_h, kernel_w, 1) as (kernel_h, kernel_w, C_out)."""
+    channels, *taps, _ = weight.shape
+    return device.transposed(weight, (1, channels, taps[0] * taps[1]), (*taps, channels))
 
 
 def depthwise_conv2d(
@@ -212,10 +236,7 @@ def depthwise_conv2d(
     The other arguments, the result and the errors are those of :func:`conv2d`.
     """
     op = "depthwise_conv2d"
-    if device_of(op, input=input, weight=weight, bias=bias):
-        channels = int(input.shape[1 if layout == "NCHW" else 3]) if len(input.shape) == 4 else 1
-    else:
-        channels = channel_count(op, input, layout)
+    channels = channel_count(op, input, layout)
     return convolve(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
 
 
@@ -376,6 +397,8 @@ def conv_transpose2d(
         allow_winograd: as in :func:`conv2d`, for the outputs that see 2x2 or 3x3 inputs: all of 4x4 / 2, a
             quarter of 3x3 / 2.
 
+    On CUDA arrays are float32, float16 or bfloat16, and of one of them; sums are float32.
+
     Returns:
         (N, C_out, H_out, W_out) in ``layout``,
         H_out = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
@@ -385,12 +408,18 @@ def conv_transpose2d(
         ValueError: shapes or parameters contradict each other.
     """
     op = "conv_transpose2d"
-    x, w, b = _operands(op, input, weight, bias, layout)
     geometry = (
         pair(stride, op, "stride"), pair(padding, op, "padding"),
         pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
         pair(dilation, op, "dilation"),
     )  # fmt: skip
+    if device := device_of(op, input=input, weight=weight, bias=bias):
+        x_on, channels_last_input = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+        w_on, _ = device.nhwc(weight, "NCHW", op, "weight", (x_on.dtype,))
+        b_on = device.take_optional(bias, op, "bias", (x_on.dtype,))
+        y_on = transpose_on_device(device, op, x_on, w_on, b_on, *geometry, activation)
+        return device.from_nhwc(y_on, layout, channels_last_input)
+    x, w, b = _operands(op, input, weight, bias, layout)
     if x.dtype == np.float64:
         _refuse_activation(op, activation)
         y = _core.conv_transpose2d_f64(x, channels_last(w, op), b, *geometry)
@@ -401,6 +430,31 @@ def conv_transpose2d(
         allow_winograd=flag(allow_winograd, op, "allow_winograd") and size[0] * size[1] >= _WINOGRAD_PIXELS,
     )  # fmt: skip
     return _result(conv.run(x), input, layout, op)
+
+
+def transpose_on_device(
+    device: Device,
+    op: str,
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    output_padding: tuple[int, int],
+    groups: int,
+    dilation: tuple[int, int],
+    activation: ActivationSpec = None,
+    output_size: tuple[int, int] | None = None,
+) -> Operand:
+    """:func:`conv_transpose2d` of NHWC arrays; with ``output_size`` a gradient, of that height and width."""
+    depthwise = groups > 1 and weight.shape[3] == 1 and groups <= x.shape[3] and x.shape[3] % groups == 0
+    if depthwise:
+        weight = taps_first(device, weight)
+    conv = device.kernels.ConvTranspose2d(
+        device.stream, op, x.view, weight.view, view_of(bias), stride, padding, output_padding, dilation,
+        groups, *activation_pair(activation, op), output_size, depthwise,
+    )  # fmt: skip
+    return device.run(conv, x.dtype)
 
 
 def linear(
@@ -480,10 +534,10 @@ def channels_last(weight: np.ndarray, op: str) -> np.ndarray:
 
 def channel_count(op: str, input: Array, layout: str) -> int:
     """Input channels of a depthwise convolution, which are its groups."""
-    x = as_numpy(input, op, "input", FLOATS)
-    if x.ndim != 4:
-        raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {x.shape}")
-    return int(x.shape[1 if layout == "NCHW" else 3])
+    shape = tuple((input if device_of(op, input=input) else as_numpy(input, op, "input", FLOATS)).shape)
+    if len(shape) != 4:
+        raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {shape}")
+    return int(shape[1 if layout == "NCHW" else 3])
 
 
 def _refuse_activation(op: str, activation: ActivationSpec) -> None:

@@ -4,21 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision._device import Device, Operand, device_of
 from pyvision.ops._args import IntPair, flag, integer, pair
+from pyvision.ops._boxes import check_shape
 from pyvision.ops.conv import (
+    CUDA_FLOATS,
     FLOATS,
     Layout,
     channel_count,
     channels_last,
+    conv_on_device,
     convolve,
     padding_sides,
     separable_weights,
+    taps_first,
+    transpose_on_device,
 )
 
 Gradients = tuple[Array | None, Array | None, Array | None]
@@ -48,6 +55,8 @@ def conv2d_backward(
         input, weight, stride, padding, dilation, groups, layout: as :func:`conv2d` was given them.
         output_mask: which gradients to compute: of the input, the weight, the bias.
         allow_winograd: as in :func:`conv2d`, for the input's gradient.
+
+    On CUDA arrays are float32, float16 or bfloat16, and of one of them; sums are float32.
 
     Returns:
         (grad_input, grad_weight, grad_bias), of the shapes of input and weight, and (C_out,); where an array
@@ -107,6 +116,13 @@ def conv_transpose2d_backward(
     The result and the errors are those of :func:`conv2d_backward`.
     """
     op = "conv_transpose2d_backward"
+    if device := device_of(op, grad_output=grad_output, input=input, weight=weight):
+        return _transpose_gradients_on(
+            device, op, _maps_on(device, op, grad_output, input, weight, layout),
+            pair(stride, op, "stride"), pair(padding, op, "padding"),
+            pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
+            pair(dilation, op, "dilation"), layout, _mask(op, output_mask),
+        )  # fmt: skip
     gradients = _core.conv_transpose2d_backward(
         *_maps(op, grad_output, input, weight, layout),
         pair(stride, op, "stride"), pair(padding, op, "padding"),
@@ -192,8 +208,14 @@ def _conv2d_gradients(
     output_mask: Sequence[bool],
     allow_winograd: bool = True,
 ) -> Gradients:
-    g, x, w = _maps(op, grad_output, input, weight, layout)
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    if device := device_of(op, grad_output=grad_output, input=input, weight=weight):
+        maps = _maps_on(device, op, grad_output, input, weight, layout)
+        four_sides = padding_sides(op, padding, tuple(weight.shape), strides, dilations)
+        return _conv2d_gradients_on(
+            device, op, maps, strides, four_sides, dilations, groups, layout, _mask(op, output_mask)
+        )
+    g, x, w = _maps(op, grad_output, input, weight, layout)
     four_sides = padding_sides(op, padding, w.transpose(0, 3, 1, 2).shape, strides, dilations)
     gradients = _core.conv2d_backward(
         g, x, w, strides, four_sides, dilations, groups, _mask(op, output_mask), allow_winograd, op
@@ -208,6 +230,112 @@ def _maps(
     dtype = (g.dtype.name,)
     x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
     return g, x, channels_last(as_numpy(weight, op, "weight", dtype), op)
+
+
+@dataclass(frozen=True)
+class _MapsOn:
+    """A convolution's arrays on the device, as dense NHWC, and which of them were so in the caller's NCHW."""
+
+    grad: Operand
+    input: Operand
+    weight: Operand
+    input_channels_last: bool
+    weight_channels_last: bool
+
+
+def _maps_on(
+    device: Device, op: str, grad_output: Array, input: Array, weight: Array, layout: Layout
+) -> _MapsOn:
+    g, _ = device.nhwc(grad_output, layout, op, "grad_output", CUDA_FLOATS)
+    x, input_last = device.nhwc(input, layout, op, "input", (g.dtype,))
+    w, weight_last = device.nhwc(weight, "NCHW", op, "weight", (g.dtype,))
+    return _MapsOn(g, x, w, input_last, weight_last)
+
+
+def _conv2d_gradients_on(
+    device: Device,
+    op: str,
+    maps: _MapsOn,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    layout: Layout,
+    wanted: tuple[bool, ...],
+) -> Gradients:
+    g, x, w = maps.grad, maps.input, maps.weight
+    # Checks the shapes against each other, whether or not it will run.
+    by_weight = _weight_gradient(device, op, g, x, w, stride, padding, dilation, groups)
+    grad_input = None
+    if wanted[0]:
+        size = (x.shape[1], x.shape[2])
+        y = transpose_on_device(
+            device, op, g, w, None, stride, padding[:2], (0, 0), groups, dilation, output_size=size
+        )
+        grad_input = device.from_nhwc(y, layout, maps.input_channels_last)
+    return grad_input, *_constant_gradients(device, op, maps, by_weight, g, wanted)
+
+
+def _transpose_gradients_on(
+    device: Device,
+    op: str,
+    maps: _MapsOn,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    output_padding: tuple[int, int],
+    groups: int,
+    dilation: tuple[int, int],
+    layout: Layout,
+    wanted: tuple[bool, ...],
+) -> Gradients:
+    """Those of the convolution that it is the adjoint of, with input and gradient in each other's place."""
+    g, x, w = maps.grad, maps.input, maps.weight
+    transposed = device.kernels.ConvTranspose2d(
+        device.stream, op, x.view, w.view, None, stride, padding, output_padding, dilation, groups, "none",
+        0.0, None, False,
+    )  # fmt: skip
+    check_shape(g, tuple(transposed.output_shape), op, "grad_output")
+    by_weight = _weight_gradient(device, op, x, g, w, stride, padding * 2, dilation, groups)
+    grad_input = None
+    if wanted[0]:
+        y = conv_on_device(device, op, g, w, None, None, stride, padding * 2, dilation, groups)
+        grad_input = device.from_nhwc(y, layout, maps.input_channels_last)
+    return grad_input, *_constant_gradients(device, op, maps, by_weight, g, wanted)
+
+
+def _weight_gradient(
+    device: Device,
+    op: str,
+    grad: Operand,
+    x: Operand,
+    weight: Operand,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Any:
+    depthwise = groups == x.shape[3] and groups > 1 and weight.shape[3] == 1
+    if depthwise:
+        weight = taps_first(device, weight)
+    return device.kernels.Conv2dWeightGradient(
+        device.stream, op, grad.view, x.view, weight.view, stride, padding, dilation, groups, depthwise
+    )
+
+
+def _constant_gradients(
+    device: Device, op: str, maps: _MapsOn, by_weight: Any, grad: Operand, wanted: tuple[bool, ...]
+) -> tuple[Array | None, Array | None]:
+    """Of the weight, and of the bias: the sum of ``grad``."""
+    grad_weight = grad_bias = None
+    if wanted[1]:
+        w = device.run(by_weight, grad.dtype)
+        if len(w.shape) == 3:  # depthwise, taps first
+            *taps, channels = w.shape
+            w = device.transposed(w, (1, taps[0] * taps[1], channels), maps.weight.shape)
+        grad_weight = device.from_nhwc(w, "NCHW", maps.weight_channels_last)
+    if wanted[2]:
+        grad_bias = device.give(device.run(device.kernels.RowSum(device.stream, op, grad.view), grad.dtype))
+    return grad_weight, grad_bias
 
 
 def _mask(op: str, output_mask: Sequence[bool], count: int = 3) -> tuple[bool, ...]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, check_layout, from_nhwc, is_channels_last, result_like, to_nhwc
-from pyvision._device import Device, device_of
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair, real
 from pyvision.ops.conv import CUDA_FLOATS, Layout
 
@@ -54,9 +57,8 @@ def deform_conv2d(
     """
     op = "deform_conv2d"
     if device := device_of(op, input=input, offset=offset, weight=weight, bias=bias, mask=mask):
-        return _deform_conv2d_on_device(
-            device, op, input, offset, weight, bias, stride, padding, dilation, mask, layout
-        )
+        on = _deform_on(device, op, input, offset, weight, bias, stride, padding, dilation, mask, layout)
+        return device.from_nhwc(device.run(on.conv, on.input.dtype), layout, on.channels_last)
     x, o, w, m = _operands(op, input, offset, weight, mask, layout)
     b = None if bias is None else _dense(op, "bias", bias, (x.dtype.name,))
     y = _core.deform_conv2d(
@@ -67,7 +69,20 @@ def deform_conv2d(
     return result_like(from_nhwc(y, layout, channels_last), input)
 
 
-def _deform_conv2d_on_device(
+@dataclass(frozen=True)
+class _DeformOn:
+    """A deformable convolution's arrays on the device, and its geometry."""
+
+    input: Operand
+    offset: Operand
+    weight: Operand
+    mask: Operand | None
+    channels_last: bool  # whether NCHW arrays have NHWC memory
+    weight_channels_last: bool
+    conv: Any
+
+
+def _deform_on(
     device: Device,
     op: str,
     input: Array,
@@ -79,20 +94,17 @@ def _deform_conv2d_on_device(
     dilation: IntPair,
     mask: Array | None,
     layout: Layout,
-) -> Array:
+) -> _DeformOn:
     x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
     dtypes = (x.dtype,)
-    w, _ = device.nhwc(weight, "NCHW", op, "weight", dtypes)
+    w, weight_last = device.nhwc(weight, "NCHW", op, "weight", dtypes)
     o = device.take(offset, op, "offset", dtypes)
     b, m = (device.take_optional(a, op, name, dtypes) for a, name in ((bias, "bias"), (mask, "mask")))
     conv = device.kernels.DeformConv2d(
-        device.stream, x.view, o.view, w.view, None if b is None else b.view, None if m is None else m.view,
-        pair(stride, op, "stride"), pair(padding, op, "padding"), pair(dilation, op, "dilation"),
-        layout == "NHWC",
+        device.stream, op, x.view, o.view, w.view, view_of(b), view_of(m), pair(stride, op, "stride"),
+        pair(padding, op, "padding"), pair(dilation, op, "dilation"), layout == "NHWC",
     )  # fmt: skip
-    y, workspace = device.empty(tuple(conv.output_shape), x.dtype), device.workspace(conv.workspace_bytes)
-    conv.run(workspace.view, y.view)
-    return device.from_nhwc(y, layout, channels_last)
+    return _DeformOn(x, o, w, m, channels_last, weight_last, conv)
 
 
 def deform_conv2d_backward(
@@ -119,6 +131,9 @@ def deform_conv2d_backward(
     The other arguments and the errors are those of :func:`deform_conv2d`.
     """
     op = "deform_conv2d_backward"
+    if device := device_of(op, grad_output=grad_output, input=input, offset=offset, weight=weight, mask=mask):
+        on = _deform_on(device, op, input, offset, weight, None, stride, padding, dilation, mask, layout)
+        return _deform_gradients_on(device, op, grad_output, on, layout)
     x, o, w, m = _operands(op, input, offset, weight, mask, layout)
     g = to_nhwc(as_numpy(grad_output, op, "grad_output", (x.dtype.name,)), layout, op, "grad_output")
     grad_x, grad_o, grad_w, grad_b, grad_m = _core.deform_conv2d_backward(
@@ -138,6 +153,25 @@ def deform_conv2d_backward(
         result_like(grad_w, input),
         result_like(grad_b, input),
         None if grad_m is None else result_like(from_nhwc(grad_m, layout), input),
+    )
+
+
+def _deform_gradients_on(
+    device: Device, op: str, grad_output: Array, on: _DeformOn, layout: Layout
+) -> tuple[Array, Array, Array, Array, Array | None]:
+    dtype = on.input.dtype
+    g, _ = device.nhwc(grad_output, layout, op, "grad_output", (dtype,))
+    x, o, w = (device.empty(a.shape, dtype) for a in (on.input, on.offset, on.weight))
+    b = device.empty(on.weight.shape[:1], dtype)
+    m = None if on.mask is None else device.empty(on.mask.shape, dtype)
+    workspace = device.workspace(on.conv.backward_workspace_bytes)
+    on.conv.backward(g.view, workspace.view, x.view, o.view, w.view, b.view, view_of(m))
+    return (
+        device.from_nhwc(x, layout, on.channels_last),
+        device.give(o),
+        device.from_nhwc(w, "NCHW", on.weight_channels_last),
+        device.give(b),
+        None if m is None else device.give(m),
     )
 
 
@@ -165,6 +199,8 @@ def deform_conv3(
         offset_scale: what offsets and dilation are multiplied by.
         remove_center: leave out the middle tap of an odd kernel.
 
+    On CUDA arrays are float32, float16 or bfloat16; positions and sums are float32.
+
     Returns:
         (N, H_out, W_out, C), of the same kind as ``input``; sizes as :func:`conv2d`'s.
 
@@ -173,8 +209,10 @@ def deform_conv3(
         ValueError: shapes or parameters contradict each other.
     """
     op = "deform_conv3"
-    x, o, m = _nhwc_operands(op, input=input, offset=offset, mask=mask)
     geometry = _geometry(op, kernel_size, stride, padding, dilation, groups, offset_scale, remove_center)
+    if device := device_of(op, input=input, offset=offset, mask=mask):
+        return device.give(_dcn_on(device, op, input, offset, mask, geometry).run())
+    x, o, m = _nhwc_operands(op, input=input, offset=offset, mask=mask)
     return result_like(_core.deform_conv3(x, o, m, *geometry), input)
 
 
@@ -198,8 +236,10 @@ def deform_conv4(
     The other arguments, the result and the errors are those of :func:`deform_conv3`.
     """
     op = "deform_conv4"
-    x, o = _nhwc_operands(op, input=input, offset_mask=offset_mask)
     geometry = _geometry(op, kernel_size, stride, padding, dilation, groups, offset_scale, remove_center)
+    if device := device_of(op, input=input, offset_mask=offset_mask):
+        return device.give(_dcn_on(device, op, input, offset_mask, None, geometry).run())
+    x, o = _nhwc_operands(op, input=input, offset_mask=offset_mask)
     return result_like(_core.deform_conv3(x, o, None, *geometry), input)
 
 
@@ -227,8 +267,11 @@ def deform_conv3_backward(
     The other arguments and the errors are those of :func:`deform_conv3`.
     """
     op = "deform_conv3_backward"
-    x, g, o, m = _nhwc_operands(op, input=input, grad_output=grad_output, offset=offset, mask=mask)
     geometry = _geometry(op, kernel_size, stride, padding, dilation, groups, offset_scale, remove_center)
+    if device := device_of(op, grad_output=grad_output, input=input, offset=offset, mask=mask):
+        found = _dcn_on(device, op, input, offset, mask, geometry).gradients(grad_output)
+        return found[0], found[1], found[2]
+    x, g, o, m = _nhwc_operands(op, input=input, grad_output=grad_output, offset=offset, mask=mask)
     grads = _core.deform_conv3_backward(g, x, o, m, *geometry)
     return result_like(grads[0], input), result_like(grads[1], input), result_like(grads[2], input)
 
@@ -256,8 +299,11 @@ def deform_conv4_backward(
     The other arguments and the errors are those of :func:`deform_conv4`.
     """
     op = "deform_conv4_backward"
-    x, g, o = _nhwc_operands(op, input=input, grad_output=grad_output, offset_mask=offset_mask)
     geometry = _geometry(op, kernel_size, stride, padding, dilation, groups, offset_scale, remove_center)
+    if device := device_of(op, grad_output=grad_output, input=input, offset_mask=offset_mask):
+        found = _dcn_on(device, op, input, offset_mask, None, geometry).gradients(grad_output)
+        return found[0], found[1]
+    x, g, o = _nhwc_operands(op, input=input, grad_output=grad_output, offset_mask=offset_mask)
     grads = _core.deform_conv3_backward(g, x, o, None, *geometry)
     return result_like(grads[0], input), result_like(grads[1], input)
 
@@ -277,6 +323,9 @@ def multi_scale_deformable_attention(
         sampling_locations: (N, queries, heads, levels, points, 2): x and y, 0 and 1 being the map's edges.
         attention_weights: (N, queries, heads, levels, points).
 
+    On CUDA arrays are float32, float16 or bfloat16; positions and sums are float32. ``spatial_shapes`` is not
+    read back to be checked: levels that do not fit into S are 0.
+
     Returns:
         (N, queries, heads * channels), of the same kind as ``value``.
 
@@ -285,6 +334,12 @@ def multi_scale_deformable_attention(
         ValueError: shapes contradict each other.
     """
     op = "multi_scale_deformable_attention"
+    arrays = {
+        "value": value, "spatial_shapes": spatial_shapes, "sampling_locations": sampling_locations,
+        "attention_weights": attention_weights,
+    }  # fmt: skip
+    if device := device_of(op, **arrays):
+        return device.give(_attention_on(device, op, arrays).run())
     operands = _attention_operands(op, value, spatial_shapes, sampling_locations, attention_weights)
     return result_like(_core.multi_scale_deformable_attention(*operands), value)
 
@@ -308,10 +363,64 @@ def multi_scale_deformable_attention_backward(
     The other arguments and the errors are those of :func:`multi_scale_deformable_attention`.
     """
     op = "multi_scale_deformable_attention_backward"
+    arrays = {
+        "value": value, "spatial_shapes": spatial_shapes, "sampling_locations": sampling_locations,
+        "attention_weights": attention_weights,
+    }  # fmt: skip
+    if device := device_of(op, grad_output=grad_output, **arrays):
+        found = _attention_on(device, op, arrays).gradients(grad_output)
+        return found[0], found[1], found[2]
     operands = _attention_operands(op, value, spatial_shapes, sampling_locations, attention_weights)
     g = _dense(op, "grad_output", grad_output, (operands[0].dtype.name,))
     grads = _core.multi_scale_deformable_attention_backward(g, *operands)
     return result_like(grads[0], value), result_like(grads[1], value), result_like(grads[2], value)
+
+
+@dataclass(frozen=True)
+class _SampledOn:
+    """Sums of samples on the device; ``operands``: what there are gradients of, the map first."""
+
+    device: Device
+    op: str
+    operands: list[Operand | None]
+    kernel: Any
+
+    def run(self) -> Operand:
+        assert self.operands[0] is not None
+        return self.device.run(self.kernel, self.operands[0].dtype)
+
+    def gradients(self, grad_output: Array) -> list[Array]:
+        assert self.operands[0] is not None
+        dtype = self.operands[0].dtype
+        g = self.device.take(grad_output, self.op, "grad_output", (dtype,))
+        grads = [None if x is None else self.device.empty(x.shape, dtype) for x in self.operands]
+        workspace = self.device.workspace(self.kernel.backward_workspace_bytes)
+        self.kernel.backward(g.view, workspace.view, *map(view_of, grads))
+        return [self.device.give(x) for x in grads if x is not None]
+
+
+def _dcn_on(
+    device: Device, op: str, input: Array, offset: Array, mask: Array | None, geometry: _Geometry
+) -> _SampledOn:
+    """DCNv3; DCNv4 without ``mask``, which is part of ``offset`` there."""
+    x = device.take(input, op, "input", CUDA_FLOATS)
+    o = device.take(offset, op, "offset_mask" if mask is None else "offset", (x.dtype,))
+    m = device.take_optional(mask, op, "mask", (x.dtype,))
+    kernel = device.kernels.DeformConv3(device.stream, op, x.view, o.view, view_of(m), *geometry)
+    return _SampledOn(device, op, [x, o, m], kernel)
+
+
+def _attention_on(device: Device, op: str, arrays: dict[str, Array]) -> _SampledOn:
+    value = device.take(arrays["value"], op, "value", CUDA_FLOATS)
+    shapes = device.take(arrays["spatial_shapes"], op, "spatial_shapes", ("int64",))
+    locations, weights = (
+        device.take(arrays[name], op, name, (value.dtype,))
+        for name in ("sampling_locations", "attention_weights")
+    )
+    kernel = device.kernels.MultiScaleDeformableAttention(
+        device.stream, op, value.view, shapes.view, locations.view, weights.view
+    )
+    return _SampledOn(device, op, [value, locations, weights], kernel)
 
 
 def _operands(

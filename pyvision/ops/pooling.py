@@ -7,7 +7,7 @@ from typing import Any
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
-from pyvision._device import Device, device_of
+from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair
 
 _CUDA_FLOATS = ("float32", "float16", "bfloat16")
@@ -34,7 +34,7 @@ def max_pool2d(
         padding: pixels of minus infinity on each side, at most half the kernel.
         dilation: pixels from tap to tap.
         ceil_mode: whether a last window may hang over the far edge.
-        return_indices: whether to return the places of the maxima as well; on the CPU alone.
+        return_indices: whether to return the places of the maxima as well.
 
     Returns:
         The maxima in ``layout``; with ``return_indices`` also their int64 places h * W + w in the plane,
@@ -47,12 +47,12 @@ def max_pool2d(
     op = "max_pool2d"
     kernel = pair(kernel_size, op, "kernel_size")
     if device := device_of(op, input=input):
-        if flag(return_indices, op, "return_indices"):
-            raise ValueError(f"[{op}] expected return_indices=False on CUDA")
-        return _pool_on_device(
+        found = _pool_on_device(
             device, op, input, layout, kernel, kernel if stride is None else pair(stride, op, "stride"),
             pair(padding, op, "padding"), pair(dilation, op, "dilation"), flag(ceil_mode, op, "ceil_mode"),
+            places=flag(return_indices, op, "return_indices"),
         )  # fmt: skip
+        return found if return_indices else found[0]
     x = as_numpy(input, op, "input")
     result = _core.max_pool2d(
         to_nhwc(x, layout, op, "input"),
@@ -111,7 +111,7 @@ def avg_pool2d(
             device, op, input, layout, kernel, kernel if stride is None else pair(stride, op, "stride"),
             pair(padding, op, "padding"), flag(ceil_mode, op, "ceil_mode"),
             flag(count_include_pad, op, "count_include_pad"), divisor,
-        )  # fmt: skip
+        )[0]  # fmt: skip
     x = as_numpy(input, op, "input")
     y = _core.avg_pool2d(
         to_nhwc(x, layout, op, "input"),
@@ -146,7 +146,7 @@ def adaptive_avg_pool2d(
     sizes: Any = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     if device := device_of(op, input=input):
         extents = input.shape[2:] if layout == "NCHW" else input.shape[1:3]
-        return _pool_on_device(device, op, input, layout, _filled(sizes, extents, op))
+        return _pool_on_device(device, op, input, layout, _filled(sizes, extents, op))[0]
     x = as_numpy(input, op, "input")
     nhwc = to_nhwc(x, layout, op, "input")
     sizes = _filled(sizes, nhwc.shape[1:3], op)
@@ -161,10 +161,14 @@ def _filled(sizes: Any, extents: tuple[int, ...], op: str) -> tuple[int, int]:
     return pair(sizes, op, "output_size")
 
 
-def _pool_on_device(device: Device, op: str, input: Array, layout: str, *parameters: Any) -> Array:
-    """``op`` of the extension, by its name."""
+def _pool_on_device(
+    device: Device, op: str, input: Array, layout: str, *parameters: Any, places: bool = False
+) -> tuple[Array, Array]:
+    """``op`` of the extension, by its name; with ``places`` also those of maxima, else the result again."""
     x, channels_last = device.nhwc(input, layout, op, "input", _CUDA_FLOATS)
     pooling = getattr(device.kernels, op)(device.stream, x.view, *parameters)
-    y = device.empty(tuple(pooling.output_shape), x.dtype)
-    pooling.run(y.view)
-    return device.from_nhwc(y, layout, channels_last)
+    shape = tuple(pooling.output_shape)
+    y, found = device.empty(shape, x.dtype), device.empty(shape, "int64") if places else None
+    pooling.run(y.view, view_of(found))
+    result = device.from_nhwc(y, layout, channels_last)
+    return result, result if found is None else device.from_nhwc(found, layout, channels_last)

@@ -3,6 +3,11 @@
 
 Boxes are (K, 5) arrays (image, x1, y1, x2, y2), or a list of (L, 4) arrays, one per image; ``spatial_scale``
 takes their coordinates to pixels of the map. All gradients are the same for any number of threads.
+
+On CUDA roi_align, roi_pool, their position-sensitive, rotated and multi-scale kin and their gradients take
+float32, float16 and bfloat16 maps, and boxes as one array, of the same dtype or float32. Boxes are not read
+back to be checked: bins of a box whose image does not exist are NaN, samples at positions that are not finite
+are 0.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from pyvision._array import (
     to_nhwc,
 )
 from pyvision._device import Device, device_of
+from pyvision.ops import _roi_cuda as on_cuda
 from pyvision.ops._args import IntPair, flag, integer, pair, real
 from pyvision.ops._boxes import FLOATS, boxes_of
 from pyvision.ops.conv import CUDA_FLOATS, Layout
@@ -64,9 +70,7 @@ def roi_align(
         mode: "average" or "max".
         layout: of ``input`` and the result.
 
-    On CUDA averages alone, of float32, float16 or bfloat16 maps; ``boxes`` are one (K, 5) array, of the dtype
-    of ``input`` or float32. They are not read back to be checked: bins of a box whose image does not exist
-    are NaN, samples at positions that are not finite are 0.
+    On CUDA see the top of this module.
 
     Returns:
         (K, C, bins, bins) in ``layout``, of the same kind as ``input``.
@@ -78,11 +82,10 @@ def roi_align(
     op = "roi_align"
     maximum = _is_max(mode, op)
     if device := device_of(op, input=input, boxes=boxes):
-        if maximum:
-            raise ValueError(f"[{op}] expected mode 'average' on CUDA, got {mode!r}")
-        return _roi_align_on_device(
-            device, op, input, boxes, output_size, spatial_scale, sampling_ratio, aligned, layout
+        run = on_cuda.align(
+            device, op, "maximum" if maximum else "average", spatial_scale, sampling_ratio, aligned
         )
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run)
     x = _Map(input, layout, op, "input", planar=not maximum)
     pooled = _core.roi_align(
         [x.array],
@@ -96,32 +99,6 @@ def roi_align(
         x.planar,
     )
     return x.result(pooled)
-
-
-def _roi_align_on_device(
-    device: Device,
-    op: str,
-    input: Array,
-    boxes: Array,
-    output_size: IntPair,
-    spatial_scale: float,
-    sampling_ratio: int,
-    aligned: bool,
-    layout: Layout,
-) -> Array:
-    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
-    b = device.astype(device.take(boxes, op, "boxes", (x.dtype, "float32")), "float32")
-    bins = pair(output_size, op, "output_size")
-    if min(bins) < 1:
-        raise ValueError(f"[{op}] expected output_size to be positive, got {bins}")
-    if len(b.shape) != 2 or b.shape[1] != 5:
-        raise ValueError(f"[{op}] expected boxes of shape (K, 5), got {b.shape}")
-    y = device.empty((b.shape[0], *bins, x.shape[3]), x.dtype)
-    device.kernels.roi_align(
-        device.stream, x.view, b.view, bins, real(spatial_scale, op, "spatial_scale"),
-        integer(sampling_ratio, op, "sampling_ratio"), flag(aligned, op, "aligned"), y.view,
-    )  # fmt: skip
-    return device.from_nhwc(y, layout, channels_last)
 
 
 def roi_align_backward(
@@ -153,9 +130,18 @@ def roi_align_backward(
     """
     op = "roi_align_backward"
     maximum = _is_max(mode, op)
-    g = _Map(grad_output, layout, op, "grad_output", planar=not maximum)
     if maximum == (input is None):
         raise ValueError(f"[{op}] expected input with mode 'max' and only then, got mode {mode!r}")
+    if device := device_of(op, grad_output=grad_output, boxes=boxes, input=input):
+        on = None if input is None else device.nhwc(input, layout, op, "input", CUDA_FLOATS)[0]
+        if input is not None and tuple(input.shape) != tuple(input_shape):
+            raise ValueError(
+                f"[{op}] expected input of input_shape {input_shape}, got shape {tuple(input.shape)}"
+            )
+        kind = "maximum" if maximum else "average"
+        run = on_cuda.align(device, op, kind, spatial_scale, sampling_ratio, aligned, input=on)
+        return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
+    g = _Map(grad_output, layout, op, "grad_output", planar=not maximum)
     inputs = None
     if input is not None:
         x = _Map(input, layout, op, "input", (g.dtype,), planar=False)
@@ -203,6 +189,15 @@ def multi_scale_roi_align(
     The other arguments, the result and the errors are those of :func:`roi_align`.
     """
     op = "multi_scale_roi_align"
+    if device := _device_of_all(op, boxes, features=features):
+        scales = _scales(spatial_scales, len(features), op)
+        runs = [
+            on_cuda.align(device, op, "average", scale, sampling_ratio, aligned, level=level)
+            for scale, level in zip(
+                scales, _cuda_levels(scales, canonical_scale, canonical_level, op), strict=True
+            )
+        ]
+        return on_cuda.pyramid(device, op, features, boxes, output_size, runs, layout)
     maps = _pyramid(features, layout, op)
     scales = _scales(spatial_scales, len(maps), op)
     b = _boxes(boxes, maps[0].dtype, op)
@@ -245,10 +240,20 @@ def multi_scale_roi_align_backward(
     The other arguments and the errors are those of :func:`multi_scale_roi_align`.
     """
     op = "multi_scale_roi_align_backward"
-    g = _Map(grad_output, layout, op, "grad_output")
     if not isinstance(input_shapes, list | tuple):
         raise TypeError(f"[{op}] expected input_shapes to be a list of shapes, got {input_shapes!r}")
     scales = _scales(spatial_scales, len(input_shapes), op)
+    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+        return [
+            on_cuda.pulled(
+                device, op, grad_output, boxes, shape, layout,
+                on_cuda.align(device, op, "average", scale, sampling_ratio, aligned, level=level),
+            )
+            for shape, scale, level in zip(
+                input_shapes, scales, _cuda_levels(scales, canonical_scale, canonical_level, op), strict=True
+            )
+        ]  # fmt: skip
+    g = _Map(grad_output, layout, op, "grad_output")
     b = _boxes(boxes, g.dtype, op)
     grads = _core.roi_align_backward(
         g.array,
@@ -291,6 +296,9 @@ def roi_pool(
     The errors are those of :func:`roi_align`.
     """
     op = "roi_pool"
+    if device := device_of(op, input=input, boxes=boxes):
+        y, places = on_cuda.pool(device, op, input, boxes, output_size, spatial_scale, layout)
+        return (y, places) if flag(return_argmax, op, "return_argmax") else y
     x = _Map(input, layout, op, "input")
     pooled, argmax = _core.roi_pool(
         x.array,
@@ -317,9 +325,12 @@ def roi_pool_backward(
     Returns:
         The gradient, of shape ``input_shape`` and of the same kind as ``grad_output``.
 
-    The errors are those of :func:`roi_align`; an index outside the map is a ValueError.
+    The errors are those of :func:`roi_align`; an index outside the map is a ValueError, or passes nothing on
+    on CUDA.
     """
     op = "roi_pool_backward"
+    if device := device_of(op, grad_output=grad_output, boxes=boxes, argmax=argmax):
+        return on_cuda.pool_gradient(device, op, grad_output, boxes, argmax, input_shape, layout)
     g = _Map(grad_output, layout, op, "grad_output")
     places = as_numpy(argmax, op, "argmax", ("int32",))
     if not g.planar and layout == "NCHW" and places.ndim == 4:
@@ -358,6 +369,9 @@ def ps_roi_align(
     The errors are those of :func:`roi_align`.
     """
     op = "ps_roi_align"
+    if device := device_of(op, input=input, boxes=boxes):
+        run = on_cuda.align(device, op, "own_channels", spatial_scale, sampling_ratio, True)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, own_channels=True)
     x = _Map(input, layout, op, "input")
     pooled = _core.ps_roi_align(
         x.array,
@@ -381,6 +395,9 @@ def ps_roi_align_backward(
 ) -> Array:
     """Gradient of :func:`ps_roi_align` by its input; arguments as :func:`roi_align_backward`'s."""
     op = "ps_roi_align_backward"
+    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+        run = on_cuda.align(device, op, "own_channels", spatial_scale, sampling_ratio, True)
+        return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
     g = _Map(grad_output, layout, op, "grad_output")
     grad = _core.ps_roi_align_backward(
         g.array,
@@ -411,6 +428,9 @@ def ps_roi_pool(
     The errors are those of :func:`roi_align`.
     """
     op = "ps_roi_pool"
+    if device := device_of(op, input=input, boxes=boxes):
+        run = on_cuda.ps_pool(device, op, spatial_scale)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, own_channels=True)
     x = _Map(input, layout, op, "input")
     pooled = _core.ps_roi_pool(
         x.array,
@@ -432,6 +452,9 @@ def ps_roi_pool_backward(
 ) -> Array:
     """Gradient of :func:`ps_roi_pool` by its input; arguments as :func:`roi_align_backward`'s."""
     op = "ps_roi_pool_backward"
+    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+        run = on_cuda.ps_pool(device, op, spatial_scale)
+        return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
     g = _Map(grad_output, layout, op, "grad_output")
     grad = _core.ps_roi_pool_backward(
         g.array,
@@ -469,6 +492,9 @@ def roi_align_rotated(
     The errors are those of :func:`roi_align`.
     """
     op = "roi_align_rotated"
+    if device := device_of(op, input=input, boxes=boxes):
+        run = on_cuda.align_rotated(device, op, spatial_scale, sampling_ratio, aligned)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, columns=6)
     x = _Map(input, layout, op, "input", planar=False)
     pooled = _core.roi_align_rotated(
         x.array,
@@ -493,6 +519,9 @@ def roi_align_rotated_backward(
 ) -> Array:
     """Gradient of :func:`roi_align_rotated` by its input; arguments as :func:`roi_align_backward`'s."""
     op = "roi_align_rotated_backward"
+    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+        run = on_cuda.align_rotated(device, op, spatial_scale, sampling_ratio, aligned)
+        return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run, columns=6)
     g = _Map(grad_output, layout, op, "grad_output", planar=False)
     grad = _core.roi_align_rotated_backward(
         g.array,
@@ -745,14 +774,30 @@ def _scales(scales: Sequence[float], count: int, op: str) -> list[float]:
     return numbers
 
 
+def _device_of_all(op: str, boxes: Array, *, features: Sequence[Array]) -> Device | None:
+    if not isinstance(features, list | tuple):
+        return None
+    return device_of(op, **{f"features[{i}]": x for i, x in enumerate(features)}, boxes=boxes)
+
+
+def _canonical(canonical_scale: int, canonical_level: int, op: str) -> tuple[int, int]:
+    size = integer(canonical_scale, op, "canonical_scale")
+    if size <= 0:
+        raise ValueError(f"[{op}] expected canonical_scale to be positive, got {size}")
+    return size, integer(canonical_level, op, "canonical_level")
+
+
+def _cuda_levels(
+    scales: list[float], canonical_scale: int, canonical_level: int, op: str
+) -> list[on_cuda.Level]:
+    return on_cuda.levels(scales, *_canonical(canonical_scale, canonical_level, op))
+
+
 def _levels(
     boxes: np.ndarray, scales: list[float], canonical_scale: int, canonical_level: int, op: str
 ) -> np.ndarray:
     """The level of each box, counted from the first."""
-    size = integer(canonical_scale, op, "canonical_scale")
-    if size <= 0:
-        raise ValueError(f"[{op}] expected canonical_scale to be positive, got {size}")
-    level = integer(canonical_level, op, "canonical_level")
+    size, level = _canonical(canonical_scale, canonical_level, op)
     finest, coarsest = -math.log2(scales[0]), -math.log2(scales[-1])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         root = np.sqrt((boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2]))

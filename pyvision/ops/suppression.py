@@ -5,23 +5,27 @@ Boxes are rows of four numbers in pixels, or in any other unit as long as it is 
 opposite corners, unless said otherwise. A box with ``x2 <= x1`` or ``y2 <= y1`` has area 0 and overlaps
 nothing. Where an op is greedy, boxes are visited by falling score, equal scores by rising index, and a box is
 suppressed when its overlap with a box kept before it is strictly greater than the threshold.
+
+On CUDA the number of results is read back, which waits for the stream, in all but ``nms_padded``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, dtype_name, result_like
-from pyvision._device import Device, device_of
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, integer, real
 from pyvision.ops._boxes import (
     FLOATS,
+    MASKS,
     boxes_and_scores,
     boxes_and_scores_on,
     boxes_of,
+    check_shape,
     indices_of,
     indices_on,
     masks_of,
@@ -47,8 +51,6 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, max_output: int | 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
         ValueError: the shapes contradict each other, or a number is out of range.
-
-    On CUDA the number of boxes kept is read back: that waits for the stream. ``nms_padded`` does not.
 
     Source: Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
     """
@@ -152,6 +154,11 @@ def nms_rotated(boxes: Array, scores: Array, iou_threshold: float, *, max_output
         ValueError: the shapes contradict each other, or a number is out of range.
     """
     op = "nms_rotated"
+    if device := device_of(op, boxes=boxes, scores=scores):
+        keep, count = _nms_on_device(
+            device, op, boxes, scores, None, None, iou_threshold, max_output, columns=5
+        )
+        return keep[: int(count[0])]
     b, s = boxes_and_scores(boxes, scores, op, columns=5)
     kept = _core.nms_rotated(b, s, None, real(iou_threshold, op, "iou_threshold"), _count(max_output, op))
     return result_like(kept, boxes, scores)
@@ -166,6 +173,11 @@ def batched_nms_rotated(
     of :func:`nms_rotated`; ``max_output`` counts all classes.
     """
     op = "batched_nms_rotated"
+    if device := device_of(op, boxes=boxes, scores=scores, idxs=idxs):
+        keep, count = _nms_on_device(
+            device, op, boxes, scores, idxs, None, iou_threshold, max_output, columns=5
+        )
+        return keep[: int(count[0])]
     b, s = boxes_and_scores(boxes, scores, op, columns=5)
     classes = indices_of(idxs, b.shape[0], op, "idxs")
     kept = _core.nms_rotated(b, s, classes, real(iou_threshold, op, "iou_threshold"), _count(max_output, op))
@@ -208,12 +220,21 @@ def soft_nms(
     Source: Bodla et al., "Soft-NMS", ICCV 2017.
     """
     op = "soft_nms"
-    b, s = boxes_and_scores(boxes, scores, op)
     numbers = (
         real(iou_threshold, op, "iou_threshold"),
         real(sigma, op, "sigma"),
         real(score_threshold, op, "score_threshold"),
     )
+    if device := device_of(op, boxes=boxes, scores=scores):
+        b_on, s_on = boxes_and_scores_on(device, boxes, scores, op)
+        kernels, views = device.kernels, (device.stream, b_on.view, s_on.view)
+        return _decayed_on(
+            device, s_on, kernels.soft_nms_workspace(*views),
+            lambda *found: kernels.soft_nms(
+                *views, *numbers, _name(method, op), _count(max_output, op), *found
+            ),
+        )  # fmt: skip
+    b, s = boxes_and_scores(boxes, scores, op)
     keep, kept_scores = _core.soft_nms(b, s, *numbers, _name(method, op), _count(max_output, op))
     return result_like(keep, boxes, scores), result_like(kept_scores, boxes, scores)
 
@@ -251,9 +272,12 @@ def matrix_nms(
     Source: Wang et al., "SOLOv2: Dynamic and Fast Instance Segmentation", NeurIPS 2020.
     """
     op = "matrix_nms"
+    numbers = real(sigma, op, "sigma"), real(score_threshold, op, "score_threshold")
+    if device := device_of(op, boxes=boxes, scores=scores, idxs=idxs):
+        b_on, s_on = boxes_and_scores_on(device, boxes, scores, op)
+        return _matrix_nms_on(device, op, b_on, s_on, idxs, _name(method, op), *numbers, max_output)
     b, s = boxes_and_scores(boxes, scores, op)
     classes = None if idxs is None else indices_of(idxs, b.shape[0], op, "idxs")
-    numbers = real(sigma, op, "sigma"), real(score_threshold, op, "score_threshold")
     keep, new = _core.matrix_nms(b, s, classes, _name(method, op), *numbers, _count(max_output, op))
     return result_like(keep, boxes, scores), result_like(new, boxes, scores)
 
@@ -283,6 +307,17 @@ def mask_nms(
         ValueError: the shapes contradict each other, or a number is out of range.
     """
     op = "mask_nms"
+    if device := device_of(op, masks=masks, scores=scores, idxs=idxs):
+        m_on, s_on = _masks_and_scores_on(device, masks, scores, op)
+        c_on = indices_on(device, idxs, m_on.shape[0], op, "idxs")
+        views = (device.stream, m_on.view, s_on.view, view_of(c_on))
+        workspace = device.workspace(device.kernels.mask_nms_workspace(*views))
+        keep, count = device.empty(s_on.shape, "int64"), device.empty((1,), "int64")
+        device.kernels.mask_nms(
+            *views, real(iou_threshold, op, "iou_threshold"), _count(max_output, op), workspace.view,
+            keep.view, count.view,
+        )  # fmt: skip
+        return device.give(keep)[: int(device.give(count)[0])]
     m, s = _masks_and_scores(masks, scores, op)
     classes = None if idxs is None else indices_of(idxs, len(m), op, "idxs")
     kept = _core.mask_nms(m, s, real(iou_threshold, op, "iou_threshold"), classes, _count(max_output, op))
@@ -301,9 +336,12 @@ def mask_matrix_nms(
 ) -> tuple[Array, Array]:
     """:func:`matrix_nms` by the IoU of masks, (N, H, W), as :func:`mask_nms` takes them."""
     op = "mask_matrix_nms"
+    numbers = real(sigma, op, "sigma"), real(score_threshold, op, "score_threshold")
+    if device := device_of(op, masks=masks, scores=scores, idxs=idxs):
+        m_on, s_on = _masks_and_scores_on(device, masks, scores, op)
+        return _matrix_nms_on(device, op, m_on, s_on, idxs, _name(method, op), *numbers, max_output)
     m, s = _masks_and_scores(masks, scores, op)
     classes = None if idxs is None else indices_of(idxs, len(m), op, "idxs")
-    numbers = real(sigma, op, "sigma"), real(score_threshold, op, "score_threshold")
     keep, new = _core.mask_matrix_nms(m, s, classes, _name(method, op), *numbers, _count(max_output, op))
     return result_like(keep, masks, scores), result_like(new, masks, scores)
 
@@ -396,9 +434,11 @@ def _nms_on_device(
     iou_threshold: float,
     max_output: int | None,
     room: int | None = None,
+    *,
+    columns: int = 4,
 ) -> tuple[Array, Array]:
     """The indices kept, then -1, up to ``room``, by default the number of boxes; and their count."""
-    b, s = boxes_and_scores_on(device, boxes, scores, op)
+    b, s = boxes_and_scores_on(device, boxes, scores, op, columns=columns)
     n = b.shape[0]
     classes, images = (
         indices_on(device, idxs, n, op, "idxs"),
@@ -407,11 +447,53 @@ def _nms_on_device(
     threshold, limit = _threshold(iou_threshold, op), _count(max_output, op)
     if limit is not None and limit < 1:
         raise ValueError(f"[{op}] expected max_output to be positive, got {limit}")
-    views = [None if operand is None else operand.view for operand in (b, s, classes, images)]
+    views = [view_of(operand) for operand in (b, s, classes, images)]
     workspace = device.workspace(device.kernels.nms_workspace(device.stream, *views))
     keep, count = device.empty((n if room is None else room,), "int64"), device.empty((1,), "int64")
     device.kernels.nms(device.stream, *views, threshold, limit, workspace.view, keep.view, count.view)
     return device.give(keep), device.give(count)
+
+
+def _matrix_nms_on(
+    device: Device,
+    op: str,
+    items: Operand,
+    scores: Operand,
+    idxs: Array | None,
+    method: str,
+    sigma: float,
+    score_threshold: float,
+    max_output: int | None,
+) -> tuple[Array, Array]:
+    """:func:`matrix_nms` of boxes or masks."""
+    classes = indices_on(device, idxs, items.shape[0], op, "idxs")
+    views = (device.stream, op, items.view, scores.view, view_of(classes))
+    return _decayed_on(
+        device, scores, device.kernels.matrix_nms_workspace(*views),
+        lambda *found: device.kernels.matrix_nms(
+            *views, method, sigma, score_threshold, _count(max_output, op), *found
+        ),
+    )  # fmt: skip
+
+
+def _decayed_on(
+    device: Device, scores: Operand, workspace_bytes: int, run: Callable[..., None]
+) -> tuple[Array, Array]:
+    """What is kept, and its new scores; their number is read back."""
+    workspace, keep = device.workspace(workspace_bytes), device.empty(scores.shape, "int64")
+    kept_scores, count = device.empty(scores.shape, scores.dtype), device.empty((1,), "int64")
+    run(workspace.view, keep.view, kept_scores.view, count.view)
+    number = int(device.give(count)[0])
+    return device.give(keep)[:number], device.give(kept_scores)[:number]
+
+
+def _masks_and_scores_on(device: Device, masks: Array, scores: Array, op: str) -> tuple[Operand, Operand]:
+    m = device.take(masks, op, "masks", MASKS)
+    if len(m.shape) != 3:
+        raise ValueError(f"[{op}] expected masks of shape (N, H, W), got {m.shape}")
+    s = device.take(scores, op, "scores", FLOATS)
+    check_shape(s, m.shape[:1], op, "scores")
+    return m, s
 
 
 def _threshold(iou_threshold: float, op: str) -> float:

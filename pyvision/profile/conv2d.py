@@ -63,9 +63,7 @@ def time_conv2d(
         ValueError: `algorithm` ("auto", "direct", "winograd_4x4" …) cannot compute this convolution.
     """
     rng = np.random.default_rng(0)
-    weight = _normal(rng, problem.weight_shape) / np.float32(math.sqrt(math.prod(problem.weight_shape[1:])))
-    bias = _normal(rng, (problem.out_channels,))
-    x = _normal(rng, (problem.batch, problem.height, problem.width, problem.in_channels))
+    weight, bias, x = random_problem(problem, rng)
     layer = _pack(problem, weight, bias, algorithm)
     y = layer.run(x)
 
@@ -74,7 +72,7 @@ def time_conv2d(
     ready, absent = prepare_all(peers, lambda peer: peer.conv2d(problem, weight, bias, nchw, threads))
     drop_wrong([y.transpose(0, 3, 1, 2)], ready, absent, _TOLERANCE)
 
-    pixels = _sample_pixels(problem, rng)
+    pixels = sample_pixels(problem, rng)
     exact = float64_at(problem, x, weight, bias, pixels)
     outputs = {OURS: y}
     if layer.algorithm.startswith("winograd"):
@@ -86,6 +84,13 @@ def time_conv2d(
     times, peak = compare_with_peak(candidates(lambda: layer.run(x, out=y), ready), budget)
     case = Case(problem.name, times, peak, problem.gflop, problem.gbyte, layer.algorithm, absent)
     return ConvTime(problem, layer.algorithm, case, max_error)
+
+
+def random_problem(problem: ConvCase, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Weight, bias and input (N, H, W, C), such that outputs are of order 1."""
+    weight = _normal(rng, problem.weight_shape) / np.float32(math.sqrt(math.prod(problem.weight_shape[1:])))
+    bias = _normal(rng, (problem.out_channels,))
+    return weight, bias, _normal(rng, (problem.batch, problem.height, problem.width, problem.in_channels))
 
 
 def float64_at(
@@ -110,7 +115,7 @@ def float64_at(
     return exact
 
 
-def _sample_pixels(problem: ConvCase, rng: np.random.Generator) -> Pixels:
+def sample_pixels(problem: ConvCase, rng: np.random.Generator) -> Pixels:
     """Random ones, and the corners, which see the most padding."""
     height, width = problem.out_size
     image = rng.integers(0, problem.batch, _SAMPLED_PIXELS)
@@ -160,6 +165,8 @@ class ConvReport:
     network: Network
     machine: Machine
     times: list[ConvTime]
+    precision: str = "f32"
+    ceiling: str = "FMA"  # what the peak is of
 
     @property
     def cases(self) -> list[Case]:
@@ -187,7 +194,7 @@ class ConvReport:
         return {
             "schema": SCHEMA,
             "op": "conv2d",
-            "precision": "f32",
+            "precision": self.precision,
             "network": {
                 "name": self.network.name,
                 "title": self.network.title,
@@ -205,7 +212,7 @@ class ConvReport:
     def table(self) -> Table:
         peers = all_peers(self.cases)
         title = (
-            f"conv2d, f32, layers of {self.network.title} ({self.network.source}): "
+            f"conv2d, {self.precision}, layers of {self.network.title} ({self.network.source}): "
             f"{self.machine.cpu}, {self.machine.run_name}\n"
             f"{OURS} / best peer: median of paired ratios (p10–p90), below 1 where {OURS} is faster"
         )
@@ -215,7 +222,7 @@ class ConvReport:
         table.add_column("algorithm")
         for name in (OURS, *peers):
             table.add_column(f"{name}\nms", justify="right")
-        rates = "GFLOP/s", "% of FMA\npeak", "% of copy\nspeed"
+        rates = "GFLOP/s", f"% of {self.ceiling}\npeak", "% of copy\nspeed"
         for heading in (f"{OURS} /\nbest peer", *rates, "max error\n(direct)"):
             table.add_column(heading, justify="right")
         for layer, time in zip(self.network.layers, self.times, strict=True):

@@ -81,7 +81,7 @@ def describe_machine(packages: Iterable[str] = ()) -> Machine:
         threads_reason=_core.num_threads_reason(),
         caches=_caches(),
         system=f"{platform.system()} {platform.machine()}",
-        versions=_versions(packages),
+        versions=package_versions(packages),
     )
 
 
@@ -154,7 +154,8 @@ def _caches() -> dict[str, int]:
     return found
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of Python, pyvision, NumPy and those of `packages` that are installed."""
     versions = {"python": platform.python_version()}
     for name in ("pyvision-kernels", "numpy", *packages):
         try:

@@ -38,7 +38,8 @@ def _figure(report: ConvReport, size: tuple[float, float]) -> tuple[Any, Any]:
     figure = require("matplotlib.figure").Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     machine = report.machine
-    axes.set_title(f"conv2d f32, {report.network.title}\n{machine.cpu}, {machine.run_name}", fontsize=10)
+    title = f"conv2d {report.precision}, {report.network.title}\n{machine.cpu}, {machine.run_name}"
+    axes.set_title(title, fontsize=10)
     return figure, axes
 
 
@@ -51,7 +52,11 @@ def _roofline(report: ConvReport) -> Any:
     x = np.geomspace(min(intensity.min(), peak / copy) / 2, max(intensity.max(), peak / copy) * 2, 200)
     axes.plot(x, np.minimum(peak, copy * x), color="dimgray", linewidth=1.5)
     axes.annotate(
-        f"FMA peak {peak:.0f} GFLOP/s", (x[-1], peak), (0, 4), textcoords="offset points", ha="right"
+        f"{report.ceiling} peak {peak:.0f} GFLOP/s",
+        (x[-1], peak),
+        (0, 4),
+        textcoords="offset points",
+        ha="right",
     )
     axes.annotate(f"copy {copy:.1f} GB/s", (x[0], copy * x[0]), (6, -4), textcoords="offset points", va="top")
 

@@ -56,41 +56,8 @@ class Comparison:
         }
 
 
-def compare(
-    candidates: Mapping[str, Callable[[], object]], *, rounds: int = 15, min_time: float = 0.02
-) -> Comparison:
-    """Time every candidate in every round, each round starting with the next one.
-
-    A sample repeats its candidate until about `min_time` seconds have passed and counts the mean of those
-    calls; it starts with one call that is not counted, which brings the candidate's data back into the
-    caches.
-    """
-    if not candidates:
-        raise ValueError("[compare] expected at least one candidate, got none")
-    if rounds < 1 or min_time <= 0:
-        raise ValueError(f"[compare] expected rounds >= 1 and min_time > 0, got {rounds} and {min_time}")
-    names = list(candidates)
-    repeats = {name: _repeats(candidates[name], min_time) for name in names}
-    seconds = {name: np.empty(rounds) for name in names}
-    for round_index in range(rounds):
-        for position in range(len(names)):
-            name = names[(round_index + position) % len(names)]
-            if len(names) > 1:
-                time.sleep(SETTLE_SECONDS)
-            run = candidates[name]
-            run()
-            seconds[name][round_index] = _elapsed(run, repeats[name]) / repeats[name]
-    return Comparison(seconds)
-
-
-def _repeats(run: Callable[[], object], min_time: float) -> int:
-    """Warm up for at least `min_time`, and return how many calls fill it."""
-    calls, start = 0, time.perf_counter()
-    while (passed := time.perf_counter() - start) < min_time or calls < 2:
-        run()
-        calls += 1
-    once = _elapsed(run, 1) if calls == 2 else passed / calls
-    return max(1, round(min_time / once))
+Elapsed = Callable[[Callable[[], object], int], float]
+"""Seconds that so many calls take, one behind the other."""
 
 
 def _elapsed(run: Callable[[], object], repeats: int) -> float:
@@ -98,3 +65,45 @@ def _elapsed(run: Callable[[], object], repeats: int) -> float:
     for _ in range(repeats):
         run()
     return time.perf_counter() - start
+
+
+def compare(
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 15,
+    min_time: float = 0.02,
+    elapsed: Elapsed = _elapsed,
+    settle: float = SETTLE_SECONDS,
+) -> Comparison:
+    """Time every candidate in every round, each round starting with the next one.
+
+    A sample repeats its candidate until about `min_time` seconds have passed and counts the mean of those
+    calls; it starts with one call that is not counted, which brings the candidate's data back into the
+    caches. `elapsed` is the clock, by default the CPU's; `settle` what it waits before each sample.
+    """
+    if not candidates:
+        raise ValueError("[compare] expected at least one candidate, got none")
+    if rounds < 1 or min_time <= 0:
+        raise ValueError(f"[compare] expected rounds >= 1 and min_time > 0, got {rounds} and {min_time}")
+    names = list(candidates)
+    repeats = {name: _repeats(candidates[name], min_time, elapsed) for name in names}
+    seconds = {name: np.empty(rounds) for name in names}
+    for round_index in range(rounds):
+        for position in range(len(names)):
+            name = names[(round_index + position) % len(names)]
+            if len(names) > 1:
+                time.sleep(settle)
+            run = candidates[name]
+            run()
+            seconds[name][round_index] = elapsed(run, repeats[name]) / repeats[name]
+    return Comparison(seconds)
+
+
+def _repeats(run: Callable[[], object], min_time: float, elapsed: Elapsed) -> int:
+    """Warm up for at least `min_time`, and return how many calls fill it."""
+    calls, passed = 0, 0.0
+    while passed < min_time or calls < 2:
+        passed += elapsed(run, 1)
+        calls += 1
+    once = elapsed(run, 1) if calls == 2 else passed / calls
+    return max(1, round(min_time / once))

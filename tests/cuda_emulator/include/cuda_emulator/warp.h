@@ -14,7 +14,7 @@ inline void __syncwarp(unsigned mask = 0xffffffffu,
 
 namespace cuda_emulator {
 
-struct Shuffle {
+struct alignas(16) Shuffle {  // compilers write its halves together
   uint64_t value, result;
   unsigned source;  // the lane read
 };

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "roi.cuh"
+
+#include <cmath>
+
+#include "common/bind.h"
+
+namespace pyvision::cuda::roi_bind {
+
+// level, finest, coarsest, canonical_scale, canonical_level
+using Level = std::tuple<int, float, float, float, float>;
+
+// What ops on regions are given: of map and bins one is read and the other written.
+struct Call {
+  RoiProblem p;
+  void* map;
+  void* bins;
+
+  Call(const Stream& stream, const std::string& op_name, const DeviceArray& map, const DeviceArray& boxes,
+       const DeviceArray& bins, double spatial_scale, bool own_channels, int64_t columns = 5) {
+    const char* const op = op_name.c_str();
+    p.dtype = checked_float_type(map, op, "maps");
+    this->map = checked_data(map, op, "maps", stream, p.dtype, {-1, -1, -1, -1});
+    const auto& x = map.tensor.shape;
+    p.n = x[0], p.h = x[1], p.w = x[2], p.channels = x[3];
+    constexpr int64_t kLargest = int64_t{1} << 29;  // coordinates are counted in 32 bits
+    check(p.h > 0 && p.w > 0 && p.h < kLargest && p.w < kLargest && p.channels < kLargest, op,
+          "expected maps of at least one pixel, with extents below 2^29, got ", shape_text(map.tensor));
+    p.boxes = static_cast<const float*>(checked_data(boxes, op, "boxes", stream, DType::kF32, {-1, columns}));
+    p.count = boxes.tensor.shape[0];
+    check(bins.tensor.rank == 4, op, "expected bins with 4 dimensions, got shape ", shape_text(bins.tensor));
+    p.bins_h = bins.tensor.shape[1], p.bins_w = bins.tensor.shape[2];
+    check(p.bins_h > 0 && p.bins_w > 0 && p.bins_h < kLargest && p.bins_w < kLargest, op,
+          "expected output_size to be positive, and below 2^29, got ", shape_text(bins.tensor.shape + 1, 2));
+    int64_t channels = p.channels;
+    if (own_channels) {
+      check(channels % (p.bins_h * p.bins_w) == 0, op, "expected channels in multiples of ",
+            p.bins_h * p.bins_w, ", got ", channels);
+      channels /= p.bins_h * p.bins_w;
+    }
+    this->bins = checked_data(bins, op, "bins", stream, p.dtype, {p.count, p.bins_h, p.bins_w, channels});
+    p.spatial_scale = static_cast<float>(spatial_scale);
+    check(std::isfinite(p.spatial_scale) && p.spatial_scale > 0, op,
+          "expected spatial_scale to be positive and finite, got ", spatial_scale);
+  }
+
+  void sample(const std::string& op, int64_t sampling_ratio, bool aligned) {
+    check(sampling_ratio <= 1024, op.c_str(), "expected sampling_ratio of at most 1024, got ",
+          sampling_ratio);
+    p.sampling_ratio = sampling_ratio;
+    p.aligned = aligned;
+  }
+  std::vector<int64_t> bins_shape() const { return {p.count, p.bins_h, p.bins_w, p.channels}; }
+};
+
+RoiKind parse_kind(const std::string& kind) {
+  if (kind == "maximum") return RoiKind::kMaximum;
+  return kind == "own_channels" ? RoiKind::kOwnChannels : RoiKind::kAverage;
+}
+
+template <bool kBackward>
+void align(const Stream& stream, const std::string& op, const std::string& kind_name, const DeviceArray& map,
+           const DeviceArray& boxes, const DeviceArray& bins, double spatial_scale, int64_t sampling_ratio,
+           bool aligned, const std::optional<Level>& level, const OptionalArray& places) {
+  const RoiKind kind = parse_kind(kind_name);
+  Call call(stream, op, map, boxes, bins, spatial_scale, kind == RoiKind::kOwnChannels);
+  call.sample(op, sampling_ratio, aligned);
+  if (level) std::apply([&](auto... values) { call.p.level = {values...}; }, *level);
+  std::vector<int64_t> shape = call.bins_shape();
+  shape.push_back(2);
+  float* const at = data_or_null<float>(places, op.c_str(), "places", stream, DType::kF32, shape);
+  check(kind == RoiKind::kMaximum ? at != nullptr || !kBackward || call.p.count == 0 : !places, op.c_str(),
+        "expected places of maxima alone");
+  if (kBackward) return roi_align_backward(op.c_str(), stream, call.p, kind, call.bins, at, call.map);
+  roi_align(op.c_str(), stream, call.p, kind, call.map, call.bins, at);
+}
+
+int32_t* argmax_data(const Stream& stream, const std::string& op, const Call& call,
+                     const DeviceArray& argmax) {
+  check(call.p.h * call.p.w <= INT32_MAX, op.c_str(), "expected maps of at most 2147483647 pixels");
+  return static_cast<int32_t*>(
+      checked_data(argmax, op.c_str(), "argmax", stream, DType::kI32, call.bins_shape()));
+}
+
+template <bool kBackward>
+void align_rotated(const Stream& stream, const std::string& op, const DeviceArray& map,
+                   const DeviceArray& boxes, const DeviceArray& bins, double spatial_scale,
+                   int64_t sampling_ratio, bool aligned, const DeviceArray& workspace) {
+  Call call(stream, op, map, boxes, bins, spatial_scale, false, 6);
+  call.sample(op, sampling_ratio, aligned);
+  void* const memory =
+      workspace_data(workspace, op.c_str(), stream, roi_align_rotated_workspace_bytes(call.p));
+  if (kBackward) return roi_align_rotated_backward(op.c_str(), stream, call.p, call.bins, memory, call.map);
+  roi_align_rotated(op.c_str(), stream, call.p, call.map, memory, call.bins);
+}
+
+RoiProblem of_boxes(int64_t count, int64_t bins) {
+  RoiProblem p;
+  p.count = count, p.bins_h = bins;
+  return p;
+}
+
+void define(py::module_& m) {
+  const auto define_align = [&](const char* name, auto function) {
+    m.def(name, function, py::arg("stream"), py::arg("op"), py::arg("kind"), py::arg("map"), py::arg("boxes"),
+          py::arg("bins"), py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("aligned"),
+          py::arg("level"), py::arg("places"));
+  };
+  define_align("roi_align", &align<false>);
+  define_align("roi_align_backward", &align<true>);
+  m.def(
+      "roi_pool",
+      [](const Stream& stream, const DeviceArray& map, const DeviceArray& boxes, const DeviceArray& bins,
+         double spatial_scale, const DeviceArray& argmax) {
+        const std::string op = "roi_pool";
+        const Call call(stream, op, map, boxes, bins, spatial_scale, false);
+        roi_pool(op.c_str(), stream, call.p, call.map, call.bins, argmax_data(stream, op, call, argmax));
+      },
+      py::arg("stream"), py::arg("map"), py::arg("boxes"), py::arg("bins"), py::arg("spatial_scale"),
+      py::arg("argmax"));
+  m.def(
+      "roi_pool_backward_workspace",
+      [](int64_t count, int64_t bins) { return roi_pool_backward_workspace_bytes(of_boxes(count, bins)); },
+      py::arg("count"), py::arg("bins"));
+  m.def(
+      "roi_pool_backward",
+      [](const Stream& stream, const DeviceArray& map, const DeviceArray& boxes, const DeviceArray& bins,
+         const DeviceArray& argmax, const DeviceArray& workspace) {
+        const std::string op = "roi_pool_backward";
+        const Call call(stream, op, map, boxes, bins, 1, false);
+        void* const memory =
+            workspace_data(workspace, op.c_str(), stream, roi_pool_backward_workspace_bytes(call.p));
+        roi_pool_backward(op.c_str(), stream, call.p, call.bins, argmax_data(stream, op, call, argmax),
+                          memory, call.map);
+      },
+      py::arg("stream"), py::arg("map"), py::arg("boxes"), py::arg("bins"), py::arg("argmax"),
+      py::arg("workspace"));
+  const auto define_own = [&](const char* name, auto run) {
+    m.def(
+        name,
+        [name, run](const Stream& stream, const DeviceArray& map, const DeviceArray& boxes,
+                    const DeviceArray& bins, double spatial_scale) {
+          run(name, stream, Call(stream, name, map, boxes, bins, spatial_scale, true));
+        },
+        py::arg("stream"), py::arg("map"), py::arg("boxes"), py::arg("bins"), py::arg("spatial_scale"));
+  };
+  define_own("ps_roi_pool", [](const char* op, const Stream& stream, const Call& call) {
+    ps_roi_pool(op, stream, call.p, call.map, call.bins);
+  });
+  define_own("ps_roi_pool_backward", [](const char* op, const Stream& stream, const Call& call) {
+    ps_roi_pool_backward(op, stream, call.p, call.bins, call.map);
+  });
+  m.def(
+      "roi_align_rotated_workspace",
+      [](int64_t count) { return roi_align_rotated_workspace_bytes(of_boxes(count, 1)); }, py::arg("count"));
+  const auto define_rotated = [&](const char* name, auto function) {
+    m.def(name, function, py::arg("stream"), py::arg("op"), py::arg("map"), py::arg("boxes"), py::arg("bins"),
+          py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("aligned"), py::arg("workspace"));
+  };
+  define_rotated("roi_align_rotated", &align_rotated<false>);
+  define_rotated("roi_align_rotated_backward", &align_rotated<true>);
+}
+
+}  // namespace pyvision::cuda::roi_bind
