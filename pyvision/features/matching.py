@@ -69,8 +69,8 @@ def match(
         approximate: look in the likeliest cells of an inverted file only, where some neighbours are missed:
             pays from some 100,000 rows of ``b`` on. Needs faiss: ``pip install 'pyvision-kernels[ann]'``.
 
-    On CUDA rows are not read back to be checked: those whose distance is not finite are no matches. ``radius``
-    and ``approximate`` are for the CPU.
+    On CUDA rows are not read back to be checked: those whose distance is not finite are no matches;
+    ``radius`` and ``approximate`` are for the CPU.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
