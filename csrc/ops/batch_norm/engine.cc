@@ -5,8 +5,7 @@
 #include "engine/op.h"
 #include "ops/conv2d/conv2d.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::batch_norm_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   check_input_count(node, inputs, 1);
@@ -33,5 +32,4 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
 const RegisterOp kRegistered({"batch_norm", infer_shapes, prepare, /*aliases=*/nullptr,
                               /*fuses_activation=*/true});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::batch_norm_node

@@ -76,7 +76,7 @@ int64_t conv2d_flops(const Conv2dParams& params, const MapShape& output) {
   return 2 * output.numel() * (params.in_channels / params.groups) * params.kernel_h * params.kernel_w;
 }
 
-namespace {
+namespace conv2d_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   const MapShape output = conv2d_shape(node, inputs.at(0));
@@ -147,5 +147,5 @@ const RegisterOp kToF32({"to_f32", infer_conversion, prepare_conversion, /*alias
                          /*fuses_activation=*/false, /*takes_slices=*/false});
 const RegisterOp kRegistered({"conv2d", infer_shapes, prepare, residual_aliases, /*fuses_activation=*/true});
 
-}  // namespace
+}  // namespace conv2d_node
 }  // namespace pyvision::engine

@@ -8,8 +8,7 @@
 #include "engine/op.h"
 #include "ops/layout/layout.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::conv_transpose2d_node {
 
 ConvTranspose2dParams parse(const Node& node, const MapShape& input) {
   const auto& weight = node.constant("weight", 4).shape;  // (in, out / groups, kh, kw)
@@ -69,5 +68,4 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
 const RegisterOp kRegistered({"conv_transpose2d", infer_shapes, prepare, /*aliases=*/nullptr,
                               /*fuses_activation=*/true});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::conv_transpose2d_node

@@ -7,8 +7,7 @@
 #include "core/check.h"
 #include "engine/op.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::elementwise_node {
 
 bool fits(const MapShape& operand, const MapShape& whole) {
   return operand == whole || operand == MapShape{1, 1, whole.c};
@@ -150,5 +149,4 @@ const RegisterOp kIdentity({"identity", infer_identity, prepare_identity});
 const RegisterOp kConcat({"concat", infer_concat, prepare_concat, inputs_as_slices});
 const RegisterOp kSplit({"split", infer_split, prepare_split, outputs_as_slices});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::elementwise_node

@@ -4,8 +4,7 @@
 #include "core/parallel.h"
 #include "engine/op.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::flatten_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   check_input_count(node, inputs, 1);
@@ -35,5 +34,4 @@ std::vector<Alias> aliases(const Node&, const std::vector<MapShape>& inputs, con
 
 const RegisterOp kRegistered({"flatten", infer_shapes, prepare, aliases});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::flatten_node

@@ -5,8 +5,7 @@
 #include "core/check.h"
 #include "engine/op.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::interpolate_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   check(inputs.size() == 1 || inputs.size() == 2, "interpolate", "expected 1 or 2 inputs, got ",
@@ -44,5 +43,4 @@ std::vector<Alias> aliases(const Node& node, const std::vector<MapShape>&, const
 
 const RegisterOp kRegistered({"interpolate", infer_shapes, prepare, aliases});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::interpolate_node

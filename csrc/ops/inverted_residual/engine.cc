@@ -6,8 +6,7 @@
 #include "core/check.h"
 #include "ops/separable_conv2d/engine.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::inverted_residual_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   const MapShape expanded = conv2d_shape(node, inputs.at(0), "expand_");
@@ -39,5 +38,4 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
 const RegisterOp kRegistered({"inverted_residual", infer_shapes, prepare, residual_aliases,
                               /*fuses_activation=*/true});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::inverted_residual_node

@@ -8,8 +8,7 @@
 #include "core/parallel.h"
 #include "engine/op.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::pad_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   check_input_count(node, inputs, 1);
@@ -50,5 +49,4 @@ Step prepare(const Node& node, const std::vector<MapShape>&, const std::vector<M
 
 const RegisterOp kRegistered({"pad", infer_shapes, prepare});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::pad_node

@@ -4,8 +4,7 @@
 #include "engine/op.h"
 #include "ops/pool2d/pool2d.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::pool2d_node {
 
 Pool2dParams parse(const Node& node) {
   const auto& kernel = node.integers("kernel", 2);
@@ -71,5 +70,4 @@ const RegisterOp kMax({"max_pool2d", infer_pool, prepare_max});
 const RegisterOp kAverage({"avg_pool2d", infer_pool, prepare_average});
 const RegisterOp kAdaptive({"adaptive_avg_pool2d", infer_adaptive, prepare_adaptive});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::pool2d_node

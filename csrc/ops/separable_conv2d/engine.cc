@@ -31,7 +31,7 @@ int64_t separable_flops(const Node& node, const MapShape& input) {
          conv2d_flops(conv2d_params(node, middle), conv2d_shape(node, middle));
 }
 
-namespace {
+namespace separable_conv2d_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   const MapShape output = separable_shape(node, inputs.at(0));
@@ -54,5 +54,5 @@ Step prepare(const Node& node, const std::vector<MapShape>& inputs, const std::v
 const RegisterOp kRegistered({"separable_conv2d", infer_shapes, prepare, residual_aliases,
                               /*fuses_activation=*/true});
 
-}  // namespace
+}  // namespace separable_conv2d_node
 }  // namespace pyvision::engine

@@ -5,8 +5,7 @@
 #include "core/check.h"
 #include "engine/op.h"
 
-namespace pyvision::engine {
-namespace {
+namespace pyvision::engine::softmax_node {
 
 std::vector<MapShape> infer_shapes(const Node& node, const std::vector<MapShape>& inputs) {
   check_input_count(node, inputs, 1);
@@ -29,5 +28,4 @@ std::vector<Alias> aliases(const Node&, const std::vector<MapShape>&, const std:
 const RegisterOp kRegistered({"softmax", infer_shapes, prepare, aliases, /*fuses_activation=*/false,
                               /*takes_slices=*/false});
 
-}  // namespace
-}  // namespace pyvision::engine
+}  // namespace pyvision::engine::softmax_node
