@@ -59,14 +59,14 @@ def _is_many(image: Array) -> bool:
     return len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
 
 
-def grey_of(image: Array, op: str) -> np.ndarray:
-    """``image`` as grey uint8 (H, W) with contiguous rows; not copied where it is so already.
+def grey_of(image: Array, op: str, name: str = "image") -> np.ndarray:
+    """``image``, the argument ``name``, as grey uint8 (H, W) with contiguous rows; not copied where it is so.
 
     Raises:
         TypeError: ``image`` is not a uint8 or float32 array.
         ValueError: it has another shape, no pixels, or pixels that are not finite.
     """
-    x = _picture(image, op)
+    x = _picture(image, op, name)
     if x.dtype == np.float32:
         x = np.rint(x).clip(0, 255).astype(np.uint8)
     if x.ndim == 3:
@@ -76,7 +76,7 @@ def grey_of(image: Array, op: str) -> np.ndarray:
 
 def any_grey_of(image: Array, op: str) -> np.ndarray:
     """The same, but that float32 stays what it is, between -1e4 and 1e4."""
-    x = _picture(image, op)
+    x = _picture(image, op, "image")
     if x.dtype == np.uint8:
         return grey_of(x, op)
     if np.abs(x).max() > 1e4:
@@ -86,12 +86,12 @@ def any_grey_of(image: Array, op: str) -> np.ndarray:
     return _with_contiguous_last(x)
 
 
-def _picture(image: Array, op: str) -> np.ndarray:
-    x = as_numpy(image, op, "image", ("uint8", "float32"))
+def _picture(image: Array, op: str, name: str) -> np.ndarray:
+    x = as_numpy(image, op, name, ("uint8", "float32"))
     if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"[{op}] expected image of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+        raise ValueError(f"[{op}] expected {name} of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
     if x.dtype == np.float32 and not np.isfinite(x).all():
-        raise ValueError(f"[{op}] expected image to have finite pixels, got NaN or infinity")
+        raise ValueError(f"[{op}] expected {name} to have finite pixels, got NaN or infinity")
     return x
 
 

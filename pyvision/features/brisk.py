@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of, over_pictures
+from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of
+from pyvision.features._detector import Detector
 from pyvision.features.keypoints import Keypoints
 
 _OP = "BRISK"
 
 
-class BRISK:
+class BRISK(Detector):
     """FAST corners that are highest over places and scales, and comparisons of 60 blurred points around them.
 
     Octave l of a keypoint is a layer: even ones halve the picture l / 2 times, odd ones lie between. float32
@@ -33,21 +34,6 @@ class BRISK:
         self.max_features = count_of(max_features, _OP)
         self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
         self.octaves = integer_in(octaves, _OP, "octaves", 0, 8)
-
-    @over_pictures
-    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
-        """The keypoints of a picture that have a descriptor, by falling response.
-
-        Raises:
-            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
-            ValueError: either has another shape.
-        """
-        return self._run(image, mask, describe=False)[0]
-
-    @over_pictures
-    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
-        """The same and their descriptors, uint8 (N, 64), of the kind of ``image``."""
-        return self._run(image, mask, describe=True)
 
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the sizes and angles they have; undefined angles are found.

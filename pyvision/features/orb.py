@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of, over_pictures
+from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of
+from pyvision.features._detector import Detector
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import real
 
 _OP = "ORB"
 
 
-class ORB:
+class ORB(Detector):
     """Oriented FAST corners on a pyramid, chosen by Harris response, and steered BRIEF of 32 bytes.
 
     Keypoints and descriptors are OpenCV's with its defaults, but for rare bits where a rotated point falls
@@ -48,21 +49,6 @@ class ORB:
         self.levels = integer_in(levels, _OP, "levels", 1, 32)
         self.edge_threshold = integer_in(edge_threshold, _OP, "edge_threshold", 22, 2**30)
         self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
-
-    @over_pictures
-    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
-        """The keypoints of a picture, by level and then by falling response.
-
-        Raises:
-            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
-            ValueError: either has another shape.
-        """
-        return self._run(image, mask, describe=False)[0]
-
-    @over_pictures
-    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
-        """The same and their descriptors, uint8 (N, 32), of the kind of ``image``."""
-        return self._run(image, mask, describe=True)
 
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the angles and octaves they have.

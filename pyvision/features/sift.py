@@ -13,16 +13,16 @@ from pyvision.features._arguments import (
     integer_in,
     keypoints_of,
     mask_of,
-    over_pictures,
     real_in,
 )
+from pyvision.features._detector import Detector
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
 _OP = "SIFT"
 
 
-class SIFT:
+class SIFT(Detector):
     """Extrema of differences of Gaussians, and histograms of gradient directions around them.
 
     Keypoints and descriptors are OpenCV's with its defaults, but that positions are those of the picture
@@ -62,21 +62,6 @@ class SIFT:
         self.edge_threshold = real_in(edge_threshold, _OP, "edge_threshold", 1, 1e6)
         self.sigma = real_in(sigma, _OP, "sigma", 0.5, 4)
         self.root = flag(root, _OP, "root")
-
-    @over_pictures
-    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
-        """The keypoints of a picture, by falling response.
-
-        Raises:
-            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
-            ValueError: either has another shape.
-        """
-        return self._run(image, mask, describe=False)[0]
-
-    @over_pictures
-    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
-        """The same and their descriptors, float32 (N, 128), of the kind of ``image``."""
-        return self._run(image, mask, describe=True)
 
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the sizes and angles they have (0 where undefined).

@@ -11,16 +11,16 @@ from pyvision.features._arguments import (
     integer_in,
     keypoints_of,
     mask_of,
-    over_pictures,
     real_in,
 )
+from pyvision.features._detector import Detector
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
 _OP = "SURF"
 
 
-class SURF:
+class SURF(Detector):
     """Maxima of the determinant of the Hessian, and sums of Haar wavelets around them.
 
     A keypoint's size is the side of the filter that found it: 7.5 times the scale. float32 pictures are used
@@ -56,21 +56,6 @@ class SURF:
         self.octaves = integer_in(octaves, _OP, "octaves", 1, 4)
         self.upright = flag(upright, _OP, "upright")
         self.extended = flag(extended, _OP, "extended")
-
-    @over_pictures
-    def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
-        """The keypoints of a picture, by falling response.
-
-        Raises:
-            TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
-            ValueError: either has another shape.
-        """
-        return self._run(image, mask, describe=False)[0]
-
-    @over_pictures
-    def detect_and_compute(self, image: Array, mask: Array | None = None) -> tuple[Keypoints, Array]:
-        """The same and their descriptors, unit vectors, float32 (N, 64 or 128), of the kind of ``image``."""
-        return self._run(image, mask, describe=True)
 
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the sizes and angles they have (0 where undefined).
