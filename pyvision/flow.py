@@ -191,11 +191,7 @@ def _pyramids(
 
 
 def _grey(image: Array, op: str, name: str) -> _Floats:
-    try:
-        grey = grey_of(image, op)
-    except (TypeError, ValueError) as error:  # which of the two it is
-        raise type(error)(str(error).replace("expected image", f"expected {name}")) from None
-    return np.ascontiguousarray(grey, np.float32)
+    return np.ascontiguousarray(grey_of(image, op, name), np.float32)
 
 
 def _terms(a: _Floats, b: _Floats, u: _Floats, v: _Floats) -> tuple[_Floats, _Floats, _Floats]:
