@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands `pyvision flow` and `pyvision stitch`."""
+"""The commands that make one picture of several: `pyvision match`, `pyvision stitch` and `pyvision flow`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -13,8 +14,67 @@ import numpy as np
 import numpy.typing as npt
 
 import pyvision
+from pyvision._cli_features import METHODS, add_count, keypoints_json
 
 _Pixels = npt.NDArray[np.uint8]
+_WITH_DESCRIPTORS = tuple(method for method in METHODS if method not in ("fast", "harris"))
+
+
+def add_match_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs=2, metavar="IMAGE", help="image file")
+    parser.add_argument("-o", "--out", type=Path, default=Path("matches.png"), help="default: matches.png")
+    parser.add_argument("--no-save", action="store_true", help="save nothing")
+    parser.add_argument("--method", choices=_WITH_DESCRIPTORS, default="orb", help="features (default: orb)")
+    parser.add_argument(
+        "--ratio",
+        type=float,
+        default=0.8,
+        help="least lead over the second nearest, in (0, 1] (default: 0.8)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout, and no summary")
+    add_count(parser)
+
+
+def run_match(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Match two pictures, save them side by side with lines, and say how many there are."""
+    from pyvision import features
+    from pyvision.drawing import draw_matches
+
+    if not 0 < args.ratio <= 1:
+        parser.error(f"argument --ratio: expected a number in (0, 1], got {args.ratio}")
+    try:
+        detector = getattr(features, METHODS[args.method])(args.max_features)
+    except ValueError as error:
+        parser.error(str(error))
+    if args.no_save:
+        args.out = None
+    pictures = _pictures(args, parser)
+    if pictures is None:
+        return 1
+    start = time.perf_counter()
+    (of_a, values_a), (of_b, values_b) = (detector.detect_and_compute(picture) for picture in pictures)
+    pairs = features.match(values_a, values_b, ratio=args.ratio, cross_check=True)
+    milliseconds = 1e3 * (time.perf_counter() - start)
+    if args.out is not None:
+        a, b = pictures
+        lines = of_a.xy[pairs.indices[:, 0]], of_b.xy[pairs.indices[:, 1]]
+        _save(args.out, draw_matches(a, b, *lines), parser)
+    if args.json:
+        summary = {
+            "images": args.images,
+            "keypoints": [keypoints_json(of_a), keypoints_json(of_b)],
+            "matches": [
+                {"indices": indices, "distance": distance}
+                for indices, distance in zip(pairs.indices.tolist(), pairs.distances.tolist(), strict=True)
+            ],
+        }
+        print(json.dumps(summary))
+    else:
+        place = "" if args.out is None else f"; saved as {args.out}"
+        print(
+            f"{len(pairs)} matches of {len(of_a)} and {len(of_b)} keypoints in {milliseconds:.1f} ms{place}"
+        )
+    return 0
 
 
 def add_flow_options(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +156,7 @@ def _pictures(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Sequ
 
     if args.threads is not None:
         pyvision.set_num_threads(args.threads)
-    if args.out.suffix.lower() not in WRITABLE_SUFFIXES:
+    if args.out is not None and args.out.suffix.lower() not in WRITABLE_SUFFIXES:
         parser.error(f"argument --out: expected a suffix of {', '.join(sorted(WRITABLE_SUFFIXES))}")
     try:
         return [read_image(file) for file in args.images]

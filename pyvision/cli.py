@@ -50,8 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from pyvision._cli_features import FeaturesJob, add_features_options, add_match_options, run_match
-    from pyvision._cli_geometry import add_flow_options, add_stitch_options, run_flow, run_stitch
+    from pyvision._cli_features import FeaturesJob, add_features_options
+    from pyvision._cli_pictures import (
+        add_flow_options,
+        add_match_options,
+        add_stitch_options,
+        run_flow,
+        run_match,
+        run_stitch,
+    )
 
     parser = argparse.ArgumentParser(
         prog="pyvision",

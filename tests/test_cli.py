@@ -334,6 +334,10 @@ def test_match_draws_lines_between_two_pictures(tmp_path: Path, photo: Path) -> 
     assert read_image(tmp_path / "lines.png").shape == (512, 1024, 3)
     text = run("match", photo.name, "turned.png", "--no-save", cwd=tmp_path)
     assert "matches of 1000 and 1000 keypoints" in text.stdout
+    for method in ("sift", "surf", "brisk"):
+        options = ("--method", method, "--max-features", 300, "--no-save")
+        text = run("match", photo.name, "turned.png", *options, cwd=tmp_path)
+        assert "matches of 300 and 300 keypoints" in text.stdout, text.stderr
 
 
 @pytest.mark.parametrize(
