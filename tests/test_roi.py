@@ -621,6 +621,17 @@ def test_infinite_pixels_stay_where_they_are(isa: str) -> None:
     np.testing.assert_array_equal(y, x)
 
 
+@pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
+@pytest.mark.parametrize("width", range(4, 9))
+def test_an_infinite_pixel_counts_once(op: str, width: int, isa: str) -> None:
+    """However a bin's columns are grouped: what is counted twice and taken back is no number any more."""
+    box = np.array([[0, 0, 0, width, 6]], np.float32)
+    for column in range(1, width - 1):
+        x = np.ones((1, 1, 6, width), np.float32)
+        x[..., 3, column] = np.inf
+        assert getattr(ops, op)(x, box, 1) == np.inf, column
+
+
 @pytest.mark.parametrize(
     ("argument", "overrides"),
     [

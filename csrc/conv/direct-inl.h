@@ -129,8 +129,10 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
       if constexpr (Producer::kMayReadInPlace) {
         const int64_t panels = panel_end - panel_begin;
         const int64_t done = k * panels + (panel - panel_begin) * (k_end - k);  // of the tile
+        // The rows of the next tile, as many floats for a step: the hardware sees so many short streams too
+        // late.
         if (rows_follow)
-          return PanelAhead::rows(producer.uniform_rows(row_end).rows, rows, done / Product::kDepth, panels);
+          return PanelAhead::share(producer.uniform_rows(row_end).rows, rows, done / Product::kDepth, panels);
       }
       return PanelAhead::same(b, width);
     };
@@ -209,7 +211,7 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
           const TileInput a =
               produced_tile<Product>(scratch + t * kRowTile * kTileStride, k_end - k, empty[t]);
           const auto ahead = [&](int64_t, const float*, int64_t width) {
-            return PanelAhead::share(next, width, a.runs * a.run_length, t, tiles);
+            return PanelAhead::share(next, width, t * a.runs * a.run_length, tiles);
           };
           multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1, ahead);
         }

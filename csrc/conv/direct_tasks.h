@@ -31,10 +31,11 @@ void run_direct_tasks(const Job& all, int64_t groups, const TileShape& tile,
   const DirectPlan plan = plan_direct(row_count, all.out_channels, k_words, groups,
                                       {tile.row_tile, tile.panel_width, /*lanes=*/0, num_threads()});
   const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
-  int64_t scratch_words = kGroupRows * tile.stride;
+  const int64_t group_rows = kTileGroup * tile.row_tile;
+  int64_t scratch_words = group_rows * tile.stride;
   if (!std::is_same_v<typename E::Sum, typename E::Out> &&
       k_block_size(all.k, tile.row_tile, tile.depth) < all.k)
-    scratch_words += kGroupRows * plan.panels_per_task * tile.panel_width;
+    scratch_words += group_rows * plan.panels_per_task * tile.panel_width;
   parallel_for(groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
     const Scratch<float> scratch(scratch_words);
     for (int64_t task = begin; task < end; ++task) {

@@ -35,18 +35,12 @@ struct PanelAhead {
     constexpr int64_t kPage = 4096 / sizeof(float);
     return {b + kPage, width};
   }
-  // For a block that `passes` products read in turn: pass by pass another share of the block `next`, so that
-  // memory is as busy in the last pass as in the first. k: steps of a pass
-  static PanelAhead share(const float* next, int64_t width, int64_t k, int64_t pass, int64_t passes) {
+  // For what comes after `passes` products that take as many steps, `width` floats of it for each step of one
+  // of them: a share with every pass, so that memory is as busy in the last as in the first. done: steps of
+  // all passes so far
+  static PanelAhead share(const float* next, int64_t width, int64_t done, int64_t passes) {
     const int64_t step = (width + passes - 1) / passes;
-    return {next + pass * k * step, step};
-  }
-  // For the `rows` rows of A that come next, one after the other in memory, while `passes` panels that stay
-  // in L2 are read in turn: the hardware sees them too late, as so many short streams. steps: of all passes,
-  // so far
-  static PanelAhead rows(const float* next, int64_t rows, int64_t steps, int64_t passes) {
-    const int64_t step = (rows + passes - 1) / passes;
-    return {next + steps * step, step};
+    return {next + done * step, step};
   }
 };
 

@@ -77,18 +77,17 @@ class BinSum {
     for (int64_t k = 0; k < 4; ++k) out[k] = sums[k];
   }
 
-  // At least four neighbouring columns, four at a time down all rows; the last four overlap those before,
-  // with weights of 0.
+  // At least four neighbouring columns, four at a time down all rows; the last four overlap those before.
   T sum_neighbours(const T* map) const {
     Four sums = {};
     map += x_index_[0];
     for (int64_t j = 0; j < columns_; j += 4) {
       const int64_t first = std::min(j, columns_ - 4);
-      Four weights, down = {};
-      for (int64_t k = 0; k < 4; ++k) weights[k] = first + k < j ? 0 : x_weight_[first + k];
+      Four down = {};
       for (int64_t i = 0; i < rows_; ++i)
         down += y_weight_[i] * *reinterpret_cast<const Four*>(map + y_index_[i] * stride_h_ + first);
-      sums += weights * down;
+      for (int64_t k = 0; k < j - first; ++k) down[k] = 0;  // counted before
+      sums += *reinterpret_cast<const Four*>(x_weight_ + first) * down;
     }
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
   }

@@ -61,7 +61,7 @@ void deform_conv2d(const Conv2dParams& params, const DeformField<float>& field, 
 
   const int64_t tasks_per_group = plan.tile_tasks * plan.panel_tasks;
   parallel_for(params.groups * tasks_per_group, 1, [&](int64_t begin, int64_t end) {
-    const Scratch<float> tiles(kGroupRows * gemm.tile_stride);
+    const Scratch<float> tiles(kTileGroup * gemm.row_tile * gemm.tile_stride);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t g = task / tasks_per_group;                    // [0, groups)
       const int64_t t = task % tasks_per_group % plan.tile_tasks;  // [0, tile_tasks)

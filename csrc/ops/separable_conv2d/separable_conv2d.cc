@@ -97,7 +97,7 @@ void SeparableConv2d::run_part(const Nhwc<const float>& input, int64_t pad_top, 
   const DirectPlan plan = plan_rows_first(job.row_count, s.out_channels, channels, 1, machine);
   job.panels_in_l2 = plan.panels_in_l2;
   parallel_for(plan.tile_tasks * plan.panel_tasks, 1, [&](int64_t begin, int64_t end) {
-    const Scratch<float> tiles(kGroupRows * s.kernels->tile_stride);
+    const Scratch<float> tiles(kTileGroup * s.kernels->row_tile * s.kernels->tile_stride);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t t = task % plan.tile_tasks;  // [0, tile_tasks)
       const int64_t p = task / plan.tile_tasks;  // [0, panel_tasks)
