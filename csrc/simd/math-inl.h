@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementary functions, written once over F32. Include after one of scalar.h, avx2.h, avx512.h.
+#pragma once
 
 #include <cfloat>
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include "ops/box_iou_rotated/box_iou_rotated.h"
 #include "simd/f64-inl.h"
 

@@ -7,6 +7,8 @@
 //
 // The kind's shrink s in [0, 1/2] promises that two boxes which may suppress each other have a point in
 // common that lies in the candidate's core.
+#pragma once
+
 #include "ops/nms/grid.h"
 
 namespace pyvision::PYVISION_ISA_NS {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include "ops/warp/grid_sample.h"
 #include "simd/bilinear-inl.h"
 #include "simd/cubic-inl.h"
