@@ -178,6 +178,18 @@ def test_any_number_of_threads_gives_the_same() -> None:
     check_threads_agree(lambda: ops.batched_nms(boxes, scores, idxs, 0.5))
 
 
+@pytest.mark.parametrize("limit", [None, 1, 1500])
+def test_threads_that_share_the_candidates_keep_what_one_does(isa: str, limit: int | None) -> None:
+    rng = np.random.default_rng(7)
+    boxes, scores = random_boxes(rng, 5000, spread=2000), rng.integers(0, 999, 5000).astype(np.float32)
+    boxes[::50] = boxes[0]
+    boxes[::77, 2:] = boxes[::77, :2]
+    check_threads_agree(lambda: ops.nms(boxes, scores, 0.3, max_output=limit))
+    assert len(ops.nms(boxes, scores, 0.3)) > 1500
+    rotated = np.concatenate([boxes, rng.uniform(-180, 180, (5000, 1)).astype(np.float32)], axis=1)
+    check_threads_agree(lambda: ops.nms_rotated(rotated, scores, 0.3, max_output=limit))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_empty(dtype: str) -> None:
     boxes, scores = np.empty((0, 4), dtype), np.empty(0, dtype)

@@ -23,28 +23,29 @@ inline int32_t nms_cell(double x, double origin, double cells_per_unit, int32_t 
 //   read(j, Value item[kFields]): box j by falling score, false when it overlaps nothing;
 //   hits(block, item): whether a box of the block suppresses the item;
 //   shrink.
-// Stops when `limit` boxes are kept.
+// As NmsGreedy has it.
 template <class Kind>
-inline void nms_over_grid(const Kind& kind, int64_t n, int64_t limit, const NmsGrid& grid, int32_t* heads,
-                          typename Kind::Block* blocks, uint8_t* kept) {
+inline void nms_visit(const Kind& kind, int64_t begin, int64_t end, NmsKept<typename Kind::Block>* kept,
+                      int64_t* limit, uint8_t* survives) {
   using Block = typename Kind::Block;
   using Value = typename Kind::Value;
-  for (int64_t i = 0; i < int64_t{grid.cells_x} * grid.cells_y; ++i) heads[i] = -1;
-  int32_t used = 0;
+  const NmsGrid& grid = kept->grid;
+  int32_t* const heads = kept->heads;
+  Block* const blocks = kept->blocks;
   const auto column = [&](Value x) {
     return nms_cell(x, grid.origin_x, grid.cells_per_unit_x, grid.cells_x);
   };
   const auto row = [&](Value y) { return nms_cell(y, grid.origin_y, grid.cells_per_unit_y, grid.cells_y); };
 
-  for (int64_t j = 0; j < n; ++j) {
-    if (limit == 0) {
-      kept[j] = 0;
+  for (int64_t j = begin; j < end; ++j) {
+    if (!survives[j]) continue;
+    if (limit != nullptr && *limit == 0) {
+      survives[j] = 0;
       continue;
     }
     Value item[Block::kFields];
-    kept[j] = 1;
     if (!kind.read(j, item)) {
-      --limit;
+      if (limit != nullptr) --*limit;
       continue;
     }
     const Value x1 = item[0], y1 = item[1], x2 = item[2], y2 = item[3];
@@ -59,25 +60,29 @@ inline void nms_over_grid(const Kind& kind, int64_t n, int64_t limit, const NmsG
       for (int32_t x = core_left; x <= core_right && !hit; ++x)
         for (int32_t b = heads[y * grid.cells_x + x]; b >= 0 && !hit; b = blocks[b].next)
           hit = kind.hits(blocks[b], item);
-    if (hit) {
-      kept[j] = 0;
-      continue;
-    }
-    --limit;
+    if (hit) survives[j] = 0;
+    if (hit || limit == nullptr) continue;
+    --*limit;
 
     const int32_t left = column(x1), right = column(x2), top = row(y1), bottom = row(y2);
     for (int32_t y = top; y <= bottom; ++y) {
       for (int32_t x = left; x <= right; ++x) {
+        // To the end of the list: early boxes, which suppress most, are asked first.
         int32_t& head = heads[y * grid.cells_x + x];
-        if (head < 0 || blocks[head].count == Block::kBoxes) {
-          Block& fresh = blocks[used];
+        int32_t last = head < 0 ? -1 : blocks[head].last;
+        if (last < 0 || blocks[last].count == Block::kBoxes) {
+          Block& fresh = blocks[kept->used];
           for (auto& field : fresh.field)
             for (Value& value : field) value = 0;
           fresh.count = 0;
-          fresh.next = head;
-          head = used++;
+          fresh.next = -1;
+          if (head < 0)
+            head = kept->used;
+          else
+            blocks[last].next = kept->used;
+          blocks[head].last = last = kept->used++;
         }
-        Block& block = blocks[head];
+        Block& block = blocks[last];
         for (int k = 0; k < Block::kFields; ++k) block.field[k][block.count] = item[k];
         ++block.count;
       }

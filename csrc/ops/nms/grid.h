@@ -15,6 +15,7 @@ struct alignas(64) NmsBlock {
   T field[kFields][kBoxes];
   int32_t count;
   int32_t next;  // block index, -1 ends the list
+  int32_t last;  // of the list that this block begins
 };
 
 // cells_x * cells_y equal cells over the boxes' bounding rectangle. In double: then coordinates of either
@@ -24,6 +25,22 @@ struct NmsGrid {
   double cells_per_unit_x = 0, cells_per_unit_y = 0;
   int32_t cells_x = 1, cells_y = 1;
 };
+
+// The kept boxes, in every cell they touch.
+template <class Block>
+struct NmsKept {
+  NmsGrid grid;
+  int32_t* heads;  // (cells,): the cell's first block, or -1
+  Block* blocks;
+  int32_t used = 0;  // blocks
+};
+
+// Candidates [begin, end) of boxes, which stand by falling score: clears survives[j] where a kept box
+// suppresses j. The others are kept in turn, while `limit` lasts; or none is, where `limit` is null: so
+// several threads may ask at once.
+template <class T, class Block>
+using NmsGreedy = void (*)(const T* boxes, int64_t begin, int64_t end, T threshold, NmsKept<Block>* kept,
+                           int64_t* limit, uint8_t* survives);
 
 struct NmsGridPlan {
   NmsGrid grid;

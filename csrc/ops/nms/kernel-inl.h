@@ -40,13 +40,13 @@ struct AxisAligned {
 };
 
 template <class T>
-inline void nms_greedy(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
-                       int32_t* heads, NmsBoxes<T>* blocks, uint8_t* kept) {
+inline void nms_greedy(const T* boxes, int64_t begin, int64_t end, T threshold, NmsKept<NmsBoxes<T>>* kept,
+                       int64_t* limit, uint8_t* survives) {
   constexpr T kCoreSlack =
       T(1e-3);  // more than rounding can add to an IoU: the core is kept that much too wide
   const T shrink = (threshold < T{0.5} ? threshold : T{0.5}) - kCoreSlack;
   const AxisAligned<T> kind = {boxes, threshold, shrink > 0 ? shrink : 0};
-  nms_over_grid(kind, n, limit, grid, heads, blocks, kept);
+  nms_visit(kind, begin, end, kept, limit, survives);
 }
 
 const NmsKernels nms = {F32::kIsaName, nms_greedy<float>, nms_greedy<double>};

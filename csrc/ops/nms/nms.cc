@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "ops/boxes/geometry.h"
+#include "ops/nms/over_grid.h"
 
 namespace pyvision {
 namespace {
@@ -12,10 +13,11 @@ namespace {
 // boxes: (size, 4) by falling score
 template <class T>
 void greedy(const T* boxes, int64_t size, double threshold, int64_t limit, uint8_t* survives) {
-  const NmsGridPlan plan = plan_nms_grid(boxes, size, 4);
-  Scratch<int32_t> heads(int64_t{plan.grid.cells_x} * plan.grid.cells_y);
-  Scratch<NmsBoxes<T>> blocks(plan.blocks);
-  nms_greedy_kernel<T>()(boxes, size, nms_limit(T{}, threshold), limit, plan.grid, heads, blocks, survives);
+  const T limited = nms_limit(T{}, threshold);
+  if constexpr (std::is_same_v<T, float>)
+    nms_over_grid(nms_kernels().greedy_f32, boxes, size, 4, limited, limit, survives);
+  else
+    nms_over_grid(nms_kernels().greedy_f64, boxes, size, 4, limited, limit, survives);
 }
 
 }  // namespace
@@ -27,7 +29,10 @@ int64_t nms(const T* boxes, const T* scores, int64_t n, const NmsGroups& groups,
       scores, n, groups, [&](int64_t i) { return finite_box(boxes + 4 * i); },
       [&](const uint32_t* indices, int64_t size, int64_t limit, uint8_t* survives) {
         Scratch<T> sorted(4 * size);
-        for (int64_t i = 0; i < size; ++i) std::copy_n(boxes + 4 * int64_t{indices[i]}, 4, sorted + 4 * i);
+        parallel_for(size, 4096, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            std::copy_n(boxes + 4 * int64_t{indices[i]}, 4, sorted + 4 * i);
+        });
         if constexpr (std::is_same_v<T, float>) {
           if (!areas_fit_f32(sorted, size)) {
             Scratch<double> wide(4 * size);

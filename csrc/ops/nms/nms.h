@@ -29,31 +29,13 @@ namespace pyvision {
 template <class T>
 using NmsBoxes = NmsBlock<T, 5>;  // the bounds, and the area
 
-// boxes: (n, 4) in order of falling score, finite; threshold: [0, 1]; limit: how many to keep at most;
-// heads: (cells,) scratch; blocks: scratch for every box in every cell it touches; kept: (n,), receives 0 or
-// 1
-template <class T>
-using NmsGreedy = void (*)(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
-                           int32_t* heads, NmsBoxes<T>* blocks, uint8_t* kept);
-
 struct NmsKernels {
   const char* isa;
-  NmsGreedy<float> greedy_f32;
-  NmsGreedy<double> greedy_f64;
+  NmsGreedy<float, NmsBoxes<float>> greedy_f32;  // boxes: (n, 4), finite; threshold: [0, 1]
+  NmsGreedy<double, NmsBoxes<double>> greedy_f64;
 };
 
 PYVISION_KERNELS(NmsKernels, nms)
-
-template <class T>
-NmsGreedy<T> nms_greedy_kernel();
-template <>
-inline NmsGreedy<float> nms_greedy_kernel<float>() {
-  return nms_kernels().greedy_f32;
-}
-template <>
-inline NmsGreedy<double> nms_greedy_kernel<double>() {
-  return nms_kernels().greedy_f64;
-}
 
 // boxes: (n, 4), scores: (n,), threshold: [0, 1], n < 2^31; keep: room for n indices. Returns how many were
 // kept; they stand by image, then by falling score. T: float or double.

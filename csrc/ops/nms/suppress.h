@@ -37,24 +37,35 @@ inline uint64_t falling_key(double score) {
   return bits >> 63 ? bits : ~(bits | uint64_t{1} << 63);
 }
 
-// Stable, ascending, by bytes from the lowest; bytes that are the same in all keys are skipped. Swaps the two
-// buffers as it goes: the sorted items are in `items` in the end. n < 2^32.
-template <class Item, class KeyOf>
-void radix_sort(Item*& items, Item*& spare, int64_t n, KeyOf key_of) {
+// Stable, ascending, by digits of so many bits from the lowest; digits that are the same in all keys are
+// skipped. Swaps the two buffers as it goes: the sorted items are in `items` in the end. n < 2^32.
+template <int kBits, class Item, class KeyOf>
+void sort_by_digits(Item*& items, Item*& spare, int64_t n, KeyOf key_of) {
   using Key = decltype(key_of(*items));
-  uint32_t position[sizeof(Key)][256] = {};
-  for (int64_t i = 0; i < n; ++i) {
-    const Key key = key_of(items[i]);
-    for (size_t byte = 0; byte < sizeof(Key); ++byte) ++position[byte][key >> 8 * byte & 255];
-  }
-  for (size_t byte = 0; byte < sizeof(Key) && n > 0; ++byte) {
-    uint32_t* const next = position[byte];
-    if (next[key_of(items[0]) >> 8 * byte & 255] == n) continue;
+  constexpr int kDigits = (8 * sizeof(Key) + kBits - 1) / kBits, kValues = 1 << kBits;
+  const auto digit_of = [&](const Item& item, int digit) {
+    return static_cast<int>(key_of(item) >> digit * kBits & (kValues - 1));
+  };
+  uint32_t position[kDigits][kValues] = {};
+  for (int64_t i = 0; i < n; ++i)
+    for (int digit = 0; digit < kDigits; ++digit) ++position[digit][digit_of(items[i], digit)];
+  for (int digit = 0; digit < kDigits && n > 0; ++digit) {
+    uint32_t* const next = position[digit];
+    if (next[digit_of(items[0], digit)] == n) continue;
     uint32_t sum = 0;
-    for (int value = 0; value < 256; ++value) sum += std::exchange(next[value], sum);
-    for (int64_t i = 0; i < n; ++i) spare[next[key_of(items[i]) >> 8 * byte & 255]++] = items[i];
+    for (int value = 0; value < kValues; ++value) sum += std::exchange(next[value], sum);
+    for (int64_t i = 0; i < n; ++i) spare[next[digit_of(items[i], digit)]++] = items[i];
     std::swap(items, spare);
   }
+}
+
+// The same, with the digits that suit n: many items pay for longer tables.
+template <class Item, class KeyOf>
+void radix_sort(Item*& items, Item*& spare, int64_t n, KeyOf key_of) {
+  if (n < 4096)
+    sort_by_digits<8>(items, spare, n, key_of);
+  else
+    sort_by_digits<11>(items, spare, n, key_of);
 }
 
 // scores: (n,), n < 2^31; valid(i): whether candidate i takes part at all, NaN scores do not.

@@ -30,9 +30,9 @@ struct Rotated {
 };
 
 template <class T>
-inline void nms_rotated_greedy(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
-                               int32_t* heads, NmsRotatedBoxes<T>* blocks, uint8_t* kept) {
-  nms_over_grid(Rotated<T>{boxes, threshold}, n, limit, grid, heads, blocks, kept);
+inline void nms_rotated_greedy(const T* boxes, int64_t begin, int64_t end, T threshold,
+                               NmsKept<NmsRotatedBoxes<T>>* kept, int64_t* limit, uint8_t* survives) {
+  nms_visit(Rotated<T>{boxes, threshold}, begin, end, kept, limit, survives);
 }
 
 const NmsRotatedKernels nms_rotated = {F32::kIsaName, nms_rotated_greedy<float>, nms_rotated_greedy<double>};

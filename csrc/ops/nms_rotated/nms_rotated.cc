@@ -6,6 +6,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "ops/nms/over_grid.h"
+
 namespace pyvision {
 namespace {
 
@@ -46,10 +48,7 @@ void greedy(const From* boxes, const uint32_t* indices, int64_t size, double thr
     std::copy_n(boxes + 5 * int64_t{indices[i]}, 5, box);
     prepare(box, items + kFields * i);
   }
-  const NmsGridPlan plan = plan_nms_grid(items.get(), size, kFields);
-  Scratch<int32_t> heads(int64_t{plan.grid.cells_x} * plan.grid.cells_y);
-  Scratch<NmsRotatedBoxes<T>> blocks(plan.blocks);
-  kernel_of<T>()(items, size, nms_limit(T{}, threshold), limit, plan.grid, heads, blocks, survives);
+  nms_over_grid(kernel_of<T>(), items.get(), size, kFields, nms_limit(T{}, threshold), limit, survives);
 }
 
 }  // namespace

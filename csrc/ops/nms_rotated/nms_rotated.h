@@ -16,15 +16,10 @@ namespace pyvision {
 template <class T>
 using NmsRotatedBoxes = NmsBlock<T, 4 + RotatedColumns<T>::kFields>;
 
-// boxes: (n, NmsRotatedBoxes::kFields) by falling score; the other arguments as NmsGreedy
-template <class T>
-using NmsRotatedGreedy = void (*)(const T* boxes, int64_t n, T threshold, int64_t limit, const NmsGrid& grid,
-                                  int32_t* heads, NmsRotatedBoxes<T>* blocks, uint8_t* kept);
-
 struct NmsRotatedKernels {
   const char* isa;
-  NmsRotatedGreedy<float> greedy_f32;
-  NmsRotatedGreedy<double> greedy_f64;
+  NmsGreedy<float, NmsRotatedBoxes<float>> greedy_f32;  // boxes: (n, NmsRotatedBoxes::kFields)
+  NmsGreedy<double, NmsRotatedBoxes<double>> greedy_f64;
 };
 
 PYVISION_KERNELS(NmsRotatedKernels, nms_rotated)
