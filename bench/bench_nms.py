@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from _common import (
 )
 
 from pyvision import ops
+from pyvision.postprocess import detection, masks
 from pyvision.profile import Case, Report, compare_with_peak
 from pyvision.profile.peers import (
     Floats,
@@ -81,6 +83,8 @@ def main() -> None:
     compare_others(report, options, rng)
     if "curve" in options.only or not options.only:
         print_curve(rng)
+    if "overhead" in options.only or not options.only:
+        print_overheads()
     finish(report, options)
 
 
@@ -259,6 +263,23 @@ def print_curve(rng: np.random.Generator) -> None:
         exponent = np.polyfit(np.log(CURVE), np.log(seconds), 1)[0]
         points = ", ".join(f"{n}: {1e6 * s:.0f} µs" for n, s in zip(CURVE, seconds, strict=True))
         print(f"nms, {kind}: {points}; time grows as N^{exponent:.2f}")
+
+
+def print_overheads() -> None:
+    """What a call of the Cython entries takes without any box: the least of many."""
+    boxes, scores, idxs = np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64)
+    patches = np.empty((0, 28, 28), np.float32)
+    calls: dict[str, Run] = {
+        "nms": lambda: detection.nms(boxes, scores, IOU_THRESHOLD),
+        "batched_nms": lambda: detection.batched_nms(boxes, scores, idxs, IOU_THRESHOLD),
+        "box_iou": lambda: detection.box_iou(boxes, boxes),
+        "decode_boxes": lambda: detection.decode_boxes(boxes, boxes),
+        "paste_masks": lambda: masks.paste_masks(patches, boxes, 8, 8),
+    }
+    microseconds = {
+        name: 1e6 * min(timeit.repeat(call, number=1000, repeat=100)) / 1000 for name, call in calls.items()
+    }
+    print("overhead in Cython: " + ", ".join(f"{name} {t:.2f} µs" for name, t in microseconds.items()))
 
 
 def _seconds(boxes: Floats, scores: Floats) -> float:

@@ -11,9 +11,9 @@
 
 namespace pyvision {
 
-// Among boxes (n, stride) by falling score; survives: (n,), receives 0 or 1. Candidates
-// come in ever larger shares: what earlier shares kept is held against the next one by all threads, and what
-// then is left decides among itself, on one.
+// Among boxes (n, stride) by falling score; survives: (n,), receives 0 or 1. Candidates come in ever larger
+// shares. Where few of the last one were kept, all threads hold the next one against what earlier shares
+// kept, before what then is left decides among itself, on one.
 template <class T, class Block>
 void nms_over_grid(NmsGreedy<T, Block> kernel, const T* boxes, int64_t n, int64_t stride, T threshold,
                    int64_t limit, uint8_t* survives) {
@@ -25,13 +25,16 @@ void nms_over_grid(NmsGreedy<T, Block> kernel, const T* boxes, int64_t n, int64_
   std::fill_n(heads.get(), cells, -1);
   std::fill_n(survives, n, uint8_t{1});
   NmsKept<Block> kept = {plan.grid, heads.get(), blocks.get()};
+  bool few = false;
   for (int64_t begin = 0, end; begin < n; begin = end) {
     end = num_threads() == 1 ? n : std::min(n, 2 * begin + kFirst);
-    if (begin > 0 && limit > 0)
+    if (few)
       parallel_for(end - begin, kGrain, [&](int64_t first, int64_t last) {
         kernel(boxes, begin + first, begin + last, threshold, &kept, nullptr, survives);
       });
+    const int64_t before = limit;
     kernel(boxes, begin, end, threshold, &kept, &limit, survives);
+    few = 4 * (before - limit) < end - begin;  // those that are kept are looked at twice
   }
 }
 

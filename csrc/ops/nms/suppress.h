@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "core/arena.h"
 #include "core/parallel.h"
@@ -59,13 +58,18 @@ void sort_by_digits(Item*& items, Item*& spare, int64_t n, KeyOf key_of) {
   }
 }
 
-// The same, with the digits that suit n: many items pay for longer tables.
+// The same by whatever suits n: few items are sooner put in their places than counted, many pay for longer
+// tables.
 template <class Item, class KeyOf>
 void radix_sort(Item*& items, Item*& spare, int64_t n, KeyOf key_of) {
-  if (n < 4096)
-    sort_by_digits<8>(items, spare, n, key_of);
-  else
-    sort_by_digits<11>(items, spare, n, key_of);
+  if (n > 4096) return sort_by_digits<11>(items, spare, n, key_of);
+  if (n > 32) return sort_by_digits<8>(items, spare, n, key_of);
+  for (int64_t i = 1; i < n; ++i) {
+    const Item item = items[i];
+    int64_t place = i;
+    for (; place > 0 && key_of(item) < key_of(items[place - 1]); --place) items[place] = items[place - 1];
+    items[place] = item;
+  }
 }
 
 // scores: (n,), n < 2^31; valid(i): whether candidate i takes part at all, NaN scores do not.
@@ -122,13 +126,14 @@ int64_t suppress(const T* scores, int64_t n, const NmsGroups& groups, Valid vali
   sort_by(ranks, groups.classes);
   sort_by(ranks, groups.images);
   sort_by(by_image, groups.images);
-  std::vector<int64_t> starts = {0};
-  for (int64_t i = 1; i < m; ++i)
-    if (differ(groups.classes, ranks[i], ranks[i - 1]) || differ(groups.images, ranks[i], ranks[i - 1]))
-      starts.push_back(i);
-  starts.push_back(m);
+  Scratch<int64_t> starts(m + 1);
+  int64_t count_of_groups = 0;
+  for (int64_t i = 0; i < m; ++i)
+    if (i == 0 || differ(groups.classes, ranks[i], ranks[i - 1]) ||
+        differ(groups.images, ranks[i], ranks[i - 1]))
+      starts[count_of_groups++] = i;
+  starts[count_of_groups] = m;
 
-  const int64_t count_of_groups = static_cast<int64_t>(starts.size()) - 1;
   const int64_t grain = std::max<int64_t>(1, count_of_groups * 1024 / m);  // about 1,000 boxes: some 20 us
   parallel_for(count_of_groups, grain, [&](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) {
