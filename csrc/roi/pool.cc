@@ -286,22 +286,62 @@ void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
   });
 }
 
-// Maps of neighbouring channels, of which a bin reads one line each.
+// Maps of neighbouring channels, of which a bin reads one line each: tile after tile of the map, as bins end
+// there, so that a line is still in L2 for the next bin that reads it. The next tile is fetched meanwhile.
 template <class T>
 void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
+  constexpr int64_t kTileBytes = 256 << 10, kTileHeight = 24, kLine = 64 / sizeof(T);
   const RoiLevel<const T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), outputs = maps.channels / bins;
   const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
-  std::vector<BinRow> rows(static_cast<size_t>(regions.size() * grid.h));
-  regions.sort_rows(grid, 0, regions.size(), rows.data());
-  parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const BinRow& row = rows[static_cast<size_t>(i)];
-      const Region<T>& region = regions[row.region];
-      const T* const map = level.data + region.image * level.h * stride_h;
-      for (int64_t bin = row.ph * grid.w; bin < (row.ph + 1) * grid.w; ++bin) {
-        const BinSum<T> sum(grid, region, bin, stride_h, stride_w);
-        sum(map + bin, bins, outputs, out + (region.box * bins + bin) * outputs);
+  const int64_t column_bytes = kTileHeight * stride_w * static_cast<int64_t>(sizeof(T));
+  const int64_t tile_width = std::max<int64_t>(1, kTileBytes / column_bytes);
+  const int64_t tiles_h = (level.h + kTileHeight - 1) / kTileHeight;
+  const int64_t tiles_w = (level.w + tile_width - 1) / tile_width, tiles = maps.n * tiles_h * tiles_w;
+  struct Bin {
+    int32_t region, bin;
+    int64_t tile;
+  };
+  std::vector<Bin> unsorted(static_cast<size_t>(regions.size() * bins)), sorted(unsorted.size());
+  parallel_for(regions.size(), 64, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const Region<T>& region = regions[k];
+      for (int64_t bin = 0; bin < bins; ++bin) {
+        const int64_t row = region.taps.y.last(grid.y_bin(bin / grid.w, bin % grid.w)),
+                      column = region.taps.x.last(grid.x_bin(bin / grid.w, bin % grid.w));
+        unsorted[static_cast<size_t>(k * bins + bin)] = {
+            static_cast<int32_t>(k), static_cast<int32_t>(bin),
+            (region.image * tiles_h + row / kTileHeight) * tiles_w + column / tile_width};
+      }
+    }
+  });
+  const std::vector<int64_t> ends =
+      counting_sort(unsorted, tiles, [](const Bin& bin) { return bin.tile; }, sorted.data());
+  parallel_for(tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t first = tile > 0 ? ends[static_cast<size_t>(tile - 1)] : 0;
+      const int64_t last = ends[static_cast<size_t>(tile)], next = tile + 1;
+      if (first == last) continue;
+      const int64_t row = next / tiles_w % tiles_h * kTileHeight, column = next % tiles_w * tile_width;
+      const T* ahead = level.data + (next / tiles_w / tiles_h * level.h + row) * stride_h + column * stride_w;
+      const int64_t width = std::min(tile_width, level.w - column) * stride_w;  // of the tile's rows
+      const bool follows = next < tiles && ends[static_cast<size_t>(next)] > last;
+      int64_t rows = follows ? std::min(kTileHeight, level.h - row) : 0, fetched = 0;
+      const int64_t share = rows * width / (last - first) + 1;
+      for (int64_t i = first; i < last; ++i) {
+        for (int64_t k = 0; k < share && rows > 0; k += kLine) {
+          __builtin_prefetch(ahead + fetched, 0, 2);
+          fetched += kLine;
+          if (fetched < width) continue;
+          fetched = 0;
+          ahead += stride_h;
+          --rows;
+        }
+        const Bin& bin = sorted[static_cast<size_t>(i)];
+        const Region<T>& region = regions[bin.region];
+        const BinSum<T> sum(grid, region, bin.bin, stride_h, stride_w);
+        sum(level.data + region.image * level.h * stride_h + bin.bin, bins, outputs,
+            out + (region.box * bins + bin.bin) * outputs);
       }
     }
   });

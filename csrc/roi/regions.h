@@ -57,6 +57,17 @@ struct RegionGroup {
   int64_t begin, end;
 };
 
+// By rising key_of(item) in [0, keys), items of one key in their order. Returns where each key's items end.
+template <class Item, class KeyOf>
+std::vector<int64_t> counting_sort(const std::vector<Item>& items, int64_t keys, KeyOf key_of, Item* sorted) {
+  std::vector<int64_t> place(static_cast<size_t>(keys));  // of the next item of that key
+  for (const Item& item : items) ++place[static_cast<size_t>(key_of(item))];
+  int64_t next = 0;
+  for (int64_t& at : place) next += std::exchange(at, next);
+  for (const Item& item : items) sorted[place[static_cast<size_t>(key_of(item))]++] = item;
+  return place;
+}
+
 struct BinRow {
   int32_t row_begin, row_end, ph;  // rows of the map that it reads
   int64_t region;
@@ -103,7 +114,7 @@ class Regions {
   void sort_rows(const RoiGrid& grid, int64_t begin, int64_t end, BinRow* rows) const {
     std::vector<BinRow> unsorted;
     unsorted.reserve(static_cast<size_t>((end - begin) * grid.h));
-    std::vector<int64_t> place;  // of the next row of bins that begins there
+    int64_t keys = 0;
     for (int64_t i = begin; i < end; ++i) {
       const RoiAxis<T>& y = (*this)[i].taps.y;
       for (int64_t ph = 0; ph < grid.h; ++ph) {
@@ -115,14 +126,11 @@ class Regions {
           row.row_end = std::max(row.row_end, y.index[last - 1] + 1);
         }
         if (row.row_end == 0) row.row_begin = 0;
-        place.resize(std::max(place.size(), static_cast<size_t>(row.row_begin) + 1));
-        ++place[static_cast<size_t>(row.row_begin)];
+        keys = std::max<int64_t>(keys, row.row_begin + 1);
         unsorted.push_back(row);
       }
     }
-    int64_t next = 0;
-    for (int64_t& at : place) next += std::exchange(at, next);
-    for (const BinRow& row : unsorted) rows[place[static_cast<size_t>(row.row_begin)]++] = row;
+    counting_sort(unsorted, keys, [](const BinRow& row) { return row.row_begin; }, rows);
   }
 
   // Rows of the map that a group's taps touch; row_end may lie before row_begin where there are none.
