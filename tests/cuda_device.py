@@ -63,6 +63,14 @@ class Array:
         return self.host.flags
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        return self.host.strides
+
+    @property
+    def itemsize(self) -> int:
+        return self.host.itemsize
+
+    @property
     def data(self) -> SimpleNamespace:
         return SimpleNamespace(ptr=self.host.__array_interface__["data"][0])
 

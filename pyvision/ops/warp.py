@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from pyvision._array import (
     result_like,
     to_nhwc,
 )
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, pair, real
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
@@ -42,13 +44,14 @@ def warp_perspective(
 
     Args:
         src: uint8 or float32; (H, W), (H, W, C), or (N, H, W, C), of which each image is warped alike.
-        M: (3, 3), float32 or float64: from the image to the output.
+        M: (3, 3), float32 or float64: from the image to the output. On the CPU wherever ``src`` is.
         dsize: (width, height) of the output: OpenCV's order, not that of shapes.
         interpolation: "nearest" (halves round up), "bilinear", or "bicubic" with a = -0.75.
         inverse_map: ``M`` leads from the output to the image, as OpenCV's ``WARP_INVERSE_MAP`` says.
         border_mode: what lies outside: "constant"; "replicate" aaa|abcd|ddd; "reflect" cba|abcd|dcb;
             "reflect_101" dcb|abcd|cba; "wrap" bcd|abcd|abc.
-        border_value: of "constant": a number, or one per channel; rounded and clipped for uint8.
+        border_value: of "constant": a number, or one per channel; rounded and clipped for uint8. On CUDA
+            values that differ are for 32 channels at most.
 
     Returns:
         An array of ``src``'s dtype, rank and kind.
@@ -104,6 +107,8 @@ def remap(
         ValueError: shapes contradict each other, or an option is out of range.
     """
     op = "remap"
+    if device := device_of(op, src=src, map1=map1, map2=map2):
+        return _remap_on(device, src, map1, map2, interpolation, border_mode, border_value)
     x = as_numpy(src, op, "src", ("uint8", "float32"))
     a = as_numpy(map1, op, "map1")
     if map2 is None:
@@ -205,7 +210,7 @@ def _warp(
     border_mode: str,
     border_value: float | Sequence[float],
 ) -> Array:
-    x = as_numpy(src, op, "src", ("uint8", "float32"))
+    device = device_of(op, src=src)
     m = as_numpy(matrix, op, "M", ("float32", "float64"))
     rows = 2 if op == "warp_affine" else 3
     if m.shape != (rows, 3):
@@ -222,10 +227,58 @@ def _warp(
         if not np.isfinite(transform).all():
             raise ValueError(f"[{op}] expected M with an inverse, got {m.tolist()}")
     width, height = pair(dsize, op, "dsize")
+    numbers = transform.ravel().tolist()
+    if device:
+        on, y, channels = _images_on(device, src, op, height, width)
+        options = _options(op, interpolation, border_mode, border_value, channels)
+        device.kernels.warp_projective(device.stream, op, on.view, numbers, *options, y.view)
+        return device.give(y)
+    x = as_numpy(src, op, "src", ("uint8", "float32"))
     images, channels = _images(x, op)
     options = _options(op, interpolation, border_mode, border_value, channels)
-    y = _core.warp_projective(images, transform.ravel().tolist(), height, width, *options, op)
-    return result_like(_as_given(y, x), src)
+    result = _core.warp_projective(images, numbers, height, width, *options, op)
+    return result_like(_as_given(result, x), src)
+
+
+def _remap_on(
+    device: Device,
+    src: Array,
+    map1: Array,
+    map2: Array | None,
+    interpolation: str,
+    border_mode: str,
+    border_value: float | Sequence[float],
+) -> Array:
+    op = "remap"
+    a = device.take(map1, op, "map1", ("float32",))
+    b = device.take_optional(map2, op, "map2", ("float32",))
+    if b is None and (len(a.shape) != 3 or a.shape[2] != 2):
+        raise ValueError(f"[{op}] expected map1 of shape (H, W, 2), or map2 as well, got {a.shape}")
+    if b is not None and (len(a.shape) != 2 or a.shape != b.shape):
+        raise ValueError(f"[{op}] expected map1 and map2 of one shape (H, W), got {a.shape} and {b.shape}")
+    if 0 in a.shape:
+        raise ValueError(f"[{op}] expected map1 of at least 1 x 1 pixels, got {a.shape}")
+    x, y, channels = _images_on(device, src, op, *a.shape[:2])
+    options = _options(op, interpolation, border_mode, border_value, channels)
+    device.kernels.remap(device.stream, x.view, a.view, view_of(b), *options, y.view)
+    return device.give(y)
+
+
+def _images_on(device: Device, src: Array, op: str, height: int, width: int) -> tuple[Operand, Operand, int]:
+    """The images and their result, which kernels see as (N, H, W, C), and C."""
+    x = device.take(src, op, "src", ("uint8", "float32"))
+    if len(x.shape) not in (2, 3, 4):
+        raise ValueError(f"[{op}] expected src of shape (H, W), (H, W, C) or (N, H, W, C), got {x.shape}")
+    if height < 1 or width < 1:
+        raise ValueError(f"[{op}] expected dsize of at least 1 x 1 pixels, got ({width}, {height})")
+    batch, channels = x.shape[:-3], x.shape[2:] if len(x.shape) < 4 else x.shape[3:]
+    y = device.empty((*batch, height, width, *channels), x.dtype)
+
+    def as_images(a: Operand) -> Operand:
+        extents = a.shape[len(batch) : len(batch) + 2]
+        return replace(a, view=device.seen_as(a, (*(batch or (1,)), *extents, *(channels or (1,)))))
+
+    return as_images(x), as_images(y), channels[0] if channels else 1
 
 
 def _images(x: np.ndarray, op: str) -> tuple[np.ndarray, int]:
