@@ -337,6 +337,8 @@ def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
             lambda: functional.interpolate(of, scale_factor=2, mode="bilinear"),
         )
 
+    grid = torch.rand(BATCH, 112, 112, 2, device="cuda").to(kind) * 2 - 1
+    grad = torch.randn_like(x)
     turned = np.array([[0.9, 0.2, 100], [-0.2, 0.9, 200]])
 
     def moved(*tensors: torch.Tensor) -> int:
@@ -355,6 +357,13 @@ def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
           lambda: aten.avg_pool2d_backward(y, x, [3], [2], [1], False, True, None)), moved(x, y)),
         ("interpolate", f"{name}, twofold, channels last", bilinear(x), 5 * moved(x)),
         ("interpolate", f"{name}, twofold, NCHW", bilinear(planar), 5 * moved(planar)),
+        ("grid_sample", f"{name}, random",
+         (lambda: ops.grid_sample(x, grid), lambda: functional.grid_sample(planar, grid, align_corners=False)),
+         moved(x, x, grid)),
+        ("grid_sample_backward", f"{name}, random",
+         (lambda: ops.grid_sample_backward(grad, x, grid),
+          lambda: aten.grid_sampler_2d_backward(grad, planar, grid, 0, 0, False, [True, True])),
+         moved(x, x, x, grid, grid)),
         ("prepare_image", "1920x1080 to 640²",
          (lambda: ops.prepare_image(
              picture, (640, 640), mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4), dtype=dtype),

@@ -418,3 +418,32 @@ def remap(
     border_value: Sequence[float],
     output: DeviceArray,
 ) -> None: ...
+def grid_sample(
+    stream: Stream,
+    input: DeviceArray,
+    grid: DeviceArray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+    output: DeviceArray,
+) -> None: ...
+def grid_sample_backward_workspace(
+    stream: Stream,
+    input: DeviceArray,
+    grid: DeviceArray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+) -> int: ...
+def grid_sample_backward(
+    stream: Stream,
+    grad_output: DeviceArray,
+    input: DeviceArray,
+    grid: DeviceArray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+    workspace: DeviceArray,
+    grad_input: DeviceArray,
+    grad_grid: DeviceArray,
+) -> None: ...

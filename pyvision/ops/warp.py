@@ -22,6 +22,7 @@ from pyvision._array import (
 )
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, pair, real
+from pyvision.ops.conv import CUDA_FLOATS
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 BorderMode = Literal["constant", "replicate", "reflect", "reflect_101", "wrap"]
@@ -143,9 +144,10 @@ def grid_sample(
     """Maps sampled at positions between -1 and 1, as ``torch.nn.functional.grid_sample``.
 
     Args:
-        input: (N, C, H, W), float32 or float64, or (N, H, W, C) with ``layout="NHWC"``.
-        grid: (N, H_out, W_out, 2) of the same dtype: (x, y), -1 and 1 being the image's edges, or with
-            ``align_corners`` the centres of its outermost pixels.
+        input: (N, C, H, W), float32 or float64, or (N, H, W, C) with ``layout="NHWC"``. On CUDA float32,
+            float16 or bfloat16.
+        grid: (N, H_out, W_out, 2) of the same dtype, on CUDA also float32: (x, y), -1 and 1 being the image's
+            edges, or with ``align_corners`` the centres of its outermost pixels.
         mode: "nearest" (half to even), "bilinear" or "bicubic" with a = -0.75.
         padding_mode: outside is 0, the nearest pixel, or the mirrored image.
         align_corners: as said; False without.
@@ -159,9 +161,16 @@ def grid_sample(
         ValueError: shapes contradict each other, or an option is out of range.
     """
     op = "grid_sample"
+    if device := device_of(op, input=input, grid=grid):
+        on, positions, _, options, channels_last = _grid_on(
+            device, op, input, grid, mode, padding_mode, align_corners, layout
+        )
+        y = device.empty((*positions.shape[:3], on.shape[3]), on.dtype)
+        device.kernels.grid_sample(device.stream, on.view, positions.view, *options, y.view)
+        return device.from_nhwc(y, layout, channels_last)
     x, nhwc, g, options = _grid_arguments(op, input, grid, mode, padding_mode, align_corners, layout)
-    y = _core.grid_sample(nhwc, g, *options)
-    return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+    samples = _core.grid_sample(nhwc, g, *options)
+    return result_like(from_nhwc(samples, layout, is_channels_last(x, layout)), input)
 
 
 def grid_sample_backward(
@@ -174,7 +183,7 @@ def grid_sample_backward(
     *,
     layout: str = "NCHW",
 ) -> tuple[Array, Array]:
-    """Gradients of :func:`grid_sample`: the same for any number of threads.
+    """Gradients of :func:`grid_sample`: the same for any number of threads, and on CUDA in every run.
 
     Args:
         grad_output: of the forward result's shape and dtype.
@@ -189,6 +198,20 @@ def grid_sample_backward(
         ValueError: shapes contradict each other, or an option is out of range.
     """
     op = "grid_sample_backward"
+    if device := device_of(op, grad_output=grad_output, input=input, grid=grid):
+        on, positions, grid_dtype, options, channels_last = _grid_on(
+            device, op, input, grid, mode, padding_mode, align_corners, layout
+        )
+        dy, _ = device.nhwc(grad_output, layout, op, "grad_output", (on.dtype,))
+        arguments = (on.view, positions.view, *options)
+        size = device.kernels.grid_sample_backward_workspace(device.stream, *arguments)
+        workspace, dx = device.workspace(size), device.empty(on.shape, on.dtype)
+        dgrid = device.empty(positions.shape, "float32")
+        device.kernels.grid_sample_backward(
+            device.stream, dy.view, *arguments, workspace.view, dx.view, dgrid.view
+        )
+        like_grid = device.astype(dgrid, grid_dtype)
+        return device.from_nhwc(dx, layout, channels_last), device.give(like_grid)
     x, nhwc, g, options = _grid_arguments(op, input, grid, mode, padding_mode, align_corners, layout)
     grad = as_numpy(grad_output, op, "grad_output", (dtype_name(x.dtype),))
     grad_x, grad_grid = _core.grid_sample_backward(
@@ -308,6 +331,36 @@ def _options(
     return interpolation, border_mode, values
 
 
+def _grid_on(
+    device: Device,
+    op: str,
+    input: Array,
+    grid: Array,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool | None,
+    layout: str,
+) -> tuple[Operand, Operand, str, tuple[str, str, bool], bool]:
+    """Input as (N, H, W, C), grid as float32, its dtype, options, and whether the input lay channels last."""
+    options = _grid_options(op, mode, padding_mode, align_corners)
+    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+    g = device.take(grid, op, "grid", tuple({x.dtype: None, "float32": None}))
+    if len(g.shape) != 4:
+        raise ValueError(f"[{op}] expected grid of shape (N, H, W, 2), got {g.shape}")
+    return x, device.astype(g, "float32"), g.dtype, options, channels_last
+
+
+def _grid_options(op: str, mode: str, padding_mode: str, align_corners: bool | None) -> tuple[str, str, bool]:
+    for name, text in (("mode", mode), ("padding_mode", padding_mode)):
+        if not isinstance(text, str):
+            raise TypeError(f"[{op}] expected {name} to be a string, got {text!r}")
+    return (
+        mode,
+        padding_mode,
+        flag(align_corners, op, "align_corners") if align_corners is not None else False,
+    )
+
+
 def _grid_arguments(
     op: str, input: Array, grid: Array, mode: str, padding_mode: str, align_corners: bool | None, layout: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, str, bool]]:
@@ -317,8 +370,4 @@ def _grid_arguments(
     g = np.ascontiguousarray(as_numpy(grid, op, "grid", (dtype_name(x.dtype),)))
     if g.ndim != 4:
         raise ValueError(f"[{op}] expected grid of shape (N, H, W, 2), got {g.shape}")
-    for name, text in (("mode", mode), ("padding_mode", padding_mode)):
-        if not isinstance(text, str):
-            raise TypeError(f"[{op}] expected {name} to be a string, got {text!r}")
-    corners = flag(align_corners, op, "align_corners") if align_corners is not None else False
-    return x, nhwc, g, (mode, padding_mode, corners)
+    return x, nhwc, g, _grid_options(op, mode, padding_mode, align_corners)
