@@ -12,8 +12,8 @@ import pytest
 
 CUDA = Path(__file__).resolve().parents[1] / "cuda"
 TUNED = (  # the build warns of all
-    "conv2d", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "nms", "pool2d_backward", "prepare_image",
-    "roi_align", "warp",
+    "conv2d", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "nms",
+    "pool2d_backward", "prepare_image", "roi_align", "warp",
 )  # fmt: skip
 
 
