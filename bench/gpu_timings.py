@@ -313,6 +313,70 @@ def suppression_rows(clock: Clock, n: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
+    """What does nothing but move memory, beside torch; GB/s are of what must be read and written once."""
+    kind, functional = DTYPES[dtype], torch.nn.functional
+    planar = torch.randn(BATCH, 64, 112, 112, device="cuda").to(kind)
+    x = planar.contiguous(memory_format=torch.channels_last)
+    y, places = functional.max_pool2d(x, 3, 2, 1, return_indices=True)
+    shape = tuple(x.shape)
+    picture = torch.randint(0, 256, (1080, 1920, 3), device="cuda", dtype=torch.uint8)
+    mean, std = (
+        torch.tensor(values, device="cuda") for values in ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4])
+    )
+
+    def torch_prepares() -> object:
+        resized = functional.interpolate(
+            picture.permute(2, 0, 1)[None].float(), (640, 640), mode="bilinear", align_corners=False
+        )
+        return ((resized.permute(0, 2, 3, 1) - mean) / std).to(kind)
+
+    def bilinear(of: torch.Tensor) -> tuple[Call, Call]:
+        return (
+            lambda: ops.interpolate(of, scale_factor=2, mode="bilinear"),
+            lambda: functional.interpolate(of, scale_factor=2, mode="bilinear"),
+        )
+
+    grid = torch.rand(BATCH, 112, 112, 2, device="cuda").to(kind) * 2 - 1
+    grad = torch.randn_like(x)
+    turned = np.array([[0.9, 0.2, 100], [-0.2, 0.9, 200]])
+
+    def moved(*tensors: torch.Tensor) -> int:
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    aten, name = torch.ops.aten, f"64x112², batch {BATCH}"
+    cases: list[tuple[str, str, tuple[Call, Call], int]] = [
+        ("max_pool2d", f"{name}, 3x3/2",
+         (lambda: ops.max_pool2d(x, 3, 2, 1), lambda: functional.max_pool2d(x, 3, 2, 1)), moved(x, y)),
+        ("max_pool2d_backward", f"{name}, 3x3/2",
+         (lambda: ops.max_pool2d_backward(y, places, shape, 3, 2, 1),
+          lambda: aten.max_pool2d_with_indices_backward(y, x, [3], [2], [1], [1], False, places)),
+         moved(x, y, places)),
+        ("avg_pool2d_backward", f"{name}, 3x3/2",
+         (lambda: ops.avg_pool2d_backward(y, shape, 3, 2, 1),
+          lambda: aten.avg_pool2d_backward(y, x, [3], [2], [1], False, True, None)), moved(x, y)),
+        ("interpolate", f"{name}, twofold, channels last", bilinear(x), 5 * moved(x)),
+        ("interpolate", f"{name}, twofold, NCHW", bilinear(planar), 5 * moved(planar)),
+        ("grid_sample", f"{name}, random",
+         (lambda: ops.grid_sample(x, grid),
+          lambda: functional.grid_sample(planar, grid, align_corners=False)),
+         moved(x, x, grid)),
+        ("grid_sample_backward", f"{name}, random",
+         (lambda: ops.grid_sample_backward(grad, x, grid),
+          lambda: aten.grid_sampler_2d_backward(grad, planar, grid, 0, 0, False, [True, True])),
+         moved(x, x, x, grid, grid)),
+        ("prepare_image", "1920x1080 to 640²",
+         (lambda: ops.prepare_image(
+             picture, (640, 640), mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4), dtype=dtype),
+          torch_prepares), moved(picture) + 640 * 640 * 3 * planar.element_size()),
+        ("warp_affine", "1920x1080, u8, beside a copy",
+         (lambda: ops.warp_affine(picture, turned, (1920, 1080)), picture.clone), 2 * moved(picture)),
+    ]  # fmt: skip
+    return [
+        row(clock, (op, problem, dtype, "torch"), calls, 0, float(size)) for op, problem, calls, size in cases
+    ]
+
+
 def ceilings(clock: Clock) -> dict[str, Any]:
     """What the card does at best: a copy, and a large f16 product."""
     a, b = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
@@ -350,6 +414,8 @@ def main() -> None:
         for backward in (False, True):
             add(roi_row(clock, count, backward))
     for dtype in ("float16", "float32"):
+        for line in map_rows(clock, dtype):
+            add(line)
         for channels, extent in ((256, 56), (512, 28)):
             case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
             add(deform_row(clock, case, dtype))

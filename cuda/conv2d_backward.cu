@@ -28,8 +28,7 @@ int64_t weights_of(const ConvGeometry& g) { return depth_of(g) * g.out_channels;
 template <class Consumer, class T>
 void start(const char* op, const Stream& stream, const WeightPlan& plan, WeightGradient<T> job) {
   const ConvGeometry& g = job.g;
-  const bool packed = g.group_in % kPack<T> == 0 && g.group_out % kPack<T> == 0 && aligned16(job.input) &&
-                      aligned16(job.grad);
+  const bool packed = in_packs<T>(g.group_in, job.input) && in_packs<T>(g.group_out, job.grad);
   job.column_blocks = static_cast<int>(blocks_of(job.depth, Consumer::BLOCK_N));
   const unsigned rows = blocks_of(g.group_out, Consumer::BLOCK_M);
   const dim3 grid(rows * static_cast<unsigned>(job.column_blocks), static_cast<unsigned>(plan.splits),

@@ -138,8 +138,9 @@ inline size_t partial_bytes(const Plan& plan, const ConvGeometry& g) {
 
 // Whether rows of inputs and weights can be read in packs of 16 bytes.
 inline bool packs(const ConvGeometry& g, DType dtype, const void* input, const void* weight) {
-  const int pack = 16 / static_cast<int>(item_bytes(dtype));
-  return g.group_in % pack == 0 && aligned16(input) && aligned16(weight);
+  bool fit = false;
+  with_float(dtype, [&](auto zero) { fit = in_packs<decltype(zero)>(g.group_in, input, weight); });
+  return fit;
 }
 
 template <class Consumer, class Source>

@@ -147,8 +147,8 @@ void run(const char* op, const Stream& stream, const DeformProblem& p, const Def
                                   typed<T>(grad.offset),
                                   typed<T>(grad.mask),
                                   geometry_of(c)};
-  const bool packed = source.shape.channels % kPack<T> == 0 && source.g.group_in % kPack<T> == 0 &&
-                      aligned16(c.input) && aligned16(grad.input);
+  const bool packed =
+      in_packs<T>(source.shape.channels, c.input, grad.input) && in_packs<T>(source.g.group_in);
   const int64_t threads = source.shape.samples() * (source.shape.channels / (packed ? kPack<T> : 1));
   launch(op, stream, {blocks_of(threads, kSumThreads), kSumThreads},
          packed ? write_columns<T, kPack<T>> : write_columns<T, 1>, source, static_cast<T*>(space.columns));

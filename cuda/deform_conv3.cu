@@ -109,7 +109,7 @@ __global__ void clear_padding(T* entries, int64_t pixels, int64_t pixel, int64_t
 void deform_conv3(const char* op, const Stream& stream, const DeformConv3Problem& p, void* output) {
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const bool packed = p.group_channels % kPack<T> == 0 && aligned16(p.input) && aligned16(output);
+    const bool packed = in_packs<T>(p.group_channels, p.input, output);
     run_sums(op, stream, source_of<T>(p, {}), static_cast<T*>(output), packed);
   });
 }
@@ -131,7 +131,7 @@ void deform_conv3_backward(const char* op, const Stream& stream, const DeformCon
     launch(op, stream, {blocks_of(pixels * grad.padding, kSumThreads), kSumThreads}, clear_padding<T>,
            static_cast<T*>(grad.offset.data), pixels, grad.offset.pixel, grad.padding);
     Workspace workspace(memory);
-    const bool packed = p.group_channels % kPack<T> == 0 && aligned16(grad.output) && aligned16(grad.input);
+    const bool packed = in_packs<T>(p.group_channels, grad.output, grad.input);
     run_pull(op, stream, source, &workspace, static_cast<T*>(grad.input), packed);
   });
 }

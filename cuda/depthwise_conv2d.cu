@@ -143,8 +143,8 @@ void run(const char* op, const Stream& stream, const ConvProblem& p) {
   job.bias = static_cast<const T*>(p.bias);
   job.output = static_cast<T*>(p.output);
   job.activation = p.params.activation;
-  const bool packed = job.g.group_out == 1 && job.g.out_channels % kPack<T> == 0 && aligned16(p.input) &&
-                      aligned16(p.weight) && aligned16(p.bias) && aligned16(p.output);
+  const bool packed =
+      job.g.group_out == 1 && in_packs<T>(job.g.out_channels, p.input, p.weight, p.bias, p.output);
   const Kernel<T> tuned = packed ? run_kernel<T>(job.g) : nullptr;
   const Kernel<T> kernel = tuned ? tuned : packed ? depthwise_general<T, kPack<T>> : depthwise_general<T, 1>;
   const int run = tuned ? kRun : 1;

@@ -70,8 +70,7 @@ void run_transpose(const char* op, const Stream& stream, const ConvTransposeProb
   job.padding_h = q.padding_h, job.padding_w = q.padding_w;
   job.dilation_h = q.dilation_h, job.dilation_w = q.dilation_w;
   job.channels = q.out_channels, job.multiplier = q.in_channels / q.out_channels;
-  const bool packed = job.multiplier == 1 && job.channels % kPack<T> == 0 && aligned16(p.input) &&
-                      aligned16(p.weight) && aligned16(p.output);
+  const bool packed = job.multiplier == 1 && in_packs<T>(job.channels, p.input, p.weight, p.output);
   job.vectors = job.channels / (packed ? kPack<T> : 1);
   job.total = p.n * p.out_h * p.out_w * job.vectors;
   launch(op, stream, {blocks_of(job.total, kThreads), kThreads},
@@ -139,8 +138,7 @@ void run_weight(const char* op, const Stream& stream, const ConvProblem& p, cons
   job.lines_per_split = blocks_of(job.lines, splits);
   job.partial = Workspace(workspace).take<float>(splits * weights_of(p));
   const ConvGeometry& g = job.g;
-  const bool packed =
-      g.group_out == 1 && g.out_channels % kPack<T> == 0 && aligned16(p.input) && aligned16(grad);
+  const bool packed = g.group_out == 1 && in_packs<T>(g.out_channels, p.input, grad);
   job.vectors = g.out_channels / (packed ? kPack<T> : 1);
   const int64_t threads = int64_t{job.vectors} * g.kernel_h * g.kernel_w;
   const LaunchShape shape = {{blocks_of(threads, kThreads), static_cast<unsigned>(splits)}, kThreads};

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "common/bind.h"
 
 namespace pyvision::cuda {
@@ -22,7 +24,7 @@ const NamedType& facts(DType dtype) {
 }
 
 DeviceArray device_array(uintptr_t address, const std::vector<int64_t>& shape, const std::string& dtype,
-                         int device) {
+                         int device, const std::optional<std::vector<int64_t>>& strides) {
   check(shape.size() <= kMaxRank, "cuda", "expected at most ", kMaxRank, " dimensions, got ", shape.size());
   DeviceArray array;
   Tensor& t = array.tensor;
@@ -34,6 +36,8 @@ DeviceArray device_array(uintptr_t address, const std::vector<int64_t>& shape, c
     t.strides[i] = stride;
     stride *= shape[i];
   }
+  check(!strides || strides->size() == shape.size(), "cuda", "expected a stride for every dimension");
+  if (strides) std::copy(strides->begin(), strides->end(), t.strides);
   check(address % item_size(t.dtype) == 0, "cuda", "expected arrays aligned to their items");
   array.device = device;
   return array;
@@ -68,8 +72,8 @@ PYBIND11_MODULE(_cuda, m) {
            }),
            py::arg("device"), py::arg("handle"));
   py::class_<DeviceArray>(m, "DeviceArray")
-      .def(py::init(&device_array), py::arg("address"), py::arg("shape"), py::arg("dtype"),
-           py::arg("device"));
+      .def(py::init(&device_array), py::arg("address"), py::arg("shape"), py::arg("dtype"), py::arg("device"),
+           py::arg("strides") = py::none());
   m.def("device_count", &device_count);
   m.def(
       "device_info",

@@ -102,7 +102,7 @@ void multi_scale_deformable_attention(const char* op, const Stream& stream, cons
                                       void* output) {
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const bool packed = p.channels % kPack<T> == 0 && aligned16(p.value) && aligned16(output);
+    const bool packed = in_packs<T>(p.channels, p.value, output);
     run_sums(op, stream, source_of<T>(p, {}), static_cast<T*>(output), packed);
   });
 }
@@ -121,7 +121,7 @@ void multi_scale_deformable_attention_backward(const char* op, const Stream& str
     const AttentionSource<T> source = source_of<T>(p, grad);
     run_sample_gradients(op, stream, source);
     Workspace workspace(memory);
-    const bool packed = p.channels % kPack<T> == 0 && aligned16(grad.output) && aligned16(grad.value);
+    const bool packed = in_packs<T>(p.channels, grad.output, grad.value);
     run_pull(op, stream, source, &workspace, static_cast<T*>(grad.value), packed);
   });
 }

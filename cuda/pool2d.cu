@@ -3,44 +3,19 @@
 
 #include "common/launch.cuh"
 #include "common/numbers.cuh"
+#include "pool_windows.cuh"
 
 namespace pyvision::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 
-// The taps of one window along one axis that lie inside the image.
-struct Taps {
-  int64_t first, step;
-  int64_t count;
-  int64_t area;  // with those in the padding
-};
-
-// One axis of a pooling.
-struct Axis {
-  int64_t extent, out, kernel, stride, before, after, dilation;
-
-  __device__ Taps window(int64_t index) const {
-    const int64_t start = index * stride - before;
-    const int64_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
-    const int64_t fitting = start < extent ? (extent - start + dilation - 1) / dilation : 0;
-    const int64_t end = min(kernel, fitting);
-    return {start + skipped * dilation, dilation, end > skipped ? end - skipped : 0,
-            min(start + kernel, extent + after) - start};
-  }
-  __device__ Taps adaptive_window(int64_t index) const {
-    const int64_t first = index * extent / out, end = ((index + 1) * extent + out - 1) / out;
-    return {first, 1, end - first, end - first};
-  }
-};
-
 template <class T>
 struct Pool {
   const T* input;
   Axis rows, columns;
   int64_t channels;
-  bool count_include_pad;
-  int64_t divisor_override;
+  Divisor divisor;
   T* output;
   int64_t* places;
   int64_t vectors, total;  // of channels in a pixel, of the output
@@ -87,8 +62,7 @@ __global__ void __launch_bounds__(kThreads, 3) pool2d_kernel(Pool<T> job) {
     }
   }
   if (!kMaximum) {
-    const int64_t area = job.count_include_pad ? rows.area * columns.area : rows.count * columns.count;
-    const auto divisor = static_cast<float>(job.divisor_override != 0 ? job.divisor_override : area);
+    const float divisor = job.divisor.of(rows, columns);
     for (int c = 0; c < kVec; ++c) result[c] /= divisor;
   }
   store_floats<kVec>(result, job.output + pixel * job.channels + vector * kVec);
@@ -106,17 +80,15 @@ auto kernel_of(Pooling kind) {
 
 template <class T>
 void run(const char* op, const Stream& stream, const Pool2dProblem& p) {
-  const Pool2dParams& q = p.params;
   Pool<T> job = {};
   job.input = static_cast<const T*>(p.input);
-  job.rows = {p.h, p.out_h, q.kernel_h, q.stride_h, q.pad_top, q.pad_bottom, q.dilation_h};
-  job.columns = {p.w, p.out_w, q.kernel_w, q.stride_w, q.pad_left, q.pad_right, q.dilation_w};
+  job.rows = rows_of(p);
+  job.columns = columns_of(p);
   job.channels = p.channels;
-  job.count_include_pad = q.count_include_pad;
-  job.divisor_override = q.divisor_override;
+  job.divisor = {p.params.count_include_pad, p.params.divisor_override};
   job.output = static_cast<T*>(p.output);
   job.places = p.places;
-  const bool packed = p.channels % kPack<T> == 0 && aligned16(p.input) && aligned16(p.output);
+  const bool packed = in_packs<T>(p.channels, p.input, p.output);
   job.vectors = p.channels / (packed ? kPack<T> : 1);
   job.total = p.n * p.out_h * p.out_w * job.vectors;
   launch(op, stream, {blocks_of(job.total, kThreads), kThreads},

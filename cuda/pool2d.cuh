@@ -26,4 +26,10 @@ struct Pool2dProblem {
 
 void pool2d(const char* op, const Stream& stream, const Pool2dProblem& problem);
 
+// The gradient by the input: what csrc/ops/pool2d_backward/pool2d_backward.h says. grad_input:
+// (n, h, w, channels); grad_output and places, which kMaximumPlaces reads: (n, out_h, out_w, channels). The
+// problem's input and output are not looked at.
+void pool2d_backward(const char* op, const Stream& stream, const Pool2dProblem& problem,
+                     const void* grad_output, void* grad_input);
+
 }  // namespace pyvision::cuda

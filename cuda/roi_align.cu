@@ -107,7 +107,7 @@ template <class T>
 void run(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* map, void* bins,
          float* places) {
   const bool own = kind == RoiKind::kOwnChannels;
-  const bool packed = !own && p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+  const bool packed = !own && in_packs<T>(p.channels, map, bins);
   RoiAlign<T> job = {shape_of(p),
                      static_cast<const T*>(map),
                      static_cast<T*>(bins),
@@ -214,7 +214,7 @@ struct OwnChannelsSource : AlignedSource<T> {
 template <class T>
 void run_backward(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* bins,
                   const float* places, void* map) {
-  const bool packed = p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+  const bool packed = in_packs<T>(p.channels, map, bins);
   const AlignedSource<T> source = {shape_of(p), static_cast<const T*>(bins)};
   T* const to = static_cast<T*>(map);
   if (kind == RoiKind::kMaximum) {

@@ -163,7 +163,7 @@ void roi_align_rotated(const char* op, const Stream& stream, const RoiProblem& p
   const RotatedBox* const boxes = prepare(op, stream, p, workspace);
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const bool packed = p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+    const bool packed = in_packs<T>(p.channels, map, bins);
     Rotated<T> job = {shape_of(p), boxes, static_cast<const T*>(map), static_cast<T*>(bins), 0, 0};
     job.vectors = static_cast<int>(p.channels / (packed ? kPack<T> : 1));
     job.total = p.count * p.bins_h * p.bins_w * job.vectors;
@@ -177,7 +177,7 @@ void roi_align_rotated_backward(const char* op, const Stream& stream, const RoiP
   const RotatedBox* const boxes = prepare(op, stream, p, workspace);
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const bool packed = p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+    const bool packed = in_packs<T>(p.channels, map, bins);
     pull(op, stream, RotatedSource<T>{shape_of(p), static_cast<const T*>(bins), boxes}, static_cast<T*>(map),
          packed);
   });

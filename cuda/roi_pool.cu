@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kRoiThreads, 2) ps_roi_pool_kernel(RoiPool<T> 
 template <class T>
 void run(const char* op, const Stream& stream, const RoiProblem& p, const void* map, void* bins,
          int32_t* argmax, bool own) {
-  const bool packed = !own && p.channels % kPack<T> == 0 && aligned16(map) && aligned16(bins);
+  const bool packed = !own && in_packs<T>(p.channels, map, bins);
   RoiPool<T> job = {shape_of(p), static_cast<const T*>(map), static_cast<T*>(bins), argmax, 0, 0};
   job.vectors = static_cast<int>(p.channels / (own ? p.bins_h * p.bins_w : packed ? kPack<T> : 1));
   job.total = p.count * p.bins_h * p.bins_w * job.vectors;
@@ -230,7 +230,7 @@ void roi_pool_backward(const char* op, const Stream& stream, const RoiProblem& p
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const ArgmaxSource<T> source = {shape, static_cast<const T*>(bins), argmax, space.boxes, space.bins};
-    const bool packed = p.channels % kPack<T> == 0 && aligned16(bins) && aligned16(map);
+    const bool packed = in_packs<T>(p.channels, bins, map);
     pull(op, stream, source, static_cast<T*>(map), packed);
   });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weighted sums of bilinear samples, and their gradients: what DCNv3, DCNv4, deformable attention and the
-// gradient of deform_conv2d have in common.
+// Weighted sums of bilinear samples, and their gradients: what DCNv3, DCNv4, deformable attention,
+// grid_sample and the gradient of deform_conv2d have in common.
 //
 //   out[o, :] = sum over taps t of scale(o, t) * map(plane of o, y(o, t), x(o, t), :)
 //

@@ -267,6 +267,27 @@ def avg_pool2d(
     out: np.ndarray | None = None,
 ) -> _Floats: ...
 def adaptive_avg_pool2d(input: np.ndarray, output_size: _Pair, out: np.ndarray | None = None) -> _Floats: ...
+def max_pool2d_backward(  # (N, H, W, C), as the following
+    grad_output: np.ndarray,
+    indices: np.ndarray,
+    input_size: _Pair,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    ceil_mode: bool,
+) -> np.ndarray: ...
+def avg_pool2d_backward(
+    grad_output: np.ndarray,
+    input_size: _Pair,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> np.ndarray: ...
+def adaptive_avg_pool2d_backward(grad_output: np.ndarray, input_size: _Pair) -> np.ndarray: ...
 def pyr_down(image: np.ndarray) -> _Floats: ...  # (H, W, C)
 def pyr_up(image: np.ndarray, height: int, width: int) -> _Floats: ...
 def clahe(image: np.ndarray, clip_limit: float, tiles: _Pair) -> NDArray[np.uint8]: ...  # uint8 (H, W)

@@ -6,7 +6,14 @@ class Stream:
     def __init__(self, device: int, handle: int) -> None: ...
 
 class DeviceArray:
-    def __init__(self, address: int, shape: Sequence[int], dtype: str, device: int) -> None: ...
+    def __init__(
+        self,
+        address: int,
+        shape: Sequence[int],
+        dtype: str,
+        device: int,
+        strides: Sequence[int] | None = None,  # in items; dense without
+    ) -> None: ...
 
 def device_count() -> int: ...
 def device_info(device: int) -> tuple[str, int, int]: ...
@@ -348,3 +355,95 @@ def avg_pool2d(
     divisor_override: int | None,
 ) -> Pool2d: ...
 def adaptive_avg_pool2d(stream: Stream, input: DeviceArray, output_size: Sequence[int]) -> Pool2d: ...
+def max_pool2d_backward(
+    stream: Stream,
+    grad_output: DeviceArray,
+    indices: DeviceArray,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    grad_input: DeviceArray,
+) -> None: ...
+def avg_pool2d_backward(
+    stream: Stream,
+    grad_output: DeviceArray,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    grad_input: DeviceArray,
+) -> None: ...
+def adaptive_avg_pool2d_backward(
+    stream: Stream, grad_output: DeviceArray, grad_input: DeviceArray
+) -> None: ...
+def prepare_image(
+    stream: Stream,
+    image: DeviceArray,  # of any strides
+    region: Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    bgr: bool,
+    pad_value: float,
+    output: DeviceArray,
+) -> None: ...
+def interpolate(
+    stream: Stream,
+    input: DeviceArray,
+    mode: str,
+    align_corners: bool,
+    scale: Sequence[float],
+    output: DeviceArray,
+) -> None: ...
+def warp_projective(
+    stream: Stream,
+    op: str,
+    src: DeviceArray,
+    transform: Sequence[float],
+    mode: str,
+    border_mode: str,
+    border_value: Sequence[float],
+    output: DeviceArray,
+) -> None: ...
+def remap(
+    stream: Stream,
+    src: DeviceArray,
+    map1: DeviceArray,
+    map2: DeviceArray | None,
+    mode: str,
+    border_mode: str,
+    border_value: Sequence[float],
+    output: DeviceArray,
+) -> None: ...
+def grid_sample(
+    stream: Stream,
+    input: DeviceArray,
+    grid: DeviceArray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+    output: DeviceArray,
+) -> None: ...
+def grid_sample_backward_workspace(
+    stream: Stream,
+    input: DeviceArray,
+    grid: DeviceArray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+) -> int: ...
+def grid_sample_backward(
+    stream: Stream,
+    grad_output: DeviceArray,
+    input: DeviceArray,
+    grid: DeviceArray,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool,
+    workspace: DeviceArray,
+    grad_input: DeviceArray,
+    grad_grid: DeviceArray,
+) -> None: ...

@@ -25,7 +25,7 @@ _DLPACK_CUDA = (2, 13)  # device memory, managed memory
 
 @dataclass(frozen=True)
 class Operand:
-    """A dense array on the device, and what the kernels take in its place."""
+    """An array on the device, dense unless taken strided, and what the kernels take in its place."""
 
     array: Array
     view: Any
@@ -56,6 +56,19 @@ class Device:
         array = self._framework.own(x, op, name)
         check_dtype(self._framework.dtype(array), op, name, dtypes)
         return self._operand(self._framework.dense(array))
+
+    def take_strided(self, x: Array, op: str, name: str, dtypes: Sequence[str]) -> Operand:
+        """``x`` as it lies, for kernels that take any strides.
+
+        Raises:
+            TypeError: ``x`` is of another dtype, or records gradients.
+        """
+        array = self._framework.own(x, op, name)
+        dtype, shape = self._framework.dtype(array), tuple(array.shape)
+        check_dtype(dtype, op, name, dtypes)
+        address, strides = self._framework.address(array), self._framework.strides(array)
+        view = self.kernels.DeviceArray(address, shape, dtype, self._index, strides)
+        return Operand(array, view, shape, dtype)
 
     def take_optional(self, x: Array | None, op: str, name: str, dtypes: Sequence[str]) -> Operand | None:
         """The same of an argument that may be None."""
@@ -100,6 +113,18 @@ class Device:
         planes = self._operand(self._framework.dense(array))
         return self.transposed(planes, (n, c, h * w), (n, h, w, c)), False
 
+    def planes(self, x: Array, layout: str, op: str, name: str, dtypes: Sequence[str]) -> Operand | None:
+        """The 4-d NCHW ``x``, dense, for kernels to which (N * C, H, W, 1) is the same; None where its memory
+        is in NHWC order."""
+        check_layout(layout, op)
+        array = self._framework.own(x, op, name)
+        check_dtype(self._framework.dtype(array), op, name, dtypes)
+        if layout == "NHWC" or len(array.shape) != 4:
+            return None
+        if self._framework.is_dense(self._framework.permuted(array, (0, 2, 3, 1))):
+            return None
+        return self._operand(self._framework.dense(array))
+
     def from_nhwc(self, y: Operand, layout: str, like_channels_last: bool) -> Array:
         """The result in ``layout``, as the caller's kind; NCHW keeps NHWC's memory where the input did."""
         if layout == "NHWC":
@@ -118,11 +143,12 @@ class Device:
         batch, rows, columns = matrices
         y = self.empty(shape, x.dtype)
         self.kernels.transpose(
-            self.stream, self._seen_as(x, matrices), self._seen_as(y, (batch, columns, rows))
+            self.stream, self.seen_as(x, matrices), self.seen_as(y, (batch, columns, rows))
         )
         return y
 
-    def _seen_as(self, x: Operand, shape: tuple[int, ...]) -> Any:
+    def seen_as(self, x: Operand, shape: tuple[int, ...]) -> Any:
+        """What kernels take in the place of ``x``, with other extents."""
         return self.kernels.DeviceArray(self._framework.address(x.array), shape, x.dtype, self._index)
 
     def _operand(self, array: Array) -> Operand:
@@ -176,6 +202,7 @@ class _Framework(Protocol):
     def dtype(self, x: Array) -> str: ...
     def dense(self, x: Array) -> Array: ...
     def is_dense(self, x: Array) -> bool: ...
+    def strides(self, x: Array) -> tuple[int, ...]: ...  # in items
     def permuted(self, x: Array, axes: tuple[int, ...]) -> Array: ...
     def astype(self, x: Array, dtype: str) -> Array: ...
     def empty(self, shape: tuple[int, ...], dtype: str, index: int) -> Array: ...
@@ -205,6 +232,9 @@ class _Torch:
 
     def is_dense(self, x: Array) -> bool:
         return bool(x.is_contiguous())
+
+    def strides(self, x: Array) -> tuple[int, ...]:
+        return tuple(x.stride())
 
     def permuted(self, x: Array, axes: tuple[int, ...]) -> Array:
         return x.permute(axes)
@@ -241,6 +271,9 @@ class _CuPy:
 
     def is_dense(self, x: Array) -> bool:
         return bool(x.flags.c_contiguous)
+
+    def strides(self, x: Array) -> tuple[int, ...]:
+        return tuple(stride // x.itemsize for stride in x.strides)
 
     def permuted(self, x: Array, axes: tuple[int, ...]) -> Array:
         return x.transpose(axes)

@@ -63,6 +63,14 @@ class Array:
         return self.host.flags
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        return self.host.strides
+
+    @property
+    def itemsize(self) -> int:
+        return self.host.itemsize
+
+    @property
     def data(self) -> SimpleNamespace:
         return SimpleNamespace(ptr=self.host.__array_interface__["data"][0])
 
@@ -74,7 +82,8 @@ class Array:
         return Array(self.host.transpose(axes), self.name, self.device.id)
 
     def astype(self, dtype: str) -> Array:
-        return _upload(self.host.astype(dtype), dtype)
+        values = _f32_of_bf16(self.host) if self.name == "bfloat16" else self.host
+        return _upload(_bf16_bits(values) if dtype == "bfloat16" else values.astype(dtype), dtype)
 
     def __getitem__(self, key: Any) -> Array:
         return Array(self.host[key], self.name, self.device.id)
@@ -131,7 +140,7 @@ class Cuda:
         """The array on the host, bfloat16 as float32."""
         assert isinstance(array, Array)
         if array.name == "bfloat16":
-            return (array.host.astype(np.uint32) << 16).view(np.float32)
+            return _f32_of_bf16(array.host)
         return array.host.copy()
 
     def falling_order(self, falling: bool) -> None:
@@ -173,6 +182,10 @@ class TorchCuda(Cuda):
 def _bf16_bits(x: np.ndarray) -> np.ndarray:
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def _f32_of_bf16(bits: np.ndarray) -> np.ndarray:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def installed(cuda: Cuda) -> Iterator[Cuda]:

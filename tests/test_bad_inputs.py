@@ -231,6 +231,21 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "max_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
     "avg_pool2d": lambda: {"input": random((2, 3, 7, 9)), "kernel_size": 3},
     "adaptive_avg_pool2d": lambda: {"input": random((2, 3, 7, 9)), "output_size": (2, 3)},
+    "max_pool2d_backward": lambda: {
+        "grad_output": random((2, 3, 2, 3)),
+        "indices": np.zeros((2, 3, 2, 3), np.int64),
+        "input_shape": (2, 3, 7, 9),
+        "kernel_size": 3,
+    },
+    "avg_pool2d_backward": lambda: {
+        "grad_output": random((2, 3, 2, 3)),
+        "input_shape": (2, 3, 7, 9),
+        "kernel_size": 3,
+    },
+    "adaptive_avg_pool2d_backward": lambda: {
+        "grad_output": random((2, 3, 2, 3)),
+        "input_shape": (2, 3, 7, 9),
+    },
     "interpolate": lambda: {"input": random((2, 3, 7, 9)), "size": (5, 6), "mode": "bilinear"},
     "add": lambda: {"a": random((2, 3, 4, 5)), "b": random((1, 3, 1, 1))},
     "mul": lambda: {"a": random((2, 3, 4, 5)), "b": random((2, 3, 4, 5))},
@@ -426,6 +441,9 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         for op in ("warp_perspective", "warp_affine")
     },
     "remap": {"src": ("uint8", "float32"), "map1": ("float32",), "map2": ("float32",)},
+    "max_pool2d_backward": {"grad_output": ("float32", "float64"), "indices": ("int64",)},
+    "avg_pool2d_backward": {"grad_output": ("float32", "float64")},
+    "adaptive_avg_pool2d_backward": {"grad_output": ("float32", "float64")},
     "grid_sample": {"input": ("float32", "float64"), "grid": ("float32",)},
     "grid_sample_backward": {
         "input": ("float32", "float64"),
@@ -504,6 +522,8 @@ def test_the_good_calls_are_good() -> None:
 _WIDE = 2**31  # one more than an int32 holds
 _HUGE = 2**62
 _POOLS = ("max_pool2d", "avg_pool2d")
+_WINDOW_GRADIENTS = tuple(f"{op}_backward" for op in _POOLS)
+_POOL_GRADIENTS = (*_WINDOW_GRADIENTS, "adaptive_avg_pool2d_backward")
 _ONE_WEIGHT = ("conv2d_backward", "depthwise_conv2d_backward", "conv_transpose2d_backward")
 _CONV_GRADIENTS = (*_ONE_WEIGHT, "separable_conv2d_backward")
 
@@ -672,6 +692,44 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for op in ("roi_align_rotated", "roi_align_rotated_backward")
         for column, value in ((3, 3e38), (4, 1e7))
     ],
+    # gradients of poolings
+    *[
+        (row, op, "input_shape", {"input_shape": shape})
+        for op in _POOL_GRADIENTS
+        for row, shape in (
+            (5, (2, 4, 7, 9)),
+            (5, (3, 3, 7, 9)),
+            (6, (2, 3, 0, 9)),
+            (9, (2, 3, 7)),
+            (16, (2, 3, 7.0, 9)),
+            (16, None),
+        )
+    ],
+    *[
+        (row, op, "grad_output|input_shape", {"input_shape": shape})
+        for op in _WINDOW_GRADIENTS
+        for row, shape in ((5, (2, 3, 7, 5)), (11, (2, 3, _WIDE, 9)))
+    ],
+    (8, "adaptive_avg_pool2d_backward", "output", {"input_shape": (2, 3, _HUGE, 9)}),
+    (8, "adaptive_avg_pool2d_backward", "output", {"input_shape": (2, 3, _WIDE, _WIDE)}),
+    *[
+        (7, op, name, {name: value})
+        for op, name in (
+            *itertools.product(_WINDOW_GRADIENTS, ("kernel_size", "stride")),
+            ("max_pool2d_backward", "dilation"),
+        )
+        for value in (0, -1, _HUGE)
+    ],
+    *[(5, op, "padding", {"padding": 2}) for op in _WINDOW_GRADIENTS],
+    *[(16, op, "layout", {"layout": value}) for op in _POOL_GRADIENTS for value in ("NCWH", "", None, 3)],
+    *[
+        (9, op, name, {name: np.ones(shape, np.float32 if name == "grad_output" else np.int64)})
+        for op in _POOL_GRADIENTS
+        for name in ("grad_output", "indices")
+        for shape in ((), (5,), (3, 4), (1, 2, 3, 4, 5))
+        if name in GOOD[op]()
+    ],
+    (5, "max_pool2d_backward", "indices", {"indices": np.zeros((2, 3, 3, 2), np.int64)}),
     # warps
     *[(1, op, "dsize", {"dsize": size}) for op in _WARPS for size in ((0, 5), (5, 0), (-1, 5))],
     *[(8, op, "dsize|output", {"dsize": (n, n)}) for op in _WARPS for n in (_WIDE, _HUGE, 2**64)],

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 CUDA = Path(__file__).resolve().parents[1] / "cuda"
-TUNED = ("conv2d", "deform_conv2d", "depthwise_conv2d", "nms", "roi_align")  # the build warns of all
+TUNED = (  # the build warns of all
+    "conv2d", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "nms",
+    "pool2d_backward", "prepare_image", "roi_align", "warp",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TUNED)

@@ -60,6 +60,72 @@ def test_adaptive(cuda: Cuda, dtype: str, size: Any) -> None:
     assert_within(actual, y, (EPS * 99 + STORED[dtype]) * bound + 2.0**-25)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), GEOMETRIES)
+def test_gradients_of_windows(
+    cuda: Cuda, dtype: str, kernel: Any, stride: Any, padding: Any, dilation: Any
+) -> None:
+    size = (9, 11)
+    for channels in (8, 5):
+        _, x = held(cuda, dtype, channels)
+        for ceil_mode in (False, True):
+            options = kernel, stride, padding, dilation, ceil_mode
+            y, places = reference.max_pool2d(x, *options)
+            grad_on = cuda.array(random(y.shape, seed=1), dtype)
+            grad = cuda.numpy(grad_on).astype(np.float32)
+            dx = ops.max_pool2d_backward(grad_on, cuda.array(places), x.shape, *options)
+            assert cuda.dtype(dx) == dtype
+            expected, bound = (reference.max_pool2d_backward(g, places, size) for g in (grad, np.abs(grad)))
+            assert_within(cuda.numpy(dx), expected, (EPS * 20 + STORED[dtype]) * bound + 2.0**-25)
+        for averaging in ((True, True, None), (False, False, None), (True, True, -3)):
+
+            def forward(x: np.ndarray, averaging: Any = averaging) -> np.ndarray:
+                return reference.avg_pool2d(x, kernel, stride, padding, *averaging)
+
+            grad_on = cuda.array(random(forward(x).shape, seed=1), dtype)
+            grad = cuda.numpy(grad_on).astype(np.float32)
+            dx = ops.avg_pool2d_backward(grad_on, x.shape, kernel, stride, padding, *averaging)
+            bound = np.abs(reference.average_backward(forward, np.abs(grad), size))
+            expected = reference.average_backward(forward, grad, size)
+            assert_within(cuda.numpy(dx), expected, (EPS * 25 + STORED[dtype]) * bound + 2.0**-25)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("out", [(1, 1), (3, 4), (13, 2)])
+def test_gradients_of_adaptive(cuda: Cuda, dtype: str, out: Any) -> None:
+    grad_on = cuda.array(random((2, 8, *out)), dtype)
+    grad = cuda.numpy(grad_on).astype(np.float32)
+    dx = ops.adaptive_avg_pool2d_backward(grad_on, (2, 8, 9, 11))
+    expected, bound = (
+        reference.average_backward(lambda x: reference.adaptive_avg_pool2d(x, out), g, (9, 11))
+        for g in (grad, np.abs(grad))
+    )
+    assert_within(cuda.numpy(dx), expected, (EPS * 160 + STORED[dtype]) * bound + 2.0**-25)
+
+
+def test_gradients_in_either_layout(cuda: Cuda) -> None:
+    x = random((2, 6, 7, 24))
+    for layout, axes in (("NHWC", (0, 1, 2, 3)), ("NCHW", (0, 3, 1, 2))):
+        y, places = ops.max_pool2d(x, 3, 2, 1, return_indices=True, layout="NHWC")
+        expected = (
+            ops.max_pool2d_backward(y, places, x.shape, 3, 2, 1, layout="NHWC"),
+            ops.avg_pool2d_backward(y, x.shape, 3, 2, 1, layout="NHWC"),
+            ops.adaptive_avg_pool2d_backward(y, x.shape, layout="NHWC"),
+        )
+        grad, at = (cuda.array(np.ascontiguousarray(a.transpose(axes))) for a in (y, places))
+        shape: Any = tuple(x.shape[axis] for axis in axes)
+        options: Any = {"layout": layout}
+        found = (
+            ops.max_pool2d_backward(grad, at, shape, 3, 2, 1, **options),
+            ops.avg_pool2d_backward(grad, shape, 3, 2, 1, **options),
+            ops.adaptive_avg_pool2d_backward(grad, shape, **options),
+        )
+        for a, b in zip(found, expected, strict=True):  # one order of sums on both devices
+            np.testing.assert_array_equal(cuda.numpy(a), b.transpose(axes))
+    empty = ops.avg_pool2d_backward(cuda.array(y[:0]), (0, *x.shape[1:]), 3, 2, 1, layout="NHWC")
+    assert empty.shape == (0, *x.shape[1:])
+
+
 def test_layouts_and_empty_batches(cuda: Cuda) -> None:
     x = random((2, 6, 7, 24))
     planar = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
@@ -106,3 +172,27 @@ def test_bad_arguments(cuda: Cuda, op: str, arguments: dict[str, Any], error: ty
         getattr(ops, op)(cuda.array(np.zeros((1, 2, 5, 6))), **wrong)
     with pytest.raises(ValueError, match=rf"^\[{op}\] expected input with"):
         getattr(ops, op)(cuda.array(random((2, 5, 6))), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        ({"input_shape": (1, 2, 5, 9)}, ValueError, "expected grad_output of shape"),
+        ({"input_shape": (1, 3, 5, 6)}, ValueError, "expected input_shape with the N and C"),
+        ({"input_shape": (1, 2, 0, 6)}, ValueError, "expected input_shape with no empty axis"),
+        ({"kernel_size": 0}, ValueError, "expected kernel_size in"),
+        ({"dtype": "float64"}, TypeError, "expected grad_output of dtype"),
+        ({"places": np.zeros((1, 2, 2, 2), np.int64)}, ValueError, "expected indices of shape"),
+        ({"places": np.zeros((1, 2, 2, 3), np.int32)}, TypeError, "expected indices of dtype"),
+    ],
+)
+def test_bad_gradients(cuda: Cuda, overrides: dict[str, Any], error: type, message: str) -> None:
+    options = {
+        "input_shape": (1, 2, 5, 6), "kernel_size": 2, "dtype": "float32",
+        "places": np.zeros((1, 2, 2, 3), np.int64),
+    } | overrides  # fmt: skip
+    grad, places = cuda.array(random((1, 2, 2, 3)), options["dtype"]), cuda.array(options["places"])
+    with pytest.raises(error, match=rf"^\[max_pool2d_backward\] {message}"):
+        ops.max_pool2d_backward(grad, places, options["input_shape"], options["kernel_size"])
+    with pytest.raises(ValueError, match=r"^\[max_pool2d_backward\] expected all arrays on one device"):
+        ops.max_pool2d_backward(grad, options["places"], options["input_shape"], 2)

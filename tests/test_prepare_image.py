@@ -183,6 +183,8 @@ IMAGE = picture(6, 5, 3)
         (IMAGE, (4, 4), {"std": (1, 0, 1)}, ValueError, "finite std other than 0"),
         (IMAGE, (4, 4), {"std": (1, np.inf, 1)}, ValueError, "finite std other than 0"),
         (IMAGE, (4, 4), {"std": (1, 1, "1")}, TypeError, "std to be a number"),
+        (IMAGE, (4, 4), {"dtype": "float16"}, ValueError, "dtype to be float32, got 'float16'"),
+        (IMAGE, (4, 4), {"dtype": None}, ValueError, "dtype to be float32"),
         (IMAGE, (4, 4), {"pad_value": np.nan}, ValueError, "a finite pad_value"),
         (IMAGE, (4, 4), {"pad_value": 1e300}, ValueError, "a finite pad_value"),
         (IMAGE, (4, 4), {"pad_value": None}, TypeError, "pad_value to be a number"),

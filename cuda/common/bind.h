@@ -18,7 +18,7 @@ namespace pyvision::cuda {
 
 namespace py = pybind11;
 
-// A dense array in device memory.
+// An array in device memory: dense, but for what Device.take_strided takes for a kernel that asks for it.
 struct DeviceArray {
   Tensor tensor;
   int device = 0;

@@ -36,7 +36,12 @@ __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
 template <class T>
 constexpr int kPack = 16 / static_cast<int>(sizeof(T));  // items in one access
 
-inline bool aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+// Whether rows of so many items may be moved 16 bytes at a time: they are made of such packs, and so is what
+// lies before them. Null is an array without rows.
+template <class T, class... Arrays>
+bool in_packs(int64_t items, const Arrays*... arrays) {
+  return items % kPack<T> == 0 && (... && (reinterpret_cast<uintptr_t>(arrays) % 16 == 0));
+}
 
 // run(T{}) of the type that is stored: kF32, kF16 or kBf16.
 template <class Run>

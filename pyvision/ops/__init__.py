@@ -77,6 +77,11 @@ from pyvision.ops.masks import (
     rle_to_bbox,
 )
 from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from pyvision.ops.pooling_backward import (
+    adaptive_avg_pool2d_backward,
+    avg_pool2d_backward,
+    max_pool2d_backward,
+)
 from pyvision.ops.preprocess import ZCAWhitening, clahe, subtract_local_mean
 from pyvision.ops.quantized import conv2d_int8
 from pyvision.ops.resize import interpolate
@@ -117,9 +122,11 @@ __all__ = [
     "ImageTransform",
     "ZCAWhitening",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
     "add",
     "anchor_grid",
     "avg_pool2d",
+    "avg_pool2d_backward",
     "batched_nms",
     "batched_nms_rotated",
     "box_area",
@@ -166,6 +173,7 @@ __all__ = [
     "masks_to_boxes",
     "matrix_nms",
     "max_pool2d",
+    "max_pool2d_backward",
     "mul",
     "multi_scale_deformable_attention",
     "multi_scale_deformable_attention_backward",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from numbers import Real
 from typing import SupportsIndex
 
@@ -50,6 +51,16 @@ def axis(value: int, rank: int, op: str, name: str = "dim") -> int:
     if not -rank <= number < rank:
         raise ValueError(f"[{op}] expected {name} in [{-rank}, {rank}), got {number}")
     return number % rank
+
+
+def nhwc_shape(shape: Sequence[int], layout: str, op: str, name: str) -> tuple[int, int, int, int]:
+    """The four extents ``shape``, which are in ``layout``, as (N, H, W, C)."""
+    if not isinstance(shape, list | tuple) or len(shape) != 4:
+        raise ValueError(f"[{op}] expected {name} of four extents, got {shape!r}")
+    n, a, b, c = (integer(extent, op, name) for extent in shape)
+    if min(n, a, b, c) < 0:
+        raise ValueError(f"[{op}] expected {name} of extents that are not negative, got {shape!r}")
+    return (n, b, c, a) if layout == "NCHW" else (n, a, b, c)
 
 
 def flag(value: bool, op: str, name: str) -> bool:

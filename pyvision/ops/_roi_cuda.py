@@ -13,7 +13,7 @@ from typing import Any
 
 from pyvision._array import Array
 from pyvision._device import Device, Operand, view_of
-from pyvision.ops._args import IntPair, flag, integer, pair, real
+from pyvision.ops._args import IntPair, flag, integer, nhwc_shape, pair, real
 from pyvision.ops.conv import CUDA_FLOATS, Layout
 
 Run = Callable[[Operand, Operand, Operand], None]
@@ -55,7 +55,7 @@ def pulled(
     """The gradient of a map of ``input_shape``."""
     g, channels_last = device.nhwc(grad_output, layout, op, "grad_output", CUDA_FLOATS)
     b = _boxes(device, boxes, g.dtype, op, columns)
-    grad = device.empty(_nhwc_shape(input_shape, layout, op, "input_shape"), g.dtype)
+    grad = device.empty(nhwc_shape(input_shape, layout, op, "input_shape"), g.dtype)
     run(grad, b, g)
     return device.from_nhwc(grad, layout, channels_last)
 
@@ -180,12 +180,3 @@ def _bins_shape(
     if min(bins) < 1:
         raise ValueError(f"[{op}] expected output_size to be positive, got {bins}")
     return boxes.shape[0], *bins, channels // (bins[0] * bins[1]) if own_channels else channels
-
-
-def _nhwc_shape(shape: Any, layout: Layout, op: str, name: str) -> tuple[int, ...]:
-    if not isinstance(shape, list | tuple) or len(shape) != 4:
-        raise ValueError(f"[{op}] expected {name} of four extents, got {shape!r}")
-    n, a, b, c = (integer(extent, op, name) for extent in shape)
-    if min(n, a, b, c) < 0:
-        raise ValueError(f"[{op}] expected {name} of extents that are not negative, got {shape!r}")
-    return (n, b, c, a) if layout == "NCHW" else (n, a, b, c)

@@ -11,7 +11,9 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, result_like
+from pyvision._device import device_of
 from pyvision.ops._args import pair, real
+from pyvision.ops.conv import CUDA_FLOATS
 
 _OP = "prepare_image"
 
@@ -59,6 +61,7 @@ def prepare_image(
     channel_order: Literal["RGB", "BGR"] = "RGB",
     pad_value: float = 0,
     out: np.ndarray | None = None,
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
 ) -> tuple[Array, ImageTransform]:
     """Resize, normalise and lay out an image in one pass.
 
@@ -74,44 +77,55 @@ def prepare_image(
         std: the same; none may be 0.
         channel_order: of the tensor.
         pad_value: a pixel value, normalised like the image.
-        out: float32 (1, height, width, 3), C-contiguous, not the image's memory: receives the tensor.
+        out: float32 (1, height, width, 3), C-contiguous, not the image's memory: receives the tensor. For
+            images on the CPU alone.
+        dtype: of the tensor: float32, and on CUDA also float16 or bfloat16.
 
     Returns:
-        The tensor, float32 (1, height, width, 3) holding ``(resized - mean) / std``, and the transform from
-        image to tensor coordinates.
+        The tensor, (1, height, width, 3) holding ``(resized - mean) / std``, and the transform from image to
+        tensor coordinates.
 
     Raises:
         TypeError: ``image`` is not a uint8 array, ``out`` not a float32 NumPy array, or an option has another
             type.
         ValueError: a shape, size or option is out of range, or ``out`` overlaps ``image``.
     """
-    x = as_numpy(image, _OP, "image", ("uint8",))
+    device = device_of(_OP, image=image)
+    x = image if device else as_numpy(image, _OP, "image", ("uint8",))
     height, width = pair(size, _OP, "size")
     if mode not in ("stretch", "letterbox"):
         raise ValueError(f"[{_OP}] expected mode to be 'stretch' or 'letterbox', got {mode!r}")
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"[{_OP}] expected channel_order to be 'RGB' or 'BGR', got {channel_order!r}")
-    if x.ndim not in (2, 3) or 0 in x.shape:
-        raise ValueError(f"[{_OP}] expected image of shape (H, W), (H, W, 3) or (H, W, 4), got {x.shape}")
+    shape = tuple(x.shape)
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(f"[{_OP}] expected image of shape (H, W), (H, W, 3) or (H, W, 4), got {shape}")
+    taken = CUDA_FLOATS if device else ("float32",)
+    if dtype not in taken:
+        raise ValueError(f"[{_OP}] expected dtype to be {' or '.join(taken)}, got {dtype!r}")
+    if device and out is not None:
+        raise TypeError(f"[{_OP}] expected no out with an image on a device")
     if out is not None:
         if not isinstance(out, np.ndarray):
             raise TypeError(f"[{_OP}] expected out to be a NumPy array, got {type(out).__qualname__}")
         if np.may_share_memory(out, x):
             raise ValueError(f"[{_OP}] expected out not to overlap image")
     top, left, region_height, region_width = (
-        (0, 0, height, width) if mode == "stretch" else _letterbox(x.shape[0], x.shape[1], height, width)
+        (0, 0, height, width) if mode == "stretch" else _letterbox(shape[0], shape[1], height, width)
     )
-    tensor = _core.prepare_image(
-        x,
-        (height, width),
-        (top, left, region_height, region_width),
-        _triple(mean, "mean"),
-        _triple(std, "std"),
-        channel_order == "BGR",
-        real(pad_value, _OP, "pad_value"),
-        out,
-    )
-    transform = ImageTransform(region_width / x.shape[1], region_height / x.shape[0], float(left), float(top))
+    transform = ImageTransform(region_width / shape[1], region_height / shape[0], float(left), float(top))
+    region = (top, left, region_height, region_width)
+    options = (
+        _triple(mean, "mean"), _triple(std, "std"), channel_order == "BGR", real(pad_value, _OP, "pad_value"),
+    )  # fmt: skip
+    if device:
+        pixels = device.take_strided(image, _OP, "image", ("uint8",))
+        if height < 1 or width < 1:
+            raise ValueError(f"[{_OP}] expected size to be positive, got ({height}, {width})")
+        result = device.empty((1, height, width, 3), dtype)
+        device.kernels.prepare_image(device.stream, pixels.view, region, *options, result.view)
+        return device.give(result), transform
+    tensor = _core.prepare_image(x, (height, width), region, *options, out)
     return (tensor if out is not None else result_like(tensor, image)), transform
 
 

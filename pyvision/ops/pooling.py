@@ -9,8 +9,7 @@ from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair
-
-_CUDA_FLOATS = ("float32", "float16", "bfloat16")
+from pyvision.ops.conv import CUDA_FLOATS
 
 
 def max_pool2d(
@@ -165,7 +164,7 @@ def _pool_on_device(
     device: Device, op: str, input: Array, layout: str, *parameters: Any, places: bool = False
 ) -> tuple[Array, Array]:
     """``op`` of the extension, by its name; with ``places`` also those of maxima, else the result again."""
-    x, channels_last = device.nhwc(input, layout, op, "input", _CUDA_FLOATS)
+    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
     pooling = getattr(device.kernels, op)(device.stream, x.view, *parameters)
     shape = tuple(pooling.output_shape)
     y, found = device.empty(shape, x.dtype), device.empty(shape, "int64") if places else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,9 @@ from pyvision._array import (
     result_like,
     to_nhwc,
 )
+from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, pair, real
+from pyvision.ops.conv import CUDA_FLOATS
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 BorderMode = Literal["constant", "replicate", "reflect", "reflect_101", "wrap"]
@@ -42,13 +45,14 @@ def warp_perspective(
 
     Args:
         src: uint8 or float32; (H, W), (H, W, C), or (N, H, W, C), of which each image is warped alike.
-        M: (3, 3), float32 or float64: from the image to the output.
+        M: (3, 3), float32 or float64: from the image to the output. On the CPU wherever ``src`` is.
         dsize: (width, height) of the output: OpenCV's order, not that of shapes.
         interpolation: "nearest" (halves round up), "bilinear", or "bicubic" with a = -0.75.
         inverse_map: ``M`` leads from the output to the image, as OpenCV's ``WARP_INVERSE_MAP`` says.
         border_mode: what lies outside: "constant"; "replicate" aaa|abcd|ddd; "reflect" cba|abcd|dcb;
             "reflect_101" dcb|abcd|cba; "wrap" bcd|abcd|abc.
-        border_value: of "constant": a number, or one per channel; rounded and clipped for uint8.
+        border_value: of "constant": a number, or one per channel; rounded and clipped for uint8. On CUDA
+            values that differ are for 32 channels at most.
 
     Returns:
         An array of ``src``'s dtype, rank and kind.
@@ -104,6 +108,8 @@ def remap(
         ValueError: shapes contradict each other, or an option is out of range.
     """
     op = "remap"
+    if device := device_of(op, src=src, map1=map1, map2=map2):
+        return _remap_on(device, src, map1, map2, interpolation, border_mode, border_value)
     x = as_numpy(src, op, "src", ("uint8", "float32"))
     a = as_numpy(map1, op, "map1")
     if map2 is None:
@@ -138,9 +144,10 @@ def grid_sample(
     """Maps sampled at positions between -1 and 1, as ``torch.nn.functional.grid_sample``.
 
     Args:
-        input: (N, C, H, W), float32 or float64, or (N, H, W, C) with ``layout="NHWC"``.
-        grid: (N, H_out, W_out, 2) of the same dtype: (x, y), -1 and 1 being the image's edges, or with
-            ``align_corners`` the centres of its outermost pixels.
+        input: (N, C, H, W), float32 or float64, or (N, H, W, C) with ``layout="NHWC"``. On CUDA float32,
+            float16 or bfloat16.
+        grid: (N, H_out, W_out, 2) of the same dtype, on CUDA also float32: (x, y), -1 and 1 being the image's
+            edges, or with ``align_corners`` the centres of its outermost pixels.
         mode: "nearest" (half to even), "bilinear" or "bicubic" with a = -0.75.
         padding_mode: outside is 0, the nearest pixel, or the mirrored image.
         align_corners: as said; False without.
@@ -154,9 +161,16 @@ def grid_sample(
         ValueError: shapes contradict each other, or an option is out of range.
     """
     op = "grid_sample"
+    if device := device_of(op, input=input, grid=grid):
+        on, positions, _, options, channels_last = _grid_on(
+            device, op, input, grid, mode, padding_mode, align_corners, layout
+        )
+        y = device.empty((*positions.shape[:3], on.shape[3]), on.dtype)
+        device.kernels.grid_sample(device.stream, on.view, positions.view, *options, y.view)
+        return device.from_nhwc(y, layout, channels_last)
     x, nhwc, g, options = _grid_arguments(op, input, grid, mode, padding_mode, align_corners, layout)
-    y = _core.grid_sample(nhwc, g, *options)
-    return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+    samples = _core.grid_sample(nhwc, g, *options)
+    return result_like(from_nhwc(samples, layout, is_channels_last(x, layout)), input)
 
 
 def grid_sample_backward(
@@ -169,7 +183,7 @@ def grid_sample_backward(
     *,
     layout: str = "NCHW",
 ) -> tuple[Array, Array]:
-    """Gradients of :func:`grid_sample`: the same for any number of threads.
+    """Gradients of :func:`grid_sample`: the same for any number of threads, and on CUDA in every run.
 
     Args:
         grad_output: of the forward result's shape and dtype.
@@ -184,6 +198,20 @@ def grid_sample_backward(
         ValueError: shapes contradict each other, or an option is out of range.
     """
     op = "grid_sample_backward"
+    if device := device_of(op, grad_output=grad_output, input=input, grid=grid):
+        on, positions, grid_dtype, options, channels_last = _grid_on(
+            device, op, input, grid, mode, padding_mode, align_corners, layout
+        )
+        dy, _ = device.nhwc(grad_output, layout, op, "grad_output", (on.dtype,))
+        arguments = (on.view, positions.view, *options)
+        size = device.kernels.grid_sample_backward_workspace(device.stream, *arguments)
+        workspace, dx = device.workspace(size), device.empty(on.shape, on.dtype)
+        dgrid = device.empty(positions.shape, "float32")
+        device.kernels.grid_sample_backward(
+            device.stream, dy.view, *arguments, workspace.view, dx.view, dgrid.view
+        )
+        like_grid = device.astype(dgrid, grid_dtype)
+        return device.from_nhwc(dx, layout, channels_last), device.give(like_grid)
     x, nhwc, g, options = _grid_arguments(op, input, grid, mode, padding_mode, align_corners, layout)
     grad = as_numpy(grad_output, op, "grad_output", (dtype_name(x.dtype),))
     grad_x, grad_grid = _core.grid_sample_backward(
@@ -205,7 +233,7 @@ def _warp(
     border_mode: str,
     border_value: float | Sequence[float],
 ) -> Array:
-    x = as_numpy(src, op, "src", ("uint8", "float32"))
+    device = device_of(op, src=src)
     m = as_numpy(matrix, op, "M", ("float32", "float64"))
     rows = 2 if op == "warp_affine" else 3
     if m.shape != (rows, 3):
@@ -222,10 +250,58 @@ def _warp(
         if not np.isfinite(transform).all():
             raise ValueError(f"[{op}] expected M with an inverse, got {m.tolist()}")
     width, height = pair(dsize, op, "dsize")
+    numbers = transform.ravel().tolist()
+    if device:
+        on, y, channels = _images_on(device, src, op, height, width)
+        options = _options(op, interpolation, border_mode, border_value, channels)
+        device.kernels.warp_projective(device.stream, op, on.view, numbers, *options, y.view)
+        return device.give(y)
+    x = as_numpy(src, op, "src", ("uint8", "float32"))
     images, channels = _images(x, op)
     options = _options(op, interpolation, border_mode, border_value, channels)
-    y = _core.warp_projective(images, transform.ravel().tolist(), height, width, *options, op)
-    return result_like(_as_given(y, x), src)
+    result = _core.warp_projective(images, numbers, height, width, *options, op)
+    return result_like(_as_given(result, x), src)
+
+
+def _remap_on(
+    device: Device,
+    src: Array,
+    map1: Array,
+    map2: Array | None,
+    interpolation: str,
+    border_mode: str,
+    border_value: float | Sequence[float],
+) -> Array:
+    op = "remap"
+    a = device.take(map1, op, "map1", ("float32",))
+    b = device.take_optional(map2, op, "map2", ("float32",))
+    if b is None and (len(a.shape) != 3 or a.shape[2] != 2):
+        raise ValueError(f"[{op}] expected map1 of shape (H, W, 2), or map2 as well, got {a.shape}")
+    if b is not None and (len(a.shape) != 2 or a.shape != b.shape):
+        raise ValueError(f"[{op}] expected map1 and map2 of one shape (H, W), got {a.shape} and {b.shape}")
+    if 0 in a.shape:
+        raise ValueError(f"[{op}] expected map1 of at least 1 x 1 pixels, got {a.shape}")
+    x, y, channels = _images_on(device, src, op, *a.shape[:2])
+    options = _options(op, interpolation, border_mode, border_value, channels)
+    device.kernels.remap(device.stream, x.view, a.view, view_of(b), *options, y.view)
+    return device.give(y)
+
+
+def _images_on(device: Device, src: Array, op: str, height: int, width: int) -> tuple[Operand, Operand, int]:
+    """The images and their result, which kernels see as (N, H, W, C), and C."""
+    x = device.take(src, op, "src", ("uint8", "float32"))
+    if len(x.shape) not in (2, 3, 4):
+        raise ValueError(f"[{op}] expected src of shape (H, W), (H, W, C) or (N, H, W, C), got {x.shape}")
+    if height < 1 or width < 1:
+        raise ValueError(f"[{op}] expected dsize of at least 1 x 1 pixels, got ({width}, {height})")
+    batch, channels = x.shape[:-3], x.shape[2:] if len(x.shape) < 4 else x.shape[3:]
+    y = device.empty((*batch, height, width, *channels), x.dtype)
+
+    def as_images(a: Operand) -> Operand:
+        extents = a.shape[len(batch) : len(batch) + 2]
+        return replace(a, view=device.seen_as(a, (*(batch or (1,)), *extents, *(channels or (1,)))))
+
+    return as_images(x), as_images(y), channels[0] if channels else 1
 
 
 def _images(x: np.ndarray, op: str) -> tuple[np.ndarray, int]:
@@ -255,6 +331,36 @@ def _options(
     return interpolation, border_mode, values
 
 
+def _grid_on(
+    device: Device,
+    op: str,
+    input: Array,
+    grid: Array,
+    mode: str,
+    padding_mode: str,
+    align_corners: bool | None,
+    layout: str,
+) -> tuple[Operand, Operand, str, tuple[str, str, bool], bool]:
+    """Input as (N, H, W, C), grid as float32, its dtype, options, and whether the input lay channels last."""
+    options = _grid_options(op, mode, padding_mode, align_corners)
+    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+    g = device.take(grid, op, "grid", tuple({x.dtype: None, "float32": None}))
+    if len(g.shape) != 4:
+        raise ValueError(f"[{op}] expected grid of shape (N, H, W, 2), got {g.shape}")
+    return x, device.astype(g, "float32"), g.dtype, options, channels_last
+
+
+def _grid_options(op: str, mode: str, padding_mode: str, align_corners: bool | None) -> tuple[str, str, bool]:
+    for name, text in (("mode", mode), ("padding_mode", padding_mode)):
+        if not isinstance(text, str):
+            raise TypeError(f"[{op}] expected {name} to be a string, got {text!r}")
+    return (
+        mode,
+        padding_mode,
+        flag(align_corners, op, "align_corners") if align_corners is not None else False,
+    )
+
+
 def _grid_arguments(
     op: str, input: Array, grid: Array, mode: str, padding_mode: str, align_corners: bool | None, layout: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, str, bool]]:
@@ -264,8 +370,4 @@ def _grid_arguments(
     g = np.ascontiguousarray(as_numpy(grid, op, "grid", (dtype_name(x.dtype),)))
     if g.ndim != 4:
         raise ValueError(f"[{op}] expected grid of shape (N, H, W, 2), got {g.shape}")
-    for name, text in (("mode", mode), ("padding_mode", padding_mode)):
-        if not isinstance(text, str):
-            raise TypeError(f"[{op}] expected {name} to be a string, got {text!r}")
-    corners = flag(align_corners, op, "align_corners") if align_corners is not None else False
-    return x, nhwc, g, (mode, padding_mode, corners)
+    return x, nhwc, g, _grid_options(op, mode, padding_mode, align_corners)

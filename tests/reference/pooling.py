@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -85,3 +85,22 @@ def adaptive_avg_pool2d(x: np.ndarray, out: Pair) -> np.ndarray:
             cols = slice(j * w // out[1], -(-(j + 1) * w // out[1]))
             y[:, :, i, j] = x[:, :, rows, cols].astype(np.float64).mean(axis=(2, 3))
     return y
+
+
+def max_pool2d_backward(grad: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
+    """What every output's gradient does to the pixel that its index names."""
+    n, c = grad.shape[:2]
+    dx = np.zeros((n, c, size[0] * size[1]))
+    for i in range(n):
+        for k in range(c):
+            hit = indices[i, k] >= 0
+            np.add.at(dx[i, k], indices[i, k][hit], grad[i, k][hit].astype(np.float64))
+    return dx.reshape(n, c, *size)
+
+
+def average_backward(forward: Callable[[np.ndarray], np.ndarray], grad: np.ndarray, size: Pair) -> np.ndarray:
+    """Of an average, which is linear and treats all images alike: the transpose of its matrix."""
+    pixels = size[0] * size[1]
+    matrix = forward(np.eye(pixels).reshape(1, pixels, *size)).reshape(pixels, -1)
+    flat = grad.reshape(-1, matrix.shape[1]).astype(np.float64)
+    return (flat @ matrix.T).reshape(*grad.shape[:2], *size)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
-#include <cmath>
 
 #include "core/bind.h"
 #include "ops/interpolate/interpolate.h"
@@ -15,16 +14,7 @@ py::array bind(const py::array& input, const std::array<int64_t, 2>& size, const
   const auto x = nhwc_view<const float>(input, kOp, "input");
   check(x.h > 0 && x.w > 0 && x.c > 0, kOp, "expected input with no empty axis but N, got (N, H, W, C) = (",
         x.n, ", ", x.h, ", ", x.w, ", ", x.c, ")");
-  check(size[0] >= 1 && size[1] >= 1, kOp, "expected an output of at least 1 x 1 pixels, got ",
-        shape_text(size.data(), 2));
-  InterpolateParams params;
-  params.mode = parse_interpolate_mode(kOp, mode);
-  params.align_corners = align_corners;
-  params.scale_h = scale[0], params.scale_w = scale[1];
-  check(!align_corners || params.mode == InterpolateMode::kBilinear, kOp,
-        "expected align_corners with mode 'bilinear' only, got mode '", mode, "'");
-  check(std::isfinite(scale[0]) && scale[0] >= 0 && std::isfinite(scale[1]) && scale[1] >= 0, kOp,
-        "expected finite, positive scale factors, got (", scale[0], ", ", scale[1], ")");
+  const InterpolateParams params = interpolate_params(kOp, size, mode, align_corners, scale);
   const std::vector<int64_t> shape = {x.n, size[0], size[1], x.c};
   Nhwc<const float> add;
   if (addend) {

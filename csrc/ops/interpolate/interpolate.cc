@@ -2,10 +2,8 @@
 #include "ops/interpolate/interpolate.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/arena.h"
-#include "core/check.h"
 #include "core/parallel.h"
 
 namespace pyvision {
@@ -15,13 +13,10 @@ namespace {
 class Axis {
  public:
   Axis(const InterpolateParams& params, double stated_scale, int64_t in, int64_t out)
-      : mode_(params.mode), align_corners_(params.align_corners), in_(in) {
-    if (align_corners_)
-      scale_ = out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.0f;
-    else
-      scale_ = stated_scale > 0 ? static_cast<float>(1.0 / stated_scale)
-                                : static_cast<float>(in) / static_cast<float>(out);
-  }
+      : mode_(params.mode),
+        align_corners_(params.align_corners),
+        in_(in),
+        scale_(interpolate_step(params, stated_scale, in, out)) {}
 
   struct Source {
     int64_t first, second;  // [0, in)
@@ -51,14 +46,6 @@ class Axis {
 };
 
 }  // namespace
-
-InterpolateMode parse_interpolate_mode(const char* op, const std::string& name) {
-  if (name == "nearest") return InterpolateMode::kNearest;
-  if (name == "nearest-exact") return InterpolateMode::kNearestExact;
-  check(name == "bilinear", op, "expected mode to be one of nearest, nearest-exact, bilinear, got '", name,
-        "'");
-  return InterpolateMode::kBilinear;
-}
 
 void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, const Nhwc<const float>* addend,
                  const Nhwc<float>& y) {

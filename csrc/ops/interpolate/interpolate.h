@@ -13,23 +13,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "core/dispatch.h"
 #include "core/tensor.h"
+#include "ops/interpolate/params.h"
 
 namespace pyvision {
-
-enum class InterpolateMode : uint8_t { kNearest, kNearestExact, kBilinear };
-
-// Name as in torch; throws std::invalid_argument for others.
-InterpolateMode parse_interpolate_mode(const char* op, const std::string& name);
-
-struct InterpolateParams {
-  InterpolateMode mode = InterpolateMode::kNearest;
-  bool align_corners = false;       // bilinear only
-  double scale_h = 0, scale_w = 0;  // output / input as the caller stated it; 0: from the extents
-};
 
 // x: (n, h, w, c), addend: null or (n, any, any, c), y: (n, any, any, c); no extent but n may be 0
 void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, const Nhwc<const float>* addend,

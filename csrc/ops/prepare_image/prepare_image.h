@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "core/dispatch.h"
+#include "ops/prepare_image/params.h"
 
 namespace pyvision {
 
@@ -26,22 +27,6 @@ struct PrepareImageKernels {
 };
 
 PYVISION_KERNELS(PrepareImageKernels, prepare_image)
-
-struct PrepareImageParams {
-  int64_t out_h = 0, out_w = 0;
-  int64_t top = 0, left = 0, region_h = 0, region_w = 0;  // where the image goes
-  float mean[3] = {0, 0, 0}, stdev[3] = {1, 1, 1};        // in the output's channel order
-  float pad = 0;
-  bool bgr = false;  // the output's order; the image is RGB
-};
-
-// 8-bit pixels with any strides, in bytes. channels: 1 (grey, repeated), 3 (RGB) or 4 (the fourth is not
-// read).
-struct ImageView {
-  const uint8_t* data;
-  int64_t h, w, channels;
-  int64_t stride_h, stride_w, stride_c;
-};
 
 // output: (out_h, out_w, 3), dense.
 void prepare_image(const ImageView& image, const PrepareImageParams& params, float* output);

@@ -5,7 +5,6 @@
 #include <type_traits>
 
 #include "core/arena.h"
-#include "core/check.h"
 #include "core/parallel.h"
 #include "ops/warp/warp.h"
 
@@ -26,21 +25,6 @@ GridImage<T> image_of(const Nhwc<const T>& x, int64_t n, int64_t channel) {
 }
 
 }  // namespace
-
-GridMode parse_grid_mode(const char* op, const std::string& name) {
-  if (name == "nearest") return GridMode::kNearest;
-  if (name == "bilinear") return GridMode::kBilinear;
-  check(name == "bicubic", op, "expected mode to be one of bilinear, nearest, bicubic, got '", name, "'");
-  return GridMode::kBicubic;
-}
-
-GridPadding parse_grid_padding(const char* op, const std::string& name) {
-  if (name == "zeros") return GridPadding::kZeros;
-  if (name == "border") return GridPadding::kBorder;
-  check(name == "reflection", op, "expected padding_mode to be one of zeros, border, reflection, got '", name,
-        "'");
-  return GridPadding::kReflection;
-}
 
 template <class T>
 void grid_sample(const GridSampleParams& params, const Nhwc<const T>& x, const T* grid, const Nhwc<T>& y) {

@@ -11,23 +11,11 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "core/tensor.h"
+#include "ops/warp/params.h"
 
 namespace pyvision {
-
-enum class GridMode : uint8_t { kNearest, kBilinear, kBicubic };
-enum class GridPadding : uint8_t { kZeros, kBorder, kReflection };
-
-GridMode parse_grid_mode(const char* op, const std::string& name);
-GridPadding parse_grid_padding(const char* op, const std::string& name);
-
-struct GridSampleParams {
-  GridMode mode = GridMode::kBilinear;
-  GridPadding padding = GridPadding::kZeros;
-  bool align_corners = false;
-};
 
 // One image of dense channels, its extents at least 1.
 template <class T>

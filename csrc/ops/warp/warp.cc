@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "core/arena.h"
-#include "core/check.h"
 #include "core/parallel.h"
 
 namespace pyvision {
@@ -167,25 +166,6 @@ void warp_rows(const WarpParams& params, const Nhwc<const T>& x, const T* border
 }
 
 }  // namespace
-
-WarpMode parse_warp_mode(const char* op, const std::string& name) {
-  if (name == "nearest") return WarpMode::kNearest;
-  if (name == "bilinear") return WarpMode::kBilinear;
-  check(name == "bicubic", op, "expected interpolation to be one of nearest, bilinear, bicubic, got '", name,
-        "'");
-  return WarpMode::kBicubic;
-}
-
-BorderMode parse_border_mode(const char* op, const std::string& name) {
-  if (name == "constant") return BorderMode::kConstant;
-  if (name == "replicate") return BorderMode::kReplicate;
-  if (name == "reflect") return BorderMode::kReflect;
-  if (name == "reflect_101") return BorderMode::kReflect101;
-  check(name == "wrap", op,
-        "expected border_mode to be one of constant, replicate, reflect, reflect_101, wrap, got '", name,
-        "'");
-  return BorderMode::kWrap;
-}
 
 template <class T>
 void warp_projective(const WarpParams& params, const Nhwc<const T>& x, const double* h, const T* border,

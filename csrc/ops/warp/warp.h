@@ -22,25 +22,13 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "core/dispatch.h"
 #include "core/tensor.h"
 #include "ops/warp/grid_sample.h"
+#include "ops/warp/params.h"
 
 namespace pyvision {
-
-enum class WarpMode : uint8_t { kNearest, kBilinear, kBicubic };
-enum class BorderMode : uint8_t { kConstant, kReplicate, kReflect, kReflect101, kWrap };
-
-// Throw std::invalid_argument for other names than the above.
-WarpMode parse_warp_mode(const char* op, const std::string& name);
-BorderMode parse_border_mode(const char* op, const std::string& name);
-
-struct WarpParams {
-  WarpMode mode = WarpMode::kBilinear;
-  BorderMode border = BorderMode::kConstant;
-};
 
 constexpr int kWarpBlock = 64;     // output pixels at once: what is known of them stays in L1
 constexpr int kWarpReadAhead = 8;  // elements of a window's row that kernels for few channels read

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""interpolate on CUDA against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyvision import ops
+from tests.cuda_device import Cuda
+from tests.helpers import EPS, assert_within, random
+from tests.reference.interpolate import interpolate as reference
+from tests.test_cuda_conv2d import DTYPES, STORED
+
+MODES = [("nearest", None), ("nearest-exact", None), ("bilinear", False), ("bilinear", True)]
+SIZES = [((1, 1), (3, 5)), ((4, 6), (8, 12)), ((7, 5), (1, 1)), ((6, 9), (13, 4)), ((3, 40), (5, 300))]
+
+
+def check(actual: np.ndarray, expected: np.ndarray, x: np.ndarray, mode: str, dtype: str) -> None:
+    if mode == "bilinear":
+        # Weights are rounded positions: they are off by an ulp of the position; then two blends.
+        largest = np.abs(x).max(initial=0)
+        bound = (max(x.shape[2:]) + 6) * 2 * EPS * largest + STORED[dtype] * np.abs(expected)
+        assert_within(actual, expected, bound)
+    else:
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("mode", "align_corners"), MODES, ids=str)
+def test_against_float64(cuda: Cuda, dtype: str, mode: str, align_corners: bool | None) -> None:
+    for size, out in SIZES:
+        for channels in (8, 3, 1):
+            x_on = cuda.array(random((2, channels, *size)), dtype)
+            x = cuda.numpy(x_on).astype(np.float32)
+            expected = reference(x, out, mode, bool(align_corners))
+            options: Any = {"mode": mode, "align_corners": align_corners}
+            y = ops.interpolate(x_on, out, **options)
+            assert cuda.dtype(y) == dtype
+            check(cuda.numpy(y), expected, x, mode, dtype)
+            pixels = cuda.array(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), dtype)
+            last = ops.interpolate(pixels, out, layout="NHWC", **options)
+            np.testing.assert_array_equal(cuda.numpy(last).transpose(0, 3, 1, 2), cuda.numpy(y))
+
+
+@pytest.mark.parametrize(("mode", "align_corners"), MODES, ids=str)
+@pytest.mark.parametrize("scale", [2, 1.7, (0.3, 2.6)], ids=str)
+def test_scale_factor(cuda: Cuda, mode: str, align_corners: bool | None, scale: Any) -> None:
+    x = random((1, 5, 11, 13))
+    y = ops.interpolate(cuda.array(x), scale_factor=scale, mode=mode, align_corners=align_corners)
+    both = scale if isinstance(scale, tuple) else (scale, scale)
+    out = (int(11 * both[0]), int(13 * both[1]))
+    check(cuda.numpy(y), reference(x, out, mode, bool(align_corners), both), x, mode, "float32")
+
+
+def test_channels_last_stays_so(cuda: Cuda) -> None:
+    x = np.ascontiguousarray(random((2, 9, 7, 8))).transpose(0, 3, 1, 2)
+    y = ops.interpolate(cuda.strided(x), (5, 6), mode="bilinear")
+    assert cuda.is_channels_last(y)
+    np.testing.assert_allclose(cuda.numpy(y), ops.interpolate(x, (5, 6), mode="bilinear"), rtol=0, atol=1e-6)
+    for layout, shape in (("NCHW", (0, 3, 4, 6)), ("NHWC", (0, 4, 6, 3))):
+        empty = ops.interpolate(cuda.array(np.zeros(shape, np.float32)), 5, layout=layout)
+        assert empty.shape == ((0, 3, 5, 5) if layout == "NCHW" else (0, 5, 5, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "expected one of size and scale_factor, got neither"),
+        ({"size": 0}, ValueError, "expected an output of at least 1 x 1"),
+        ({"size": (3, -1)}, ValueError, "expected an output of at least 1 x 1"),
+        ({"size": 3, "mode": "bicubic"}, ValueError, "expected mode to be one of"),
+        ({"size": 3, "align_corners": True}, ValueError, "expected align_corners with"),
+        ({"size": 3, "layout": "HWC"}, ValueError, "expected layout"),
+        ({"scale_factor": 0.1}, ValueError, "expected an output of at least 1 x 1"),
+        ({"scale_factor": "2"}, TypeError, "expected scale_factor to be a number"),
+    ],
+)
+def test_bad_arguments(cuda: Cuda, arguments: dict[str, Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=rf"^\[interpolate\] {message}"):
+        ops.interpolate(cuda.array(random((1, 2, 4, 4))), **arguments)
+
+
+def test_bad_inputs(cuda: Cuda) -> None:
+    with pytest.raises(TypeError, match=r"^\[interpolate\] expected input of dtype"):
+        ops.interpolate(cuda.array(np.zeros((1, 2, 4, 4))), 3)
+    for shape in ((4, 4), (1, 2, 0, 4), (1, 0, 4, 4)):
+        with pytest.raises(ValueError, match=r"^\[interpolate\] expected input with"):
+            ops.interpolate(cuda.array(np.zeros(shape, np.float32)), 3)
