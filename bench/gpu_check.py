@@ -27,7 +27,9 @@ TESTS = [
     if path.stem not in ("test_cuda_build", "test_cuda_emulator")
 ]
 # Each kernel once or twice.
-SANITIZED = "split or depthwise_general or groups or transposed or versions or awkward or sampling or windows"
+SANITIZED = (
+    "split or depthwise_general or groups or transposed or versions or awkward or sampling or windows or orb"
+)
 TOOLS = ("memcheck", "racecheck", "initcheck")
 
 
