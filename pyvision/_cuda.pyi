@@ -87,6 +87,44 @@ def orb(
     edge_threshold: int,
     threshold: int,
 ) -> Detection: ...
+
+class Sift:
+    @property
+    def search_bytes(self) -> int: ...
+    def rate_bytes(self, extrema: int) -> int: ...
+    def search(self, found: DeviceArray, count: DeviceArray) -> None: ...
+    def rate(self, found: DeviceArray, extrema: int, rated: DeviceArray, count: DeviceArray) -> None: ...
+    def put(
+        self,
+        found: DeviceArray,
+        extrema: int,
+        rated: DeviceArray,
+        columns: Sequence[DeviceArray],
+        count: DeviceArray,
+        descriptors: DeviceArray | None,
+        root: bool,
+    ) -> None: ...
+
+def sift(
+    stream: Stream,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    max_features: int,
+    layers: int,
+    contrast_threshold: float,
+    edge_threshold: float,
+    sigma: float,
+) -> Sift: ...
+def sift_describe(
+    stream: Stream,
+    image: DeviceArray,
+    xy: DeviceArray,
+    size: DeviceArray,
+    angle: DeviceArray,
+    layers: int,
+    sigma: float,
+    root: bool,
+) -> Description: ...
 def orb_describe(
     stream: Stream,
     image: DeviceArray,

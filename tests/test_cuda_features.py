@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, FAST, ORB, Keypoints
+from pyvision.features import BRIEF, FAST, ORB, SIFT, Keypoints
 from tests.cuda_device import Cuda
 from tests.photos import noise
 
@@ -83,11 +83,64 @@ def test_orb_of_colour_and_a_mask(cuda: Cuda) -> None:
     assert_same(on_host(cuda, orb.detect(cuda.array(image), cuda.array(mask))), known)
 
 
+def assert_same_values(found: np.ndarray, known: np.ndarray) -> None:
+    """Descriptors of whole numbers that sums in another order may round to the next."""
+    assert found.shape == known.shape and found.dtype == known.dtype
+    assert np.abs(found - known).max() <= 1 and (found != known).mean() < 0.01
+
+
+@pytest.mark.parametrize("options", [{}, {"layers": 2, "sigma": 1.2, "edge_threshold": 4.0}])
+def test_sift(cuda: Cuda, options: dict[str, Any]) -> None:
+    """Around tiles of 128 columns and 16 rows; extrema that move to one place, candidates of two angles."""
+    image = noise(49, 70)
+    for most in (None, 20):
+        sift = SIFT(most, **options)
+        known, known_values = sift.detect_and_compute(image)
+        assert len(known) == most if most else len(known) > 40
+        found, values = sift.detect_and_compute(cuda.array(image))
+        assert_same(on_host(cuda, found), known)
+        assert_same_values(cuda.numpy(values), known_values)
+
+
+def test_sift_of_floats_colour_and_a_mask(cuda: Cuda) -> None:
+    mask = np.zeros((40, 50), np.uint8)
+    mask[:, 10:30] = 1
+    images = (noise(40, 50) * np.float32(0.9) + np.float32(3.3), color(40, 50, 3), color(40, 50, 4))
+    for image in images:
+        known = SIFT().detect(image, mask)
+        assert 0 < len(known) < len(SIFT().detect(image))
+        assert_same(on_host(cuda, SIFT().detect(cuda.array(image), cuda.array(mask))), known)
+    floats = color(40, 50, 3).astype(np.float32)
+    assert len(SIFT().detect(cuda.array(floats))) > 0.9 * len(SIFT().detect(floats))
+
+
+def test_sift_at_given_keypoints(cuda: Cuda) -> None:
+    """In and beside the picture, of sizes that its pyramid has and others; RootSIFT."""
+    image = noise(60, 70)
+    rng = np.random.default_rng(0)
+    given = Keypoints(
+        rng.uniform(-3, 72, (30, 2)).astype(np.float32),
+        np.exp(rng.uniform(-1, 4, 30)).astype(np.float32),
+        rng.uniform(-1, 360, 30).astype(np.float32),
+    )
+    known, known_values = SIFT().compute(image, given)
+    found, values = SIFT().compute(cuda.array(image), held(cuda, given))
+    assert 5 < len(known) < 30
+    assert_same(on_host(cuda, found), known)
+    assert_same_values(cuda.numpy(values), known_values)
+    roots = cuda.numpy(SIFT(root=True).compute(cuda.array(image), held(cuda, given))[1])
+    host = cuda.numpy(values)
+    np.testing.assert_allclose(roots, np.sqrt(host / host.sum(axis=1, keepdims=True)), rtol=1e-6)
+
+
 def test_pictures_without_keypoints(cuda: Cuda) -> None:
     for image in (np.zeros((70, 70), np.uint8), noise(1, 3), noise(30, 90)):
         found, bits = ORB(levels=3).detect_and_compute(cuda.array(image))
         assert len(found) == 0 and cuda.numpy(bits).shape == (0, 32)
         assert found.xy.shape == (0, 2)
+    for image in (np.zeros((20, 30), np.uint8), noise(1, 3), noise(9, 40)):
+        found, values = SIFT(contrast_threshold=0.5).detect_and_compute(cuda.array(image))
+        assert found.xy.shape == (0, 2) and cuda.numpy(values).shape == (0, 128)
 
 
 def test_descriptors_at_given_keypoints(cuda: Cuda) -> None:

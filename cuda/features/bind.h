@@ -53,6 +53,22 @@ inline Level grey_level(const DeviceArray& image, const char* op, const Stream& 
   return level;
 }
 
+// xy, size, angle, response, octave
+inline KeypointColumns keypoint_columns(const std::vector<DeviceArray>& columns, const DeviceArray& count,
+                                        int64_t room, const char* op, const Stream& stream) {
+  check(columns.size() == 5, op, "expected 5 columns, got ", columns.size());
+  const auto column = [&](size_t i, DType dtype, const std::vector<int64_t>& shape) {
+    return checked_data(columns[i], op, "keypoints", stream, dtype, shape);
+  };
+  return {static_cast<float*>(column(0, DType::kF32, {room, 2})),
+          static_cast<float*>(column(1, DType::kF32, {room})),
+          static_cast<float*>(column(2, DType::kF32, {room})),
+          static_cast<float*>(column(3, DType::kF32, {room})),
+          static_cast<int32_t*>(column(4, DType::kI32, {room})),
+          static_cast<int32_t*>(checked_data(count, op, "count", stream, DType::kI32, {1})),
+          room};
+}
+
 inline GivenKeypoints given_keypoints(const DeviceArray& xy, const DeviceArray& size,
                                       const DeviceArray& angle, const OptionalArray& octave, const char* op,
                                       const Stream& stream) {

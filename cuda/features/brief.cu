@@ -88,7 +88,9 @@ struct Space {
   int32_t* begin;
 
   Space(const BriefProblem& p, void* memory)
-      : workspace(memory), blurred(p.levels), marks(&workspace, 1, p.keypoints.n) {
+      : workspace(memory),
+        blurred(p.levels),
+        marks(&workspace, Chunks(1, [&](int) { return p.keypoints.n; })) {
     begin = workspace.take<int32_t>(1);
     for (int l = 0; l < blurred.count; ++l)
       blurred.of[l].data = workspace.take<uint8_t>(int64_t{blurred.of[l].h} * blurred.of[l].w);
@@ -110,7 +112,9 @@ void brief(const char* op, const Stream& stream, const BriefProblem& p, void* wo
            int32_t* count, uint8_t* descriptors) {
   const Space space(p, workspace);
   GivenKeypoints keypoints = p.keypoints;
-  list(op, stream, space.marks, Fits{p.levels, keypoints, p.turned}, PutIndex{kept}, space.begin, count);
+  mark(op, stream, space.marks, Fits{p.levels, keypoints, p.turned});
+  list(op, stream, space.marks, PutIndex{kept});
+  find_spans(op, stream, space.marks, space.begin, count);
   blur_grey(op, stream, p.levels, space.blurred);
   if (!p.turned) keypoints.angle = nullptr;
   describe_pairs(op, stream, space.blurred, p.pairs, keypoints, kept, count, descriptors);

@@ -170,7 +170,7 @@ int64_t corner_room(const Levels& levels, bool suppress) {
 }
 
 CornerSpace::CornerSpace(Workspace* workspace, const Levels& levels, bool suppress)
-    : marks(workspace, levels.count, most_of(levels, [](const Level& l) { return int64_t{l.h} * l.w; })),
+    : marks(workspace, Chunks(levels.count, [&](int l) { return int64_t{levels.of[l].h} * levels.of[l].w; })),
       corners(workspace, corner_room(levels, suppress)) {
   for (int l = 0; l < levels.count; ++l)
     scores[l] = workspace->take<uint8_t>(int64_t{levels.of[l].h} * levels.of[l].w);
@@ -192,8 +192,9 @@ void find_corners(const char* op, const Stream& stream, const Levels& levels, co
     score(score_corners<12>, ring_offsets<12>());
   else
     score(score_corners<8>, ring_offsets<8>());
-  list(op, stream, space.marks, IsCorner{levels, maps, search.suppress, search.edge, search.allowed},
-       PutCorner{maps, space.corners}, space.corners.begins, space.corners.counts);
+  mark(op, stream, space.marks, IsCorner{levels, maps, search.suppress, search.edge, search.allowed});
+  list(op, stream, space.marks, PutCorner{maps, space.corners});
+  find_spans(op, stream, space.marks, space.corners.begins, space.corners.counts);
 }
 
 int64_t FastProblem::room() const {

@@ -9,19 +9,7 @@ void run(const Detection& detection, const DeviceArray& workspace, const std::ve
   const char* const op = detection.op.c_str();
   const Stream& stream = detection.stream;
   const int64_t room = detection.room;
-  check(columns.size() == 5, op, "expected 5 columns, got ", columns.size());
-  const auto column = [&](size_t i, DType dtype, const std::vector<int64_t>& shape) {
-    return checked_data(columns[i], op, "keypoints", stream, dtype, shape);
-  };
-  const KeypointColumns keypoints = {
-      static_cast<float*>(column(0, DType::kF32, {room, 2})),
-      static_cast<float*>(column(1, DType::kF32, {room})),
-      static_cast<float*>(column(2, DType::kF32, {room})),
-      static_cast<float*>(column(3, DType::kF32, {room})),
-      static_cast<int32_t*>(column(4, DType::kI32, {room})),
-      static_cast<int32_t*>(checked_data(count, op, "count", stream, DType::kI32, {1})),
-      room,
-  };
+  const KeypointColumns keypoints = keypoint_columns(columns, count, room, op, stream);
   void* const rows = data_or_null<void>(descriptors, op, "descriptors", stream, detection.descriptor_type,
                                         {room, detection.descriptor_length});
   detection.run(workspace_data(workspace, op, stream, detection.workspace_bytes), keypoints, rows);
@@ -39,6 +27,23 @@ void describe(const Description& description, const DeviceArray& workspace, cons
                   static_cast<int32_t*>(checked_data(count, op, "count", stream, DType::kI32, {1})), rows);
 }
 
+// Of the dtype of `result`: floats stay floats only where that is asked for.
+void grey(const Stream& stream, const std::string& op, const DeviceArray& image, const DeviceArray& result) {
+  const char* const name = op.c_str();
+  const Tensor& t = image.tensor;
+  ColorPicture picture;
+  std::tie(picture.h, picture.w) = checked_extents(image, name);
+  picture.floats = t.dtype == DType::kF32;
+  picture.channels = t.rank == 3 ? static_cast<int>(t.shape[2]) : 1;
+  picture.data = checked_data(image, name, "image", stream, picture.floats ? DType::kF32 : DType::kU8,
+                              std::vector<int64_t>(t.shape, t.shape + t.rank));
+  const bool to_floats = picture.floats && result.tensor.dtype == DType::kF32;
+  void* const y = checked_data(result, name, "grey", stream, to_floats ? DType::kF32 : DType::kU8,
+                               {picture.h, picture.w});
+  if (to_floats) return to_float_grey(name, stream, picture, static_cast<float*>(y));
+  to_grey(name, stream, picture, static_cast<uint8_t*>(y));
+}
+
 void define(py::module_& m) {
   py::class_<Description>(m, "Description")
       .def_readonly("workspace_bytes", &Description::workspace_bytes)
@@ -49,21 +54,7 @@ void define(py::module_& m) {
       .def_readonly("workspace_bytes", &Detection::workspace_bytes)
       .def_readonly("descriptor_length", &Detection::descriptor_length)
       .def("run", &run, py::arg("workspace"), py::arg("columns"), py::arg("count"), py::arg("descriptors"));
-  m.def(
-      "to_grey",
-      [](const Stream& stream, const std::string& op, const DeviceArray& image, const DeviceArray& grey) {
-        const Tensor& t = image.tensor;
-        ColorPicture picture;
-        std::tie(picture.h, picture.w) = checked_extents(image, op.c_str());
-        picture.floats = t.dtype == DType::kF32;
-        picture.channels = t.rank == 3 ? static_cast<int>(t.shape[2]) : 1;
-        picture.data =
-            checked_data(image, op.c_str(), "image", stream, picture.floats ? DType::kF32 : DType::kU8,
-                         std::vector<int64_t>(t.shape, t.shape + t.rank));
-        void* const y = checked_data(grey, op.c_str(), "grey", stream, DType::kU8, {picture.h, picture.w});
-        to_grey(op.c_str(), stream, picture, static_cast<uint8_t*>(y));
-      },
-      py::arg("stream"), py::arg("op"), py::arg("image"), py::arg("grey"));
+  m.def("to_grey", &grey, py::arg("stream"), py::arg("op"), py::arg("image"), py::arg("grey"));
 }
 
 }  // namespace pyvision::cuda::features_bind

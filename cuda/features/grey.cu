@@ -24,6 +24,16 @@ __global__ void __launch_bounds__(kGreyThreads)
   y[i] = static_cast<uint8_t>(grey);
 }
 
+__global__ void __launch_bounds__(kGreyThreads)
+    to_float_grey_kernel(const float* pixels, int channels, int64_t n, float* y) {
+  const int64_t i = int64_t{blockIdx.x} * kGreyThreads + threadIdx.x;
+  if (i >= n) return;
+  const auto clipped = [](float x) { return x == x ? fminf(fmaxf(x, -1e4f), 1e4f) : 0.0f; };
+  const float* const p = pixels + i * channels;
+  y[i] = channels == 1 ? clipped(p[0])
+                       : clipped(p[0]) * 0.299f + clipped(p[1]) * 0.587f + clipped(p[2]) * 0.114f;
+}
+
 struct Position {
   int first, second;
   int weight;  // of the second, in 256ths
@@ -110,6 +120,12 @@ void to_grey(const char* op, const Stream& stream, const ColorPicture& picture, 
   else
     launch(op, stream, shape, to_grey_kernel<uint8_t>, static_cast<const uint8_t*>(picture.data),
            picture.channels, n, y);
+}
+
+void to_float_grey(const char* op, const Stream& stream, const ColorPicture& picture, float* y) {
+  const int64_t n = picture.h * picture.w;
+  launch(op, stream, {blocks_of(n, kGreyThreads), kGreyThreads}, to_float_grey_kernel,
+         static_cast<const float*>(picture.data), picture.channels, n, y);
 }
 
 void resize_grey(const char* op, const Stream& stream, const Level& x, const Level& y) {

@@ -18,6 +18,9 @@ struct ColorPicture {
 // y: (h, w). Floats are rounded and clipped; NaN counts as 0.
 void to_grey(const char* op, const Stream& stream, const ColorPicture& picture, uint8_t* y);
 
+// The same of floats that stay floats: clipped to [-1e4, 1e4] alone, NaN becomes 0. picture: of floats
+void to_float_grey(const char* op, const Stream& stream, const ColorPicture& picture, float* y);
+
 void resize_grey(const char* op, const Stream& stream, const Level& x, const Level& y);
 
 // Each level of x into that of y.

@@ -26,70 +26,100 @@ struct ItemList {
         counts(workspace->take<int32_t>(kMaxLevels)) {}
 };
 
-// What marking leaves for listing: a bit for each item, in chunks of kListThreads that no two levels share.
-struct Marks {
+// Items of all levels in chunks of kListThreads that no two levels share.
+struct Chunks {
   int levels = 0;
-  unsigned chunks = 0;                         // of a level
-  uint32_t* bits = nullptr;                    // (levels, chunks, 32)
-  int32_t *counts = nullptr, *ends = nullptr;  // (levels, chunks)
+  unsigned begins[kMaxLevels + 1] = {};
 
-  Marks() = default;
-  // most: items of a level
-  Marks(Workspace* workspace, int level_count, int64_t most)
-      : levels(level_count),
-        chunks(most > 0 ? blocks_of(most, kListThreads) : 1),
-        bits(workspace->take<uint32_t>(all() * 32)),
-        counts(workspace->take<int32_t>(all())),
-        ends(workspace->take<int32_t>(all())) {}
-  int64_t all() const { return int64_t{levels} * chunks; }
+  // sizes(l): how many items level l has
+  template <class Sizes>
+  Chunks(int level_count, Sizes sizes) : levels(level_count) {
+    for (int l = 0; l < levels; ++l)
+      begins[l + 1] = begins[l] + blocks_of(sizes(l) > 0 ? sizes(l) : 1, kListThreads);
+  }
+  unsigned count() const { return begins[levels]; }
 };
+
+// Bits of items, left by marking for listing.
+struct Marks {
+  Chunks chunks;
+  uint32_t* bits;          // (chunks, 32)
+  int32_t *counts, *ends;  // (chunks,)
+
+  Marks(Workspace* workspace, const Chunks& of)
+      : chunks(of),
+        bits(workspace->take<uint32_t>(int64_t{of.count()} * 32)),
+        counts(workspace->take<int32_t>(of.count())),
+        ends(workspace->take<int32_t>(of.count())) {}
+};
+
+__device__ inline int level_of_block(const Chunks& chunks) {
+  int level = 0;
+  while (blockIdx.x >= chunks.begins[level + 1]) ++level;
+  return level;
+}
+__device__ inline int64_t item_of_thread(const Chunks& chunks, int level) {
+  return int64_t{blockIdx.x - chunks.begins[level]} * kListThreads + threadIdx.x;
+}
 
 template <class Keep>
 __global__ void __launch_bounds__(kListThreads)
-    mark_items(const __grid_constant__ Keep keep, uint32_t* bits, int32_t* counts) {
-  const int64_t chunk = int64_t{blockIdx.y} * gridDim.x + blockIdx.x;
-  const int64_t item = int64_t{blockIdx.x} * kListThreads + threadIdx.x;
-  const bool listed = keep(static_cast<int>(blockIdx.y), item);
+    mark_items(const __grid_constant__ Chunks chunks, const __grid_constant__ Keep keep, uint32_t* bits,
+               int32_t* counts) {
+  const int level = level_of_block(chunks);
+  const bool listed = keep(level, item_of_thread(chunks, level));
   const uint32_t word = __ballot_sync(0xffffffffu, listed);
-  if (threadIdx.x % 32 == 0) bits[chunk * 32 + threadIdx.x / 32] = word;
+  if (threadIdx.x % 32 == 0) bits[int64_t{blockIdx.x} * 32 + threadIdx.x / 32] = word;
   const int count = __syncthreads_count(listed);
-  if (threadIdx.x == 0) counts[chunk] = count;
+  if (threadIdx.x == 0) counts[blockIdx.x] = count;
 }
 
 template <class Emit>
 __global__ void __launch_bounds__(kListThreads)
-    list_items(const uint32_t* bits, const int32_t* ends, const __grid_constant__ Emit emit) {
-  const int64_t chunk = int64_t{blockIdx.y} * gridDim.x + blockIdx.x;
+    list_items(const __grid_constant__ Chunks chunks, const uint32_t* bits, const int32_t* ends,
+               const __grid_constant__ Emit emit) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const uint32_t words = bits[chunk * 32 + lane];
+  const uint32_t words = bits[int64_t{blockIdx.x} * 32 + lane];
   int before = lane < warp ? __popc(words) : 0;
   for (int apart = 16; apart > 0; apart /= 2) before += __shfl_xor_sync(0xffffffffu, before, apart);
   const uint32_t word = __shfl_sync(0xffffffffu, words, warp);
   if ((word >> lane & 1) == 0) return;
-  const int32_t place = (chunk > 0 ? ends[chunk - 1] : 0) + before + __popc(word & ((1u << lane) - 1));
-  emit(static_cast<int>(blockIdx.y), int64_t{blockIdx.x} * kListThreads + threadIdx.x, place);
+  const int32_t place =
+      (blockIdx.x > 0 ? ends[blockIdx.x - 1] : 0) + before + __popc(word & ((1u << lane) - 1));
+  const int level = level_of_block(chunks);
+  emit(level, item_of_thread(chunks, level), place);
 }
 
 // begins and counts of levels from the running sums; one block of a thread for each level.
 template <class = void>
-__global__ void level_spans(const int32_t* ends, int64_t chunks, int32_t* begins, int32_t* counts) {
-  const int64_t level = threadIdx.x;
-  const int32_t begin = level > 0 ? ends[level * chunks - 1] : 0;
+__global__ void level_spans(const __grid_constant__ Chunks chunks, const int32_t* ends, int32_t* begins,
+                            int32_t* counts) {
+  const int level = static_cast<int>(threadIdx.x);
+  const int32_t begin = level > 0 ? ends[chunks.begins[level] - 1] : 0;
   begins[level] = begin;
-  counts[level] = ends[(level + 1) * chunks - 1] - begin;
+  counts[level] = ends[chunks.begins[level + 1] - 1] - begin;
 }
 
 // keep(level, item): whether it is listed, also asked of items behind a level's last.
+template <class Keep>
+void mark(const char* op, const Stream& stream, const Marks& marks, const Keep& keep) {
+  launch(op, stream, {marks.chunks.count(), kListThreads}, mark_items<Keep>, marks.chunks, keep, marks.bits,
+         marks.counts);
+  inclusive_scan(op, stream, marks.counts, marks.chunks.count(), marks.ends);
+}
+
 // emit(level, item, place): puts it there.
-template <class Keep, class Emit>
-void list(const char* op, const Stream& stream, const Marks& marks, const Keep& keep, const Emit& emit,
-          int32_t* begins, int32_t* counts) {
-  const LaunchShape shape = {{marks.chunks, static_cast<unsigned>(marks.levels)}, kListThreads};
-  launch(op, stream, shape, mark_items<Keep>, keep, marks.bits, marks.counts);
-  inclusive_scan(op, stream, marks.counts, marks.all(), marks.ends);
-  launch(op, stream, shape, list_items<Emit>, marks.bits, marks.ends, emit);
-  launch(op, stream, {1, static_cast<unsigned>(marks.levels)}, level_spans<>, marks.ends,
-         int64_t{marks.chunks}, begins, counts);
+template <class Emit>
+void list(const char* op, const Stream& stream, const Marks& marks, const Emit& emit) {
+  launch(op, stream, {marks.chunks.count(), kListThreads}, list_items<Emit>, marks.chunks, marks.bits,
+         marks.ends, emit);
+}
+
+// begins, counts: (levels,)
+inline void find_spans(const char* op, const Stream& stream, const Marks& marks, int32_t* begins,
+                       int32_t* counts) {
+  launch(op, stream, {1, static_cast<unsigned>(marks.chunks.levels)}, level_spans<>, marks.chunks, marks.ends,
+         begins, counts);
 }
 
 // How many are wanted of each level.

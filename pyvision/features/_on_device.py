@@ -46,21 +46,42 @@ def mask_on(device: Device, mask: Array | None, image: Operand, op: str) -> Oper
     return allowed
 
 
+def any_grey_on(device: Device, image: Array, op: str) -> Operand:
+    """The same, but that float32 stays what it is, between -1e4 and 1e4."""
+    x = device.take(image, op, "image", ("uint8", "float32"))
+    if x.dtype == "uint8":
+        return grey_on(device, image, op)
+    check_picture(x.shape, op, "image")
+    grey = device.empty(x.shape[:2], "float32")
+    device.kernels.to_grey(device.stream, op, x.view, grey.view)
+    return grey
+
+
+def empty_columns(device: Device, room: int) -> list[Operand]:
+    """What :class:`Keypoints` holds, for so many."""
+    return [
+        device.empty((room, 2), "float32"),
+        *(device.empty((room,), "float32") for _ in range(3)),
+        device.empty((room,), "int32"),
+    ]
+
+
+def read_back(device: Device, count: Operand) -> int:
+    """The one number of ``count``; waits for the stream."""
+    return int(device.give(count)[0])
+
+
 def found_by(
     device: Device, detection: _cuda.Detection, descriptors: str | None = None
 ) -> tuple[Keypoints, Array | None]:
     """The keypoints, and their descriptors if their dtype is given."""
     room = detection.room
-    columns = [
-        device.empty((room, 2), "float32"),
-        *(device.empty((room,), "float32") for _ in range(3)),
-        device.empty((room,), "int32"),
-    ]
+    columns = empty_columns(device, room)
     count = device.empty((1,), "int32")
     rows = None if descriptors is None else device.empty((room, detection.descriptor_length), descriptors)
     workspace = device.workspace(detection.workspace_bytes)
     detection.run(workspace.view, [column.view for column in columns], count.view, view_of(rows))
-    number = int(device.give(count)[0])
+    number = read_back(device, count)
     keypoints = Keypoints(*(device.give(column)[:number] for column in columns))
     return keypoints, None if rows is None else device.give(rows)[:number]
 
@@ -74,7 +95,7 @@ def described_by(
     rows = device.empty((n, description.descriptor_length), dtype)
     workspace = device.workspace(description.workspace_bytes)
     description.run(workspace.view, kept.view, count.view, rows.view)
-    number = int(device.give(count)[0])
+    number = read_back(device, count)
     return keypoints[device.give(kept)[:number]], device.give(rows)[:number]
 
 
