@@ -28,7 +28,8 @@ TESTS = [
 ]
 # Each kernel once or twice.
 SANITIZED = (
-    "split or depthwise_general or groups or transposed or versions or awkward or sampling or windows or orb"
+    "split or depthwise_general or groups or transposed or versions or awkward or sampling or windows "
+    "or orb or sift"
 )
 TOOLS = ("memcheck", "racecheck", "initcheck")
 

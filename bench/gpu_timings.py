@@ -322,6 +322,7 @@ def feature_rows(clock: Clock, height: int, width: int) -> list[dict[str, Any]]:
     detectors: dict[str, Callable[[Any], object]] = {
         "FAST": features.FAST(2000, threshold=20).detect,
         "ORB": features.ORB(2000).detect_and_compute,
+        "SIFT": features.SIFT(8000).detect_and_compute,
     }
     return [
         row(clock, (name, f"{height} x {width}", "uint8", "the CPU"),
