@@ -168,12 +168,21 @@ def test_descriptors_at_given_keypoints(cuda: Cuda) -> None:
 
 def test_many_pictures_and_any_schedule(cuda: Cuda) -> None:
     images = np.stack([noise(30, 44, seed) for seed in range(2)])
+    large = noise(70, 80)
+    known_orb, known_bits = ORB(25, levels=2, edge_threshold=22).detect_and_compute(large)
+    known_sift, known_values = SIFT().detect_and_compute(images[0])
     for falling in (False, True):
         cuda.falling_order(falling)
         found = FAST(20).detect(cuda.array(images))
         for keypoints, known in zip(found, FAST(20).detect(images), strict=True):
             assert len(known) == 20
             assert_same(on_host(cuda, keypoints), known)
+        orb, bits = ORB(25, levels=2, edge_threshold=22).detect_and_compute(cuda.array(large))
+        assert_same(on_host(cuda, orb), known_orb)
+        np.testing.assert_array_equal(cuda.numpy(bits), known_bits)
+        sift, values = SIFT().detect_and_compute(cuda.array(images[0]))
+        assert_same(on_host(cuda, sift), known_sift)
+        assert_same_values(cuda.numpy(values), known_values)
 
 
 def test_pixels_that_are_not_finite_are_black(cuda: Cuda) -> None:

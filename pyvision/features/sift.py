@@ -81,7 +81,8 @@ class SIFT(Detector):
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape, or an angle is beyond 360.
+            ValueError: ``image`` has another shape, or an angle is beyond 360. On CUDA keypoints with such
+                angles are left out.
         """
         k = keypoints_of(keypoints, _OP)
         if device := device_of(_OP, image=image, keypoints=k.xy):
