@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 import torchvision
 
-from pyvision import ops
+from pyvision import features, ops
 from pyvision.profile.networks import load_network
 from pyvision.profile.peers import ConvCase
 
@@ -377,6 +378,23 @@ def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
     ]
 
 
+def feature_rows(clock: Clock, height: int, width: int) -> list[dict[str, Any]]:
+    """Detectors on smoothed noise, which has corners of every strength, beside themselves on the CPU."""
+    pixels = torch.nn.functional.avg_pool2d(torch.rand(1, 1, height + 2, width + 2), 3, 1)[0, 0]
+    host = ((pixels - 0.5) * 640 + 128).clamp(0, 255).byte().numpy()
+    image = torch.from_numpy(host).cuda()
+    detectors: dict[str, Callable[[Any], object]] = {
+        "FAST": features.FAST(2000, threshold=20).detect,
+        "ORB": features.ORB(2000).detect_and_compute,
+        "SIFT": features.SIFT(8000).detect_and_compute,
+    }
+    return [
+        row(clock, (name, f"{height} x {width}", "uint8", "the CPU"),
+            (partial(detect, image), partial(detect, host)), 0, float(image.numel()))
+        for name, detect in detectors.items()
+    ]  # fmt: skip
+
+
 def ceilings(clock: Clock) -> dict[str, Any]:
     """What the card does at best: a copy, and a large f16 product."""
     a, b = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
@@ -409,6 +427,8 @@ def main() -> None:
     for n in NMS_SIZES:
         add(nms_row(clock, n))
     for line in suppression_rows(clock, 1000):
+        add(line)
+    for line in feature_rows(clock, 1080, 1920):
         add(line)
     for count in (100, 1000):
         for backward in (False, True):

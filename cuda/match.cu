@@ -10,6 +10,7 @@ namespace pyvision::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int64_t kMostSplit = 256;  // values of a row: tensor cores' sums round more often than f32's
 constexpr int64_t kScores = int64_t{1} << 26;  // of a block of rows: 256 MB
 
 struct alignas(16) Best {  // moved in one access
@@ -32,6 +33,26 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = lane; i < d; i += 32) sum = fmaf(rows[row * d + i], rows[row * d + i], sum);
   for (int apart = 16; apart > 0; apart /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
   if (lane == 0) biases[row] = -0.5f * sum;
+}
+
+// The 10 bits of fraction that tf32 keeps, to nearest; what is not finite as it is.
+__device__ float tf32_part(float x) {
+  const uint32_t bits = __float_as_uint(x);
+  return fabsf(x) < INFINITY ? __uint_as_float((bits + 0x1000u) & 0xffffe000u) : x;
+}
+
+// Rows three times as long whose products in tf32 are those of f32, but for 2^-21 of them: with x = high +
+// low, a = [low, high, high] times b = [high, low, high]. The small products come first, where sums are still
+// small.
+__global__ void __launch_bounds__(kThreads)
+    split_rows(const float* rows, int64_t n, int64_t d, bool low_first, float* split) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= n * d) return;
+  const float x = rows[i], high = tf32_part(x), low = tf32_part(x - high);
+  float* const y = split + i / d * 3 * d + i % d;
+  y[0] = low_first ? low : high;
+  y[d] = low_first ? high : low;
+  y[2 * d] = high;
 }
 
 __device__ float difference(float a, float b) { return fabsf(a - b); }
@@ -112,7 +133,8 @@ __global__ void __launch_bounds__(kThreads)
 struct Space {
   Workspace workspace;
   int64_t rows;  // of a, at once
-  float *biases, *scores;
+  bool split;    // for tensor cores
+  float *biases, *scores, *split_a, *split_b;
   void* convolution;
 
   Space(const Stream& stream, const MatchProblem& p, void* memory) : workspace(memory) {
@@ -121,6 +143,9 @@ struct Space {
     biases = workspace.take<float>(p.n_b);
     scores = workspace.take<float>(rows * p.n_b);
     const bool gemm = p.metric == MatchMetric::kL2 && rows > 0;
+    split = gemm && p.d <= kMostSplit;
+    split_a = workspace.take<float>(split ? rows * 3 * p.d : 0);
+    split_b = workspace.take<float>(split ? p.n_b * 3 * p.d : 0);
     const size_t bytes = gemm ? conv2d_workspace_bytes(stream, products(p, 0, rows)) : 0;
     convolution = workspace.take<char>(static_cast<int64_t>(bytes));
   }
@@ -128,12 +153,13 @@ struct Space {
   // Of rows of a, as pixels, with those of b, as output channels.
   ConvProblem products(const MatchProblem& p, int64_t first, int64_t count) const {
     ConvProblem conv;
-    conv.params.in_channels = p.d;
+    conv.params.in_channels = split ? 3 * p.d : p.d;
+    conv.tf32 = split;
     conv.params.out_channels = p.n_b;
     conv.n = conv.h = 1;
     conv.w = count;
-    conv.input = static_cast<const float*>(p.a) + first * p.d;
-    conv.weight = p.b;
+    conv.input = split ? split_a : static_cast<const float*>(p.a) + first * p.d;
+    conv.weight = split ? split_b : p.b;
     conv.bias = biases;
     conv.output = scores;
     return conv;
@@ -178,11 +204,16 @@ void match(const char* op, const Stream& stream, const MatchProblem& p, void* wo
   const auto* const b = static_cast<const float*>(p.b);
   if (l2)
     launch(op, stream, {blocks_of(32 * p.n_b, kThreads), kThreads}, row_biases, b, p.n_b, p.d, space.biases);
+  const auto split = [&](const float* x, int64_t n, bool low_first, float* to) {
+    launch(op, stream, {blocks_of(n * p.d, kThreads), kThreads}, split_rows, x, n, p.d, low_first, to);
+  };
+  if (space.split) split(b, p.n_b, false, space.split_b);
   for (int64_t first = 0; first < p.n_a; first += space.rows) {
     const int64_t count = p.n_a - first < space.rows ? p.n_a - first : space.rows;
     const int64_t tiles = int64_t{blocks_of(count, 16)} * blocks_of(p.n_b, 16);
     const LaunchShape shape = {blocks_of(tiles, 1), kThreads};
     if (l2) {
+      if (space.split) split(a + first * p.d, count, true, space.split_a);
       conv2d(op, stream, space.products(p, first, count), space.convolution);
     } else if (p.metric == MatchMetric::kL1) {
       launch(op, stream, shape, difference_scores<float>, a + first * p.d, count, b, p.n_b, p.d,

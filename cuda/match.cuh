@@ -2,8 +2,10 @@
 // match on the device: what csrc/ops/match/match.h says, for any number of neighbours.
 //
 // Scores of a block of rows of a with all of b, larger for nearer: for l2 a . b - |b|^2 / 2, which is a 1x1
-// convolution with a bias and runs through the GEMM of conv2d in exact f32; else minus the distance. A warp
-// then takes the k best of each row, equal ones by rising index.
+// convolution with a bias and runs through the GEMM of conv2d; else minus the distance. A warp then takes the
+// k best of each row, equal ones by rising index. Rows of up to 256 values are multiplied by tensor cores,
+// each split into two of tf32 (Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores",
+// IJHPCA 2022), longer ones in f32.
 #pragma once
 
 #include <cstdint>

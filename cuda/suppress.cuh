@@ -6,6 +6,7 @@
 //   bool hits(a, b, bool in_double)      overlaps by more than the threshold
 #pragma once
 
+#include "common/keys.cuh"
 #include "common/launch.cuh"
 #include "common/scan.cuh"
 #include "common/sort.h"
@@ -21,15 +22,6 @@ static_assert(kWords == kTile, "the sweep has one thread for each word of a row 
 constexpr int kThreads = 256;  // of the element-wise kernels
 
 // ---- keys ----
-
-__device__ inline uint32_t falling_key(float score) {  // adding zero turns -0 into +0, which ties with it
-  const uint32_t bits = __float_as_uint(score + 0.0f);
-  return bits >> 31 ? bits : ~(bits | 0x80000000u);
-}
-__device__ inline uint64_t falling_key(double score) {
-  const auto bits = static_cast<uint64_t>(__double_as_longlong(score + 0.0));
-  return bits >> 63 ? bits : ~(bits | uint64_t{1} << 63);
-}
 
 template <class T, class Key>
 __global__ void score_keys(const T* scores, int64_t n, Key* keys, int32_t* values) {

@@ -2,6 +2,9 @@
 from collections.abc import Sequence
 from typing import type_check_only
 
+import numpy as np
+import numpy.typing as npt
+
 class Stream:
     def __init__(self, device: int, handle: int) -> None: ...
 
@@ -37,6 +40,108 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def to_grey(stream: Stream, op: str, image: DeviceArray, grey: DeviceArray) -> None: ...
+
+class Detection:
+    @property
+    def room(self) -> int: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def descriptor_length(self) -> int: ...
+    def run(
+        self,
+        workspace: DeviceArray,
+        columns: Sequence[DeviceArray],
+        count: DeviceArray,
+        descriptors: DeviceArray | None,
+    ) -> None: ...
+
+class Description:
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def descriptor_length(self) -> int: ...
+    def run(
+        self, workspace: DeviceArray, kept: DeviceArray, count: DeviceArray, descriptors: DeviceArray
+    ) -> None: ...
+
+def brief(
+    stream: Stream,
+    image: DeviceArray,
+    xy: DeviceArray,
+    size: DeviceArray,
+    angle: DeviceArray,
+    pattern: npt.NDArray[np.float32],
+    turned: bool,
+) -> Description: ...
+def fast(
+    stream: Stream,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    circle: int,
+    threshold: int,
+    suppress: bool,
+    max_features: int,
+) -> Detection: ...
+def orb(
+    stream: Stream,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    max_features: int,
+    scale_factor: float,
+    levels: int,
+    edge_threshold: int,
+    threshold: int,
+) -> Detection: ...
+
+class Sift:
+    @property
+    def search_bytes(self) -> int: ...
+    def rate_bytes(self, extrema: int) -> int: ...
+    def search(self, found: DeviceArray, count: DeviceArray) -> None: ...
+    def rate(self, found: DeviceArray, extrema: int, rated: DeviceArray, count: DeviceArray) -> None: ...
+    def put(
+        self,
+        found: DeviceArray,
+        extrema: int,
+        rated: DeviceArray,
+        columns: Sequence[DeviceArray],
+        count: DeviceArray,
+        descriptors: DeviceArray | None,
+        root: bool,
+    ) -> None: ...
+
+def sift(
+    stream: Stream,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    max_features: int,
+    layers: int,
+    contrast_threshold: float,
+    edge_threshold: float,
+    sigma: float,
+) -> Sift: ...
+def sift_describe(
+    stream: Stream,
+    image: DeviceArray,
+    xy: DeviceArray,
+    size: DeviceArray,
+    angle: DeviceArray,
+    layers: int,
+    sigma: float,
+    root: bool,
+) -> Description: ...
+def orb_describe(
+    stream: Stream,
+    image: DeviceArray,
+    xy: DeviceArray,
+    size: DeviceArray,
+    angle: DeviceArray,
+    octave: DeviceArray,
+    scale_factor: float,
+    levels: int,
+) -> Description: ...
 def match_workspace(stream: Stream, a: DeviceArray, b: DeviceArray, metric: str, k: int) -> int: ...
 def match(
     stream: Stream,

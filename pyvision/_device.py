@@ -82,6 +82,10 @@ class Device:
         """Uninitialised, from the framework's own allocator."""
         return self._operand(self._framework.empty(shape, dtype, self._index))
 
+    def full(self, shape: tuple[int, ...], value: float, dtype: str) -> Operand:
+        """Filled with ``value``."""
+        return self._operand(self._framework.full(shape, value, dtype, self._index))
+
     def workspace(self, size: int) -> Operand:
         """``size`` bytes for a kernel's intermediate results; the allocator reuses them in stream order."""
         return self.empty((size,), "uint8")
@@ -206,6 +210,7 @@ class _Framework(Protocol):
     def permuted(self, x: Array, axes: tuple[int, ...]) -> Array: ...
     def astype(self, x: Array, dtype: str) -> Array: ...
     def empty(self, shape: tuple[int, ...], dtype: str, index: int) -> Array: ...
+    def full(self, shape: tuple[int, ...], value: float, dtype: str, index: int) -> Array: ...
 
 
 class _Torch:
@@ -246,6 +251,10 @@ class _Torch:
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, dtype), device=f"cuda:{index}")
 
+    def full(self, shape: tuple[int, ...], value: float, dtype: str, index: int) -> Array:
+        torch = sys.modules["torch"]
+        return torch.full(shape, value, dtype=getattr(torch, dtype), device=f"cuda:{index}")
+
 
 class _CuPy:
     def device(self, x: Array) -> int:
@@ -285,6 +294,11 @@ class _CuPy:
         cupy = _cupy()
         with cupy.cuda.Device(index):
             return cupy.empty(shape, dtype)
+
+    def full(self, shape: tuple[int, ...], value: float, dtype: str, index: int) -> Array:
+        cupy = _cupy()
+        with cupy.cuda.Device(index):
+            return cupy.full(shape, value, dtype)
 
 
 class _Foreign(_CuPy):

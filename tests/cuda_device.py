@@ -86,7 +86,12 @@ class Array:
         return _upload(_bf16_bits(values) if dtype == "bfloat16" else values.astype(dtype), dtype)
 
     def __getitem__(self, key: Any) -> Array:
+        if isinstance(key, Array):  # indices, which copy
+            return _upload(self.host[key.host], self.name)
         return Array(self.host[key], self.name, self.device.id)
+
+    def __len__(self) -> int:
+        return len(self.host)
 
     def __int__(self) -> int:
         return int(self.host)
@@ -209,6 +214,7 @@ def installed(cuda: Cuda) -> Iterator[Cuda]:
     double.__dict__.update(
         ndarray=Array,
         empty=empty,
+        full=lambda shape, value, dtype: _upload(np.full(shape, value, dtype), dtype),
         ascontiguousarray=dense,
         asarray=lambda x: x.held,
         cuda=SimpleNamespace(get_current_stream=get_current_stream, Device=device),

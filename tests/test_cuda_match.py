@@ -35,10 +35,10 @@ def assert_same(found: Matches, known: Matches) -> None:
 
 @pytest.mark.parametrize("metric", ["l2", "l1", "hamming"])
 @pytest.mark.parametrize(
-    ("n_a", "n_b", "d"), [(1, 1, 1), (3, 2, 5), (15, 33, 61), (29, 70, 128), (5, 300, 20)]
+    ("n_a", "n_b", "d"), [(1, 1, 1), (3, 2, 5), (15, 33, 61), (29, 70, 128), (5, 300, 20), (4, 9, 257)]
 )
 def test_nearest(cuda: Cuda, metric: str, n_a: int, n_b: int, d: int) -> None:
-    """Around tiles of 16 rows and chunks of 64 items."""
+    """Around tiles of 16 rows and chunks of 64 items; rows beyond those for tensor cores."""
     if metric == "hamming":
         a, b = (np.random.default_rng(n).integers(0, 256, (n, d), dtype=np.uint8) for n in (n_a, n_b))
     else:
@@ -49,6 +49,20 @@ def test_nearest(cuda: Cuda, metric: str, n_a: int, n_b: int, d: int) -> None:
         np.testing.assert_array_equal(found.indices[:, 0], np.repeat(np.arange(n_a), indices.shape[1]))
         np.testing.assert_array_equal(found.indices[:, 1], indices.ravel())
         np.testing.assert_allclose(found.distances, distances.ravel(), rtol=1e-5)
+
+
+def test_distances_closer_than_tf32_are_told_apart(cuda: Cuda) -> None:
+    """By 4e-6 of the squared norm, where tf32 alone is off by 1e-4."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(1, 96))
+    way = rng.normal(size=(48, 96))
+    way /= np.linalg.norm(way, axis=1, keepdims=True)
+    apart = np.linalg.norm(a) * np.sqrt(0.5 + 4e-6 * rng.permutation(48))
+    b = (a + way * apart[:, None]).astype(np.float32)
+    x = a.astype(np.float32)
+    for k in (1, 10):
+        found = run(cuda, x, b, k=k)
+        np.testing.assert_array_equal(found.indices[:, 1], expected(x, b, "l2", k)[1].ravel())
 
 
 def test_integers_are_exact_and_ties_go_to_the_lower_index(cuda: Cuda) -> None:

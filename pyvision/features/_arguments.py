@@ -88,11 +88,16 @@ def any_grey_of(image: Array, op: str) -> np.ndarray:
 
 def _picture(image: Array, op: str, name: str) -> np.ndarray:
     x = as_numpy(image, op, name, ("uint8", "float32"))
-    if x.ndim not in (2, 3) or 0 in x.shape or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"[{op}] expected {name} of shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    check_picture(x.shape, op, name)
     if x.dtype == np.float32 and not np.isfinite(x).all():
         raise ValueError(f"[{op}] expected {name} to have finite pixels, got NaN or infinity")
     return x
+
+
+def check_picture(shape: tuple[int, ...], op: str, name: str) -> None:
+    """Raises ValueError where ``shape`` is not that of a picture with pixels."""
+    if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+        raise ValueError(f"[{op}] expected {name} of shape (H, W) or (H, W, 1, 3 or 4), got {shape}")
 
 
 def mask_of(mask: Array | None, shape: tuple[int, ...], op: str) -> np.ndarray | None:
@@ -105,9 +110,14 @@ def mask_of(mask: Array | None, shape: tuple[int, ...], op: str) -> np.ndarray |
     if mask is None:
         return None
     m = as_numpy(mask, op, "mask", ("bool", "uint8"))
-    if m.shape != shape:
-        raise ValueError(f"[{op}] expected mask of shape {shape}, got {m.shape}")
+    check_mask(m.shape, shape, op)
     return _with_contiguous_last(m.view(np.uint8))
+
+
+def check_mask(shape: tuple[int, ...], expected: tuple[int, ...], op: str) -> None:
+    """Raises ValueError where ``shape`` is not that of the picture."""
+    if shape != expected:
+        raise ValueError(f"[{op}] expected mask of shape {expected}, got {shape}")
 
 
 def keypoints_of(keypoints: Keypoints, op: str) -> Keypoints:

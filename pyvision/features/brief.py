@@ -10,7 +10,9 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, result_like
+from pyvision._device import device_of
 from pyvision.features._arguments import grey_of, keypoints_of
+from pyvision.features._on_device import columns_on, described_by, grey_on
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag, integer
 
@@ -59,10 +61,18 @@ class BRIEF:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
             ValueError: ``image`` has another shape.
         """
-        grey = grey_of(image, _OP)
         k = keypoints_of(keypoints, _OP)
+        pairs = _pairs(8 * self.bytes, self.seed)
+        if device := device_of(_OP, image=image, keypoints=k.xy):
+            x = grey_on(device, image, _OP)
+            columns = columns_on(device, k, _OP)
+            description = device.kernels.brief(
+                device.stream, x.view, *columns[:3], pairs, self.use_orientation
+            )
+            return described_by(device, description, k, "uint8")
+        grey = grey_of(image, _OP)
         angle = k.angle if self.use_orientation else np.zeros_like(k.angle)
-        which, descriptors = _core.brief(grey, k.xy, angle, _pairs(8 * self.bytes, self.seed))
+        which, descriptors = _core.brief(grey, k.xy, angle, pairs)
         return k[which], result_like(descriptors, image)
 
 

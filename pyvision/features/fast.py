@@ -9,7 +9,9 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array
+from pyvision._device import device_of, view_of
 from pyvision.features._arguments import count_of, grey_of, integer_in, mask_of, over_pictures
+from pyvision.features._on_device import found_by, grey_on, mask_on
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
@@ -61,6 +63,13 @@ class FAST:
             TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
             ValueError: either has another shape.
         """
+        if device := device_of(_OP, image=image, mask=mask):
+            x = grey_on(device, image, _OP)
+            detection = device.kernels.fast(
+                device.stream, x.view, view_of(mask_on(device, mask, x, _OP)), _CIRCLES[self.circle],
+                self.threshold, self.nonmax_suppression, self.max_features,
+            )  # fmt: skip
+            return found_by(device, detection)[0]
         grey = grey_of(image, _OP)
         allowed = mask_of(mask, grey.shape, _OP)
         xy, response = _core.fast(grey, _CIRCLES[self.circle], self.threshold, self.nonmax_suppression)

@@ -11,14 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pyvision._array import Array, as_numpy
+from pyvision._device import Device, device_of
 
 Floats = npt.NDArray[np.float32]
 _OP = "Keypoints"
+_DEFAULTS = {"size": 1, "angle": -1, "response": 0, "octave": 0}
 
 
 @dataclass(frozen=True, eq=False)
 class Keypoints:
-    """N keypoints as arrays of length N.
+    """N keypoints as arrays of length N: NumPy's, or the caller's where ``xy`` lies on CUDA.
+
+    There they are not read back, so that nothing but types and shapes is checked.
 
     Args:
         xy: (N, 2) float32, finite. Pixels; the centre of the top-left one is (0, 0).
@@ -47,24 +51,26 @@ class Keypoints:
         response: Array | None = None,
         octave: Array | None = None,
     ) -> None:
+        given = {"xy": xy, "size": size, "angle": angle, "response": response, "octave": octave}
+        if device := device_of(_OP, **given):
+            self._hold(_columns_on(device, **given))
+            return
         points = np.ascontiguousarray(as_numpy(xy, _OP, "xy"))
-        if points.ndim != 2 or points.shape[1] != 2:
-            raise ValueError(f"[{_OP}] expected xy of shape (N, 2), got {points.shape}")
-        columns = {
-            "xy": points,
-            "size": _column(size, "size", len(points), 1),
-            "angle": _column(angle, "angle", len(points), -1),
-            "response": _column(response, "response", len(points), 0),
-            "octave": _column(octave, "octave", len(points), 0, "int32"),
-        }
+        _check_points(points.shape)
+        columns = {"xy": points}
+        for name, default in _DEFAULTS.items():
+            columns[name] = _column(given[name], name, len(points), default)
         for name in ("xy", "size", "angle"):
             if not np.isfinite(columns[name]).all():
                 raise ValueError(f"[{_OP}] expected {name} to be finite, got NaN or infinity")
+        self._hold(columns)
+
+    def _hold(self, columns: dict[str, Array]) -> None:
         for name, column in columns.items():
             object.__setattr__(self, name, column)
 
     def __len__(self) -> int:
-        return len(self.xy)
+        return int(self.xy.shape[0])
 
     def __getitem__(self, which: SupportsIndex | slice | npt.NDArray[Any]) -> Keypoints:
         """Those that a slice, a mask or indices choose, in that order; an integer chooses one."""
@@ -100,12 +106,40 @@ class Keypoints:
         return cls(table[:, :2], table[:, 2].copy(), table[:, 3].copy(), table[:, 4].copy(), octave)
 
 
-def _column(
-    values: Array | None, name: str, length: int, default: float, dtype: str = "float32"
-) -> np.ndarray:
+def _dtype(name: str) -> str:
+    return "int32" if name == "octave" else "float32"
+
+
+def _column(values: Array | None, name: str, length: int, default: float) -> np.ndarray:
+    dtype = _dtype(name)
     if values is None:
         return np.full(length, default, dtype)
     column = np.ascontiguousarray(as_numpy(values, _OP, name, (dtype,)))
-    if column.shape != (length,):
-        raise ValueError(f"[{_OP}] expected {name} of shape ({length},), got {column.shape}")
+    _check_column(column.shape, name, length)
     return column
+
+
+def _columns_on(device: Device, xy: Array, **others: Array | None) -> dict[str, Array]:
+    """The columns on the device, with defaults where there are none."""
+    points = device.take(xy, _OP, "xy", ("float32",))
+    _check_points(points.shape)
+    columns = {"xy": device.give(points)}
+    for name, default in _DEFAULTS.items():
+        values, dtype = others[name], _dtype(name)
+        if values is None:
+            columns[name] = device.give(device.full((points.shape[0],), default, dtype))
+        else:
+            column = device.take(values, _OP, name, (dtype,))
+            _check_column(column.shape, name, points.shape[0])
+            columns[name] = device.give(column)
+    return columns
+
+
+def _check_points(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or shape[1] != 2:
+        raise ValueError(f"[{_OP}] expected xy of shape (N, 2), got {shape}")
+
+
+def _check_column(shape: tuple[int, ...], name: str, length: int) -> None:
+    if shape != (length,):
+        raise ValueError(f"[{_OP}] expected {name} of shape ({length},), got {shape}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
+from pyvision._device import device_of, view_of
 from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of
 from pyvision.features._detector import Detector
+from pyvision.features._on_device import columns_on, described_by, found_by, grey_on, mask_on
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import real
 
@@ -59,14 +61,28 @@ class ORB(Detector):
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape, or an octave is not in [0, levels).
+            ValueError: ``image`` has another shape, or an octave is not in [0, levels). On CUDA keypoints
+                with such octaves are left out.
         """
-        grey = grey_of(image, _OP)
         k = keypoints_of(keypoints, _OP)
+        if device := device_of(_OP, image=image, keypoints=k.xy):
+            x = grey_on(device, image, _OP)
+            description = device.kernels.orb_describe(
+                device.stream, x.view, *columns_on(device, k, _OP), self.scale_factor, self.levels
+            )
+            return described_by(device, description, k, "uint8")
+        grey = grey_of(image, _OP)
         which, descriptors = _core.orb_compute(grey, k.xy, k.angle, k.octave, self.scale_factor, self.levels)
         return k[which], result_like(descriptors, image)
 
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        if device := device_of(_OP, image=image, mask=mask):
+            x = grey_on(device, image, _OP)
+            detection = device.kernels.orb(
+                device.stream, x.view, view_of(mask_on(device, mask, x, _OP)), self.max_features,
+                self.scale_factor, self.levels, self.edge_threshold, self.threshold,
+            )  # fmt: skip
+            return found_by(device, detection, "uint8" if describe else None)
         grey = grey_of(image, _OP)
         columns, descriptors = _core.orb_detect(
             grey,

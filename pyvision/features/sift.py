@@ -7,6 +7,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, result_like
+from pyvision._device import Device, device_of, view_of
 from pyvision.features._arguments import (
     any_grey_of,
     count_of,
@@ -16,6 +17,14 @@ from pyvision.features._arguments import (
     real_in,
 )
 from pyvision.features._detector import Detector
+from pyvision.features._on_device import (
+    any_grey_on,
+    columns_on,
+    described_by,
+    empty_columns,
+    mask_on,
+    read_back,
+)
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
@@ -72,14 +81,23 @@ class SIFT(Detector):
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape, or an angle is beyond 360.
+            ValueError: ``image`` has another shape, or an angle is beyond 360. On CUDA keypoints with such
+                angles are left out.
         """
-        grey = any_grey_of(image, _OP)
         k = keypoints_of(keypoints, _OP)
+        if device := device_of(_OP, image=image, keypoints=k.xy):
+            x = any_grey_on(device, image, _OP)
+            description = device.kernels.sift_describe(
+                device.stream, x.view, *columns_on(device, k, _OP)[:3], self.layers, self.sigma, self.root
+            )
+            return described_by(device, description, k, "float32")
+        grey = any_grey_of(image, _OP)
         which, descriptors = _core.sift_compute(grey, k.xy, k.size, k.angle, self.layers, self.sigma)
         return k[which], result_like(self._finish(descriptors), image)
 
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        if device := device_of(_OP, image=image, mask=mask):
+            return self._run_on(device, image, mask, describe)
         grey = any_grey_of(image, _OP)
         columns, descriptors = _core.sift_detect(
             grey,
@@ -92,6 +110,31 @@ class SIFT(Detector):
             describe,
         )
         return Keypoints(*columns), result_like(self._finish(descriptors), image)
+
+    def _run_on(
+        self, device: Device, image: Array, mask: Array | None, describe: bool
+    ) -> tuple[Keypoints, Array]:
+        """On CUDA; the numbers of extrema and of keypoints are read back."""
+        x = any_grey_on(device, image, _OP)
+        sift = device.kernels.sift(
+            device.stream, x.view, view_of(mask_on(device, mask, x, _OP)), self.max_features, self.layers,
+            self.contrast_threshold, self.edge_threshold, self.sigma,
+        )  # fmt: skip
+        found, count = device.workspace(sift.search_bytes), device.empty((1,), "int32")
+        sift.search(found.view, count.view)
+        extrema, number = read_back(device, count), 0
+        if extrema > 0:
+            rated = device.workspace(sift.rate_bytes(extrema))
+            sift.rate(found.view, extrema, rated.view, count.view)
+            number = read_back(device, count)
+        columns = empty_columns(device, number)
+        rows = device.empty((number if describe else 0, 128), "float32")
+        if number > 0:
+            sift.put(
+                found.view, extrema, rated.view, [column.view for column in columns], count.view,
+                rows.view if describe else None, self.root,
+            )  # fmt: skip
+        return Keypoints(*map(device.give, columns)), device.give(rows)
 
     def _finish(self, descriptors: np.ndarray) -> np.ndarray:
         if not self.root:

@@ -16,12 +16,9 @@
 
 #include "core/dispatch.h"
 #include "core/grey_image.h"
+#include "ops/brief/params.h"
 
 namespace pyvision {
-
-constexpr int kBriefMaxTests = 512;
-constexpr int kBriefRadius = 15;     // of the patch, before it is rotated
-constexpr int64_t kBriefReach = 22;  // 15 sqrt(2), rounded up: keypoints keep this far from the border
 
 struct BriefKernels {
   const char* isa;

@@ -1,31 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/fast/fast.h"
+#include "ops/fast/ring.h"
 #include "simd/u8-inl.h"
 
 namespace pyvision::PYVISION_ISA_NS {
-
-struct RingPixel {
-  int x, y;
-};
-// Neighbours on a circle, neighbours in the list.
-template <int kCircle>
-struct Ring;
-template <>
-struct Ring<16> {
-  static constexpr RingPixel kPixels[] = {{0, 3},  {1, 3},  {2, 2},  {3, 1},   {3, 0},   {3, -1},
-                                          {2, -2}, {1, -3}, {0, -3}, {-1, -3}, {-2, -2}, {-3, -1},
-                                          {-3, 0}, {-3, 1}, {-2, 2}, {-1, 3}};
-};
-template <>
-struct Ring<12> {
-  static constexpr RingPixel kPixels[] = {{0, 2},  {1, 2},   {2, 1},   {2, 0},  {2, -1}, {1, -2},
-                                          {0, -2}, {-1, -2}, {-2, -1}, {-2, 0}, {-2, 1}, {-1, 2}};
-};
-template <>
-struct Ring<8> {
-  static constexpr RingPixel kPixels[] = {{0, 1},  {1, 1},   {1, 0},  {1, -1},
-                                          {0, -1}, {-1, -1}, {-1, 0}, {-1, 1}};
-};
 
 // The greatest minimum over all arcs of kCircle / 2 + 1 neighbours. Two arcs that start one pixel apart share
 // all but their ends, so every second start suffices: min(shared, max(end, other end)).

@@ -10,30 +10,12 @@ namespace pyvision::orb_bind {
 
 constexpr const char* kOp = "ORB";
 
-OrbParams params_of(int64_t max_features, double scale, int64_t levels, int64_t edge, int64_t threshold) {
-  OrbParams params;
-  check(max_features > 0 && max_features <= (int64_t{1} << 30), kOp,
-        "expected max_features in [1, 2^30], got ", max_features);
-  params.max_features = max_features;
-  params.scale = static_cast<float>(scale);
-  check(params.scale > 1 && params.scale <= 2, kOp, "expected scale_factor in (1, 2], got ", scale);
-  check(levels >= 1 && levels <= kMaxOrbLevels, kOp, "expected levels in [1, ", kMaxOrbLevels, "], got ",
-        levels);
-  params.levels = levels;
-  check(edge >= kBriefReach && edge <= (int64_t{1} << 30), kOp, "expected edge_threshold of at least ",
-        kBriefReach, ", got ", edge);
-  params.edge = edge;
-  check(threshold >= 0 && threshold <= 255, kOp, "expected threshold in [0, 255], got ", threshold);
-  params.threshold = static_cast<uint8_t>(threshold);
-  return params;
-}
-
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
 py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
                  double scale, int64_t levels, int64_t edge, int64_t threshold, bool describe) {
   const GreyImage x = grey_view(image, kOp, "image");
   const PixelMask allowed = mask_view(mask, x, kOp);
-  const OrbParams params = params_of(max_features, scale, levels, edge, threshold);
+  const OrbParams params = orb_params(max_features, scale, levels, edge, threshold);
   std::vector<Keypoint> found;
   std::vector<uint8_t> bits;
   {
@@ -55,7 +37,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
 py::tuple compute(const py::array& image, const py::array& xy, const py::array& angle,
                   const py::array& octave, double scale, int64_t levels) {
   const GreyImage x = grey_view(image, kOp, "image");
-  const OrbParams params = params_of(1, scale, levels, kBriefReach, 0);
+  const OrbParams params = orb_params(1, scale, levels, kBriefReach, 0);
   const Tensor at = dense_view<const float>(xy, kOp, "xy", 2);
   const int64_t n = at.shape[0];
   check(at.shape[1] == 2, kOp, "expected xy of shape (N, 2), got ", shape_text(at));

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 
 #include "core/parallel.h"
 #include "ops/brief/brief.h"
@@ -14,8 +13,6 @@
 
 namespace pyvision {
 namespace {
-
-constexpr float kPatchSize = 31;
 
 struct Candidate {
   int32_t x, y;
@@ -34,23 +31,6 @@ std::vector<Band> bands_of(const OrbPyramid& pyramid, int64_t rows) {
     for (int64_t y = 0; y < pyramid.level(l).h; y += rows)
       bands.push_back({l, y, std::min(y + rows, pyramid.level(l).h)});
   return bands;
-}
-
-// How many features each level is to have.
-std::vector<int64_t> shares(const OrbParams& params) {
-  const auto factor = static_cast<float>(1.0 / static_cast<double>(params.scale));
-  float share =
-      static_cast<float>(params.max_features) * (1 - factor) /
-      (1 - static_cast<float>(std::pow(static_cast<double>(factor), static_cast<double>(params.levels))));
-  std::vector<int64_t> counts;
-  int64_t left = params.max_features;
-  for (int64_t l = 0; l + 1 < params.levels; ++l) {
-    counts.push_back(std::min(left, static_cast<int64_t>(std::nearbyint(share))));
-    left -= counts.back();
-    share *= factor;
-  }
-  counts.push_back(left);
-  return counts;
 }
 
 // The corners of a level, row by row, that are within reach.
@@ -133,13 +113,9 @@ BriefPoint point_in_level(const OrbPyramid& pyramid, const Keypoint& k) {
 
 }  // namespace
 
-OrbPyramid::OrbPyramid(const GreyImage& image, const OrbParams& params)
-    : scale_(params.scale), levels_{image} {
+OrbPyramid::OrbPyramid(const GreyImage& image, const OrbParams& params) : params_(params), levels_{image} {
   for (int64_t l = 1; l < params.levels; ++l) {
-    const auto extent = [&](int64_t n) {
-      return static_cast<int64_t>(std::nearbyint(static_cast<float>(n) / scale(l)));
-    };
-    const int64_t h = extent(image.h), w = extent(image.w);
+    const int64_t h = params.extent(image.h, l), w = params.extent(image.w, l);
     if (h < 1 || w < 1) return;
     memory_.emplace_back(static_cast<size_t>(h * w));
     resize_grey(levels_.back(), h, w, memory_.back().as<uint8_t>());
@@ -147,12 +123,8 @@ OrbPyramid::OrbPyramid(const GreyImage& image, const OrbParams& params)
   }
 }
 
-float OrbPyramid::scale(int64_t l) const {
-  return static_cast<float>(std::pow(static_cast<double>(scale_), static_cast<double>(l)));
-}
-
 std::vector<Keypoint> orb_detect(const OrbPyramid& pyramid, const OrbParams& params, const PixelMask& mask) {
-  const std::vector<int64_t> counts = shares(params);
+  const std::vector<int64_t> counts = params.shares();
   std::vector<std::vector<FastCorner>> corners = find_corners(pyramid, params, mask);
   std::vector<std::vector<Keypoint>> found(corners.size());
   parallel_for(pyramid.levels(), 1, [&](int64_t begin, int64_t end) {
@@ -169,7 +141,7 @@ std::vector<Keypoint> orb_detect(const OrbPyramid& pyramid, const OrbParams& par
       const float scale = pyramid.scale(l);
       for (const Candidate& c : candidates)
         found[static_cast<size_t>(l)].push_back({static_cast<float>(c.x) * scale,
-                                                 static_cast<float>(c.y) * scale, kPatchSize * scale,
+                                                 static_cast<float>(c.y) * scale, kOrbPatch * scale,
                                                  angle_of(image, c), c.response, static_cast<int32_t>(l)});
     }
   });

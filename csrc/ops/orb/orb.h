@@ -23,6 +23,7 @@
 #include "core/arena.h"
 #include "core/dispatch.h"
 #include "core/grey_image.h"
+#include "ops/orb/params.h"
 
 namespace pyvision {
 
@@ -36,16 +37,6 @@ struct OrbKernels {
 
 PYVISION_KERNELS(OrbKernels, orb)
 
-constexpr int64_t kMaxOrbLevels = 32;
-
-struct OrbParams {
-  int64_t max_features = 500;
-  float scale = 1.2f;  // (1, 2]
-  int64_t levels = 8;  // [1, kMaxOrbLevels]
-  int64_t edge = 31;   // at least kBriefReach
-  uint8_t threshold = 20;
-};
-
 // The image and its smaller copies, as far as there is anything left of them.
 class OrbPyramid {
  public:
@@ -53,10 +44,10 @@ class OrbPyramid {
 
   int64_t levels() const { return static_cast<int64_t>(levels_.size()); }
   const GreyImage& level(int64_t l) const { return levels_[static_cast<size_t>(l)]; }
-  float scale(int64_t l) const;
+  float scale(int64_t l) const { return params_.scale_of(l); }
 
  private:
-  float scale_;
+  OrbParams params_;
   std::vector<GreyImage> levels_;
   std::vector<AlignedBuffer> memory_;
 };

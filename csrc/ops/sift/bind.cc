@@ -7,22 +7,6 @@ namespace pyvision::sift_bind {
 
 constexpr const char* kOp = "SIFT";
 
-SiftParams params_of(int64_t max_features, int64_t layers, double contrast, double edge, double sigma) {
-  SiftParams params;
-  check(max_features >= 0 && max_features <= (int64_t{1} << 30), kOp,
-        "expected max_features in [0, 2^30], got ", max_features);
-  check(layers >= 1 && layers <= 8, kOp, "expected layers in [1, 8], got ", layers);
-  check(contrast >= 0 && contrast <= 1, kOp, "expected contrast_threshold in [0, 1], got ", contrast);
-  check(edge >= 1 && edge <= 1e6, kOp, "expected edge_threshold in [1, 1e6], got ", edge);
-  check(sigma >= 0.5 && sigma <= 4, kOp, "expected sigma in [0.5, 4], got ", sigma);
-  params.max_features = max_features;
-  params.layers = layers;
-  params.contrast = contrast;
-  params.edge = edge;
-  params.sigma = sigma;
-  return params;
-}
-
 AnyImage image_of(const py::array& image) {
   const AnyImage x = any_image(image, kOp);
   check(x.h <= (int64_t{1} << 20) && x.w <= (int64_t{1} << 20) && x.h * x.w <= (int64_t{1} << 30), kOp,
@@ -35,7 +19,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
                  int64_t layers, double contrast, double edge, double sigma, bool describe) {
   const AnyImage x = image_of(image);
   const PixelMask allowed = mask_view(mask, x, kOp);
-  const SiftParams params = params_of(max_features, layers, contrast, edge, sigma);
+  const SiftParams params = sift_params(max_features, layers, contrast, edge, sigma);
   std::vector<SiftKeypoint> found;
   std::vector<float> values;
   {
@@ -58,7 +42,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
 py::tuple compute(const py::array& image, const py::array& xy, const py::array& size, const py::array& angle,
                   int64_t layers, double sigma) {
   const AnyImage x = image_of(image);
-  const SiftParams params = params_of(0, layers, 0, 10, sigma);
+  const SiftParams params = sift_params(0, layers, 0, 10, sigma);
   const std::vector<Keypoint> given = keypoints_view(xy, size, angle, kOp);
   py::array_t<bool> which = empty<bool>(kOp, {static_cast<int64_t>(given.size())});
   bool* const fits = which.mutable_data();

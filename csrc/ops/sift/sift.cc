@@ -14,32 +14,13 @@
 namespace pyvision {
 namespace {
 
-constexpr int64_t kBorder = 5;         // of an image, in which no extremum is looked for
 constexpr int64_t kLeastStrip = 128;   // rows of a share of work: up to 41 more on both sides are made for it
 constexpr int64_t kTileColumns = 384;  // a tile of 17 rows and its borders: about L1
 constexpr double kPi = 3.14159265358979323846;
-constexpr int kAngleBins = 36;
-
-// Half of a Gaussian's taps, from the middle on.
-struct Taps {
-  float values[kMaxBlurRadius + 1];
-  int64_t radius;
-
-  explicit Taps(double sigma) {
-    const int64_t size = static_cast<int64_t>(std::nearbyint(sigma * 8 + 1)) | 1;
-    radius = std::min<int64_t>(size / 2, kMaxBlurRadius);
-    double weights[kMaxBlurRadius + 1], sum = 0;
-    for (int64_t i = 0; i <= radius; ++i) {
-      weights[i] = std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma));
-      sum += i == 0 ? weights[i] : 2 * weights[i];
-    }
-    for (int64_t i = 0; i <= radius; ++i) values[i] = static_cast<float>(weights[i] / sum);
-  }
-};
 
 // Rows [begin, end) of an image, two at a time; source and target: where a row of either lies.
 template <class Source, class Target>
-void blur_rows(const Taps& taps, int64_t h, int64_t w, int64_t begin, int64_t end, Source source,
+void blur_rows(const SiftTaps& taps, int64_t h, int64_t w, int64_t begin, int64_t end, Source source,
                Target target) {
   const int64_t r = taps.radius;
   const SiftKernels& kernels = sift_kernels();
@@ -86,12 +67,6 @@ void enlarge_row(const AnyImage& x, int64_t i, float* row) {
     row[2 * j] = 0.75f * sums[j] + 0.25f * sums[std::max<int64_t>(j - 1, 0)];
     row[2 * j + 1] = 0.75f * sums[j] + 0.25f * sums[std::min(j + 1, x.w - 1)];
   }
-}
-
-// Octaves are halved until the smaller side has about four pixels.
-int64_t octave_count(int64_t h, int64_t w) {
-  const double side = static_cast<double>(2 * std::min(h, w));
-  return std::max<int64_t>(1, static_cast<int64_t>(std::nearbyint(std::log2(side) - 2)));
 }
 
 struct Extremum {
@@ -146,8 +121,8 @@ Refined refine(const SiftPyramid& pyramid, const SiftParams& params, const Extre
     x += static_cast<int64_t>(std::nearbyint(step[0]));
     y += static_cast<int64_t>(std::nearbyint(step[1]));
     layer += static_cast<int64_t>(std::nearbyint(step[2]));
-    if (layer < 1 || layer > params.layers || x < kBorder || x >= w - kBorder || y < kBorder ||
-        y >= h - kBorder)
+    if (layer < 1 || layer > params.layers || x < kSiftBorder || x >= w - kSiftBorder || y < kSiftBorder ||
+        y >= h - kSiftBorder)
       return Refined::kRefused;
   }
   const double response = std::abs(value + (dx * step[0] + dy * step[1] + ds * step[2]) / 2);
@@ -176,23 +151,23 @@ class Finder {
         octave_(octave),
         w_(pyramid.octaves()[static_cast<size_t>(octave)].w),
         h_(pyramid.octaves()[static_cast<size_t>(octave)].h),
-        next_(std::max(first, kBorder)),
+        next_(std::max(first, kSiftBorder)),
         subtracted_(next_ - 1),
         memory_(3 * (params.layers + 2) * w_),
         columns_(w_),
-        threshold_(static_cast<float>(
-            std::floor(0.5 * params.contrast / static_cast<double>(params.layers) * 255))) {}
+        threshold_(params.least_difference()) {}
 
   // On from the last row looked at to `end`; there are rows [low, high) of every image.
   void run(int64_t end, int64_t low, int64_t high) {
-    if (w_ <= 2 * kBorder) return;
-    for (; next_ < std::min(end, h_ - kBorder); ++next_) {
+    if (w_ <= 2 * kSiftBorder) return;
+    for (; next_ < std::min(end, h_ - kSiftBorder); ++next_) {
       for (; subtracted_ <= next_ + 1; ++subtracted_) subtract(subtracted_);
       for (int64_t layer = 1; layer <= params_.layers; ++layer) {
         const float* rows[3][3];
         for (int64_t d = 0; d < 3; ++d)
           for (int64_t r = 0; r < 3; ++r) rows[d][r] = row_of(layer - 1 + d, next_ - 1 + r);
-        const int64_t count = sift_kernels().extrema(rows, kBorder, w_ - kBorder, threshold_, columns_);
+        const int64_t count =
+            sift_kernels().extrema(rows, kSiftBorder, w_ - kSiftBorder, threshold_, columns_);
         for (int64_t i = 0; i < count; ++i) {
           const Extremum extremum = {octave_, layer, next_, columns_[i]};
           Candidate candidate;
@@ -237,11 +212,7 @@ class Cascade {
         octave_(octave),
         images_(pyramid.octaves()[static_cast<size_t>(octave)]),
         count_(params.layers + 3) {
-    const double ratio = std::exp2(1 / static_cast<double>(params.layers));
-    taps_.emplace_back(std::sqrt(std::max(params.sigma * params.sigma - 1, 0.01)));
-    for (int64_t i = 1; i < count_; ++i)
-      taps_.emplace_back(params.sigma * std::pow(ratio, static_cast<double>(i - 1)) *
-                         std::sqrt(ratio * ratio - 1));
+    for (int64_t i = 0; i < count_; ++i) taps_.emplace_back(params.blur(i));
     reach_.assign(static_cast<size_t>(count_), 0);
     for (size_t i = reach_.size() - 1; i > 0; --i) reach_[i - 1] = reach_[i] + taps_[i].radius;
   }
@@ -308,7 +279,7 @@ class Cascade {
   int64_t octave_;
   const SiftImages& images_;
   int64_t count_;
-  std::vector<Taps> taps_;      // to make each image from the one before
+  std::vector<SiftTaps> taps_;  // to make each image from the one before
   std::vector<int64_t> reach_;  // how many rows beyond its own the images behind each need
 };
 
@@ -342,27 +313,27 @@ std::vector<float> angles_of(const SiftPyramid& pyramid, const Candidate& c) {
   Scratch<float> magnitude(n), degrees(n), weights(radius + 1);
   for (int64_t i = 0; i <= radius; ++i)
     weights[i] = static_cast<float>(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)));
-  float raw[kAngleBins] = {}, smooth[kAngleBins];
+  float raw[kSiftAngleBins] = {}, smooth[kSiftAngleBins];
   for (int64_t y = top; y <= bottom; ++y) {
     const float* const row = image + y * images.w + left;
     sift_kernels().gradients(row - images.w, row, row + images.w, n, magnitude, degrees);
     const float of_row = weights[std::abs(y - c.row)];
     for (int64_t i = 0; i < n; ++i) {
-      const int bin = static_cast<int>(degrees[i] * (kAngleBins / 360.0f) + 0.5f) % kAngleBins;
+      const int bin = static_cast<int>(degrees[i] * (kSiftAngleBins / 360.0f) + 0.5f) % kSiftAngleBins;
       raw[bin] += of_row * weights[std::abs(left + i - c.column)] * magnitude[i];
     }
   }
-  const auto at = [](const float* bins, int i) { return bins[(i + kAngleBins) % kAngleBins]; };
-  for (int i = 0; i < kAngleBins; ++i)
+  const auto at = [](const float* bins, int i) { return bins[(i + kSiftAngleBins) % kSiftAngleBins]; };
+  for (int i = 0; i < kSiftAngleBins; ++i)
     smooth[i] = (at(raw, i - 2) + at(raw, i + 2)) * (1.0f / 16) +
                 (at(raw, i - 1) + at(raw, i + 1)) * (4.0f / 16) + raw[i] * (6.0f / 16);
-  const float least = 0.8f * *std::max_element(smooth, smooth + kAngleBins);
+  const float least = 0.8f * *std::max_element(smooth, smooth + kSiftAngleBins);
   std::vector<float> angles;
-  for (int i = 0; i < kAngleBins; ++i) {
+  for (int i = 0; i < kSiftAngleBins; ++i) {
     const float before = at(smooth, i - 1), here = smooth[i], after = at(smooth, i + 1);
     if (!(here > before && here > after && here >= least)) continue;
     const float bin = static_cast<float>(i) + 0.5f * (before - after) / (before - 2 * here + after);
-    const float angle = std::fmod(720 - bin * (360.0f / kAngleBins), 360.0f);
+    const float angle = std::fmod(720 - bin * (360.0f / kSiftAngleBins), 360.0f);
     angles.push_back(angle < 360 ? angle : 0);
   }
   return angles;
@@ -389,14 +360,14 @@ void normalise(const float* histogram, float* descriptor) {
 
 int64_t SiftPyramid::floats_of(int64_t h, int64_t w, const SiftParams& params) {
   int64_t sum = 0;
-  for (int64_t o = 0, oh = 2 * h, ow = 2 * w; o < octave_count(h, w); ++o, oh /= 2, ow /= 2)
+  for (int64_t o = 0, oh = 2 * h, ow = 2 * w; o < sift_octaves(h, w); ++o, oh /= 2, ow /= 2)
     sum += (params.layers + 3) * oh * ow;
   return sum;
 }
 
 SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float* memory,
                          SiftCandidates* candidates) {
-  const int64_t count = octave_count(image.h, image.w);
+  const int64_t count = sift_octaves(image.h, image.w);
   for (int64_t o = 0, h = 2 * image.h, w = 2 * image.w; o < count; ++o, h /= 2, w /= 2) {
     octaves_.push_back({h, w, memory});
     memory += (params.layers + 3) * h * w;

@@ -30,10 +30,9 @@
 
 #include "core/dispatch.h"
 #include "core/grey_image.h"
+#include "ops/sift/params.h"
 
 namespace pyvision {
-
-constexpr int kMaxBlurRadius = 64, kSiftValues = 128;
 
 // A descriptor's window in an image of the pyramid.
 struct SiftWindow {
@@ -66,12 +65,6 @@ struct SiftKernels {
 };
 
 PYVISION_KERNELS(SiftKernels, sift)
-
-struct SiftParams {
-  int64_t max_features = 0;  // 0: all
-  int64_t layers = 3;        // [1, 8]
-  double contrast = 0.04, edge = 10, sigma = 1.6;
-};
 
 // octave -1 is that of the doubled image
 struct SiftKeypoint : Keypoint {

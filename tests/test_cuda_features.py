@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detectors on CUDA against those on the CPU, which have references of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyvision.features import BRIEF, FAST, ORB, SIFT, Keypoints
+from tests.cuda_device import Cuda
+from tests.photos import noise
+
+COLUMNS = ("xy", "size", "angle", "response", "octave")
+
+
+def on_host(cuda: Cuda, keypoints: Keypoints) -> Keypoints:
+    return Keypoints(*(cuda.numpy(getattr(keypoints, name)) for name in COLUMNS))
+
+
+def assert_same(found: Keypoints, known: Keypoints) -> None:
+    """Exact, but for angles and responses: sines and sums may be rounded once more."""
+    for name in ("xy", "size", "octave"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(known, name), err_msg=name)
+    np.testing.assert_allclose(found.angle, known.angle, atol=2e-4)  # degrees: some ulps of a turn
+    np.testing.assert_allclose(found.response, known.response, rtol=1e-5)
+
+
+def held(cuda: Cuda, keypoints: Keypoints) -> Keypoints:
+    """On the device."""
+    return Keypoints(*(cuda.array(getattr(keypoints, name)) for name in COLUMNS))
+
+
+def color(height: int, width: int, channels: int) -> np.ndarray:
+    return np.stack([noise(height, width, seed) for seed in range(channels)], axis=2)
+
+
+@pytest.mark.parametrize("circle", ["9-16", "7-12", "5-8"])
+@pytest.mark.parametrize("suppress", [True, False])
+def test_fast(cuda: Cuda, circle: Any, suppress: bool) -> None:
+    """Around tiles of 16 rows and 64 columns; pictures that are nothing but border."""
+    for shape in ((35, 67), (16, 64), (7, 7), (6, 30)):
+        image = noise(*shape)
+        for most in (None, 1, 23):
+            fast = FAST(most, threshold=12, circle=circle, nonmax_suppression=suppress)
+            known = fast.detect(image)
+            assert len(known) > 0 or min(shape) < 8
+            assert_same(on_host(cuda, fast.detect(cuda.array(image))), known)
+
+
+def test_fast_of_floats_colour_and_masks(cuda: Cuda) -> None:
+    fast = FAST(threshold=5)
+    mask = np.zeros((32, 40), bool)
+    mask[8:30, 10:25] = True
+    for image in (color(32, 40, 3), color(32, 40, 4), color(32, 40, 1)):
+        for x in (image, image.astype(np.float32) * 1.1 - 7.3):
+            known = fast.detect(x, mask)
+            assert 0 < len(known) < len(fast.detect(x))
+            assert_same(on_host(cuda, fast.detect(cuda.array(x), cuda.array(mask))), known)
+            bytes_mask = cuda.array(mask.astype(np.uint8) * 3)
+            assert_same(on_host(cuda, fast.detect(cuda.array(x), bytes_mask)), known)
+
+
+@pytest.mark.parametrize("most", [5, 60])
+def test_orb(cuda: Cuda, most: int) -> None:
+    """A last level without room for keypoints; shares that all corners fill and that few do."""
+    image = noise(100, 120)
+    orb = ORB(most, levels=4, scale_factor=1.3, edge_threshold=23)
+    known, known_bits = orb.detect_and_compute(image)
+    assert len(known) > most / 2 and known.octave.max() >= 2
+    found, bits = orb.detect_and_compute(cuda.array(image))
+    assert_same(on_host(cuda, found), known)
+    np.testing.assert_array_equal(cuda.numpy(bits), known_bits)
+
+
+def test_orb_of_colour_and_a_mask(cuda: Cuda) -> None:
+    image, mask = color(80, 90, 3), np.zeros((80, 90), np.uint8)
+    mask[20:45, 24:60] = 1
+    orb = ORB(500, levels=2, edge_threshold=22, threshold=5)
+    known = orb.detect(image, mask)
+    assert 0 < len(known) < len(orb.detect(image))
+    assert_same(on_host(cuda, orb.detect(cuda.array(image), cuda.array(mask))), known)
+
+
+def assert_same_values(found: np.ndarray, known: np.ndarray) -> None:
+    """Descriptors of whole numbers that sums in another order may round to the next."""
+    assert found.shape == known.shape and found.dtype == known.dtype
+    assert np.abs(found - known).max() <= 1 and (found != known).mean() < 0.01
+
+
+@pytest.mark.parametrize("options", [{}, {"layers": 2, "sigma": 1.2, "edge_threshold": 4.0}])
+def test_sift(cuda: Cuda, options: dict[str, Any]) -> None:
+    """Around tiles of 128 columns and 16 rows; extrema that move to one place, candidates of two angles."""
+    image = noise(49, 70)
+    for most in (None, 20):
+        sift = SIFT(most, **options)
+        known, known_values = sift.detect_and_compute(image)
+        assert len(known) == most if most else len(known) > 40
+        found, values = sift.detect_and_compute(cuda.array(image))
+        assert_same(on_host(cuda, found), known)
+        assert_same_values(cuda.numpy(values), known_values)
+
+
+def test_sift_of_floats_colour_and_a_mask(cuda: Cuda) -> None:
+    mask = np.zeros((40, 50), np.uint8)
+    mask[:, 10:30] = 1
+    images = (noise(40, 50) * np.float32(0.9) + np.float32(3.3), color(40, 50, 3), color(40, 50, 4))
+    for image in images:
+        known = SIFT().detect(image, mask)
+        assert 0 < len(known) < len(SIFT().detect(image))
+        assert_same(on_host(cuda, SIFT().detect(cuda.array(image), cuda.array(mask))), known)
+    floats = color(40, 50, 3).astype(np.float32)
+    assert len(SIFT().detect(cuda.array(floats))) > 0.9 * len(SIFT().detect(floats))
+
+
+def test_sift_at_given_keypoints(cuda: Cuda) -> None:
+    """In and beside the picture, of sizes that its pyramid has and others; RootSIFT."""
+    image = noise(60, 70)
+    rng = np.random.default_rng(0)
+    given = Keypoints(
+        rng.uniform(-3, 72, (30, 2)).astype(np.float32),
+        np.exp(rng.uniform(-1, 4, 30)).astype(np.float32),
+        rng.uniform(-1, 360, 30).astype(np.float32),
+    )
+    known, known_values = SIFT().compute(image, given)
+    found, values = SIFT().compute(cuda.array(image), held(cuda, given))
+    assert 5 < len(known) < 30
+    assert_same(on_host(cuda, found), known)
+    assert_same_values(cuda.numpy(values), known_values)
+    roots = cuda.numpy(SIFT(root=True).compute(cuda.array(image), held(cuda, given))[1])
+    host = cuda.numpy(values)
+    np.testing.assert_allclose(roots, np.sqrt(host / host.sum(axis=1, keepdims=True)), rtol=1e-6)
+
+
+def test_pictures_without_keypoints(cuda: Cuda) -> None:
+    for image in (np.zeros((70, 70), np.uint8), noise(1, 3), noise(30, 90)):
+        found, bits = ORB(levels=3).detect_and_compute(cuda.array(image))
+        assert len(found) == 0 and cuda.numpy(bits).shape == (0, 32)
+        assert found.xy.shape == (0, 2)
+    for image in (np.zeros((20, 30), np.uint8), noise(1, 3), noise(9, 40)):
+        found, values = SIFT(contrast_threshold=0.5).detect_and_compute(cuda.array(image))
+        assert found.xy.shape == (0, 2) and cuda.numpy(values).shape == (0, 128)
+
+
+def test_descriptors_at_given_keypoints(cuda: Cuda) -> None:
+    """Some near the border, some of levels that there are not, none at all."""
+    image = noise(90, 110)
+    rng = np.random.default_rng(0)
+    given = Keypoints(
+        rng.uniform(-5, 115, (40, 2)).astype(np.float32),
+        np.full(40, 31, np.float32),
+        rng.uniform(0, 360, 40).astype(np.float32),
+        rng.uniform(0, 1, 40).astype(np.float32),
+        rng.integers(0, 3, 40).astype(np.int32),
+    )
+    for describe in (ORB(levels=3), BRIEF(16), BRIEF(64, use_orientation=True)):
+        for keypoints in (given, given[:0]):
+            known, known_bits = describe.compute(image, keypoints)
+            found, bits = describe.compute(cuda.array(image), held(cuda, keypoints))
+            assert_same(on_host(cuda, found), known)
+            np.testing.assert_array_equal(cuda.numpy(bits), known_bits)
+            assert len(known) < len(given) and (len(known) > 0) == (len(keypoints) > 0)
+    beyond = Keypoints(given.xy, given.size, given.angle, given.response, given.octave * 2 - 1)
+    known = ORB(levels=3).compute(image, beyond[beyond.octave == 1])[0]
+    assert_same(on_host(cuda, ORB(levels=2).compute(cuda.array(image), held(cuda, beyond))[0]), known)
+
+
+def test_many_pictures_and_any_schedule(cuda: Cuda) -> None:
+    images = np.stack([noise(30, 44, seed) for seed in range(2)])
+    large = noise(70, 80)
+    known_orb, known_bits = ORB(25, levels=2, edge_threshold=22).detect_and_compute(large)
+    known_sift, known_values = SIFT().detect_and_compute(images[0])
+    for falling in (False, True):
+        cuda.falling_order(falling)
+        found = FAST(20).detect(cuda.array(images))
+        for keypoints, known in zip(found, FAST(20).detect(images), strict=True):
+            assert len(known) == 20
+            assert_same(on_host(cuda, keypoints), known)
+        orb, bits = ORB(25, levels=2, edge_threshold=22).detect_and_compute(cuda.array(large))
+        assert_same(on_host(cuda, orb), known_orb)
+        np.testing.assert_array_equal(cuda.numpy(bits), known_bits)
+        sift, values = SIFT().detect_and_compute(cuda.array(images[0]))
+        assert_same(on_host(cuda, sift), known_sift)
+        assert_same_values(cuda.numpy(values), known_values)
+
+
+def test_pixels_that_are_not_finite_are_black(cuda: Cuda) -> None:
+    image = noise(30, 40).astype(np.float32)
+    known = image.copy()
+    image[10, 12], image[20, 20:23], known[10, 12], known[20, 20:23] = np.nan, np.inf, 0, 255
+    assert_same(on_host(cuda, FAST().detect(cuda.array(image))), FAST().detect(known))
+
+
+def test_keypoints_stay_on_the_device(cuda: Cuda) -> None:
+    points = np.array([[3, 4], [5.5, 6], [7, 8]], np.float32)
+    keypoints = Keypoints(cuda.array(points))
+    assert len(keypoints) == 3
+    assert_same(on_host(cuda, keypoints), Keypoints(points))
+    assert_same(on_host(cuda, keypoints[1:]), Keypoints(points[1:]))
+    assert_same(on_host(cuda, keypoints[cuda.array(np.array([2, 0]))]), Keypoints(points[[2, 0]]))
+    size = np.array([1, 2, 3], np.float32)
+    assert_same(on_host(cuda, Keypoints(cuda.array(points), cuda.array(size))), Keypoints(points, size))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda c: FAST().detect(c.array(np.zeros(5, np.uint8))), ValueError, "expected image of shape"),
+        (lambda c: FAST().detect(c.array(np.zeros((0, 5), np.uint8))), ValueError, "expected image of shape"),
+        (lambda c: FAST().detect(c.array(np.zeros((5, 5)))), TypeError, "expected image of dtype"),
+        (
+            lambda c: FAST().detect(c.array(noise(9, 9)), c.array(noise(9, 8))),
+            ValueError,
+            "expected mask of shape",
+        ),
+        (
+            lambda c: FAST().detect(c.array(noise(9, 9)), noise(9, 9)),
+            ValueError,
+            "expected all arrays on one",
+        ),
+        (lambda c: Keypoints(c.array(np.zeros(4, np.float32))), ValueError, "expected xy of shape"),
+        (
+            lambda c: Keypoints(c.array(np.zeros((4, 2), np.float32)), c.array(np.zeros(3, np.float32))),
+            ValueError,
+            "expected size of shape",
+        ),
+    ],
+)
+def test_bad_arguments(cuda: Cuda, call: Any, error: type, message: str) -> None:
+    with pytest.raises(error, match=rf"^\[(FAST|Keypoints)\] {message}"):
+        call(cuda)
