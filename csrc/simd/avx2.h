@@ -150,6 +150,18 @@ inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
   odd->v = in_order(_mm256_shuffle_ps(x, y, 0xdd));
 }
 
+// The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
+inline F32 move_down(F32 a, F32 b) {
+  const __m256i x = _mm256_castps_si256(a.v),
+                middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
+  return {_mm256_castsi256_ps(_mm256_alignr_epi8(middle, x, 4))};
+}
+inline F32 move_up(F32 a, F32 b) {
+  const __m256i y = _mm256_castps_si256(b.v),
+                middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
+  return {_mm256_castsi256_ps(_mm256_alignr_epi8(y, middle, 12))};
+}
+
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32 index) { return {_mm256_permutevar8x32_ps(a.v, index.v)}; }
 

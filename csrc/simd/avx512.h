@@ -122,6 +122,14 @@ inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
   odd->v = _mm512_permutex2var_epi32(a.v, _mm512_add_epi32(places, _mm512_set1_epi32(1)), b.v);
 }
 
+// The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
+inline F32 move_down(F32 a, F32 b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
+}
+inline F32 move_up(F32 a, F32 b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 15))};
+}
+
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32 index) { return {_mm512_permutexvar_ps(index.v, a.v)}; }
 

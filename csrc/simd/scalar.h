@@ -121,6 +121,10 @@ inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
   *odd = b;
 }
 
+// The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
+inline F32 move_down(F32, F32 b) { return b; }
+inline F32 move_up(F32 a, F32) { return a; }
+
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32) { return a; }
 
