@@ -291,6 +291,9 @@ def adaptive_avg_pool2d_backward(grad_output: np.ndarray, input_size: _Pair) -> 
 def pyr_down(image: np.ndarray) -> _Floats: ...  # (H, W, C)
 def pyr_up(image: np.ndarray, height: int, width: int) -> _Floats: ...
 def clahe(image: np.ndarray, clip_limit: float, tiles: _Pair) -> NDArray[np.uint8]: ...  # uint8 (H, W)
+def horn_schunck_terms(  # (H, W) each
+    a: np.ndarray, b: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[_Floats, _Floats, _Floats]: ...
 def horn_schunck(  # (H, W) each
     ix: np.ndarray,
     iy: np.ndarray,

@@ -199,14 +199,4 @@ def _terms(a: _Floats, b: _Floats, u: _Floats, v: _Floats) -> tuple[_Floats, _Fl
     rows, columns = (np.arange(n, dtype=np.float32) for n in a.shape)
     x, y = columns + u, rows[:, None] + v
     brought = _core.remap(b[None, :, :, None], x, y, "bicubic", "replicate", [0.0])[0, :, :, 0]
-    inside = (x >= 0) & (y >= 0) & (x <= a.shape[1] - 1) & (y <= a.shape[0] - 1)
-    mean = np.pad((a + brought) / 2, 2, mode="edge")
-    ix, iy = (
-        (8 * (ahead - behind) - (far_ahead - far_behind)) / 12
-        for far_behind, behind, ahead, far_ahead in (
-            [mean[2:-2, k : k + a.shape[1]] for k in (0, 1, 3, 4)],
-            [mean[k : k + a.shape[0], 2:-2] for k in (0, 1, 3, 4)],
-        )
-    )
-    terms = [np.where(inside, term, np.float32(0)) for term in (ix, iy, brought - a)]
-    return terms[0], terms[1], terms[2]
+    return _core.horn_schunck_terms(a, brought, u, v)

@@ -37,13 +37,33 @@ def endpoint_error(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.linalg.norm(found - true, axis=-1).mean())
 
 
-def test_horn_schunck_steps_against_float64() -> None:
+def test_horn_schunck_steps_against_float64(isa: str) -> None:
     for shape in ((1, 1), (1, 7), (6, 1), (2, 2), (9, 13), (33, 50)):
         fields = [random(shape, seed=k) for k in range(5)]
         for steps in (0, 1, 2, 7):
-            u, v = _core.horn_schunck(*fields, 0.8, steps)
-            for ours, expected in zip((u, v), in_float64.horn_schunck(*fields, 0.8, steps), strict=True):
-                np.testing.assert_allclose(ours, expected, atol=2e-5)
+            check_steps(fields, steps)
+
+
+def test_horn_schunck_tiles_meet(isa: str) -> None:
+    """Several tiles along either axis, and more steps than a tile takes at once."""
+    for shape, steps in (((5, 1025), 26), ((135, 530), 51), ((700, 3), 30)):
+        check_steps([random(shape, seed=k) for k in range(5)], steps)
+
+
+def check_steps(fields: list[np.ndarray], steps: int) -> None:
+    u, v = _core.horn_schunck(*fields, 0.8, steps)
+    for ours, expected in zip((u, v), in_float64.horn_schunck(*fields, 0.8, steps), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+def test_horn_schunck_terms_against_float64() -> None:
+    for shape in ((1, 1), (1, 7), (6, 1), (3, 3), (70, 41)):
+        a, b, u, v = (random(shape, seed=k) * 3 for k in range(4))
+        u[0, 0] = np.nan  # leads nowhere
+        for ours, expected in zip(
+            _core.horn_schunck_terms(a, b, u, v), in_float64.horn_schunck_terms(a, b, u, v), strict=True
+        ):
+            np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MOTIONS)

@@ -29,7 +29,8 @@ void read_row(const AnyImage& image, int64_t y, int fraction_bits, uint32_t* out
 }  // namespace
 
 IntegralImage integrate(const AnyImage& image, int fraction_bits, int32_t* memory) {
-  const int64_t h = image.h, w = image.w, pitch = w + 1, bands = (h + kBandRows - 1) / kBandRows;
+  const int64_t h = image.h, w = image.w, pitch = IntegralImage::stride_of(w),
+                bands = (h + kBandRows - 1) / kBandRows;
   const auto row_of = [&](int64_t y) { return reinterpret_cast<uint32_t*>(memory) + y * pitch; };
   const auto end_of = [&](int64_t band) { return std::min(h, (band + 1) * kBandRows); };
   std::fill_n(row_of(0), pitch, 0u);

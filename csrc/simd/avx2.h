@@ -140,6 +140,28 @@ PYVISION_REDUCE(reduce_max, _mm_max_ps)
 PYVISION_REDUCE(reduce_min, _mm_min_ps)
 #undef PYVISION_REDUCE
 
+// The lanes of a and b that stand at even places, and those at odd ones.
+inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
+  const __m256 x = _mm256_castsi256_ps(a.v), y = _mm256_castsi256_ps(b.v);
+  const auto in_order = [](__m256 pairs) {  // of halves a, b, a, b
+    return _mm256_permute4x64_epi64(_mm256_castps_si256(pairs), 0xd8);
+  };
+  even->v = in_order(_mm256_shuffle_ps(x, y, 0x88));
+  odd->v = in_order(_mm256_shuffle_ps(x, y, 0xdd));
+}
+
+// The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
+inline F32 move_down(F32 a, F32 b) {
+  const __m256i x = _mm256_castps_si256(a.v),
+                middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
+  return {_mm256_castsi256_ps(_mm256_alignr_epi8(middle, x, 4))};
+}
+inline F32 move_up(F32 a, F32 b) {
+  const __m256i y = _mm256_castps_si256(b.v),
+                middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
+  return {_mm256_castsi256_ps(_mm256_alignr_epi8(y, middle, 12))};
+}
+
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32 index) { return {_mm256_permutevar8x32_ps(a.v, index.v)}; }
 

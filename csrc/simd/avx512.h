@@ -115,6 +115,21 @@ inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 
+// The lanes of a and b that stand at even places, and those at odd ones.
+inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
+  const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  even->v = _mm512_permutex2var_epi32(a.v, places, b.v);
+  odd->v = _mm512_permutex2var_epi32(a.v, _mm512_add_epi32(places, _mm512_set1_epi32(1)), b.v);
+}
+
+// The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
+inline F32 move_down(F32 a, F32 b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
+}
+inline F32 move_up(F32 a, F32 b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 15))};
+}
+
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32 index) { return {_mm512_permutexvar_ps(index.v, a.v)}; }
 

@@ -115,6 +115,16 @@ inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
 
+// The lanes of a and b that stand at even places, and those at odd ones.
+inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
+  *even = a;
+  *odd = b;
+}
+
+// The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
+inline F32 move_down(F32, F32 b) { return b; }
+inline F32 move_up(F32 a, F32) { return a; }
+
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32) { return a; }
 

@@ -34,6 +34,18 @@ def horn_schunck(
     return u, v
 
 
+def horn_schunck_terms(
+    a: np.ndarray, b: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    h, w = a.shape
+    y, x = np.mgrid[:h, :w].astype(np.float64)
+    inside = (x + u >= 0) & (y + v >= 0) & (x + u <= w - 1) & (y + v <= h - 1)
+    slope = np.array([[1, -8, 0, 8, -1]]) / 12
+    ix, iy = (_convolved((a + b) / 2, kernel, "edge") for kernel in (slope, slope.T))
+    return np.where(inside, ix, 0), np.where(inside, iy, 0), np.where(inside, b - a, 0)
+
+
 _SCHARR = np.outer([3, 10, 3], [-1, 0, 1]) / 32
 
 

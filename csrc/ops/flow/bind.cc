@@ -7,21 +7,44 @@
 
 namespace pyvision::flow_bind {
 
+// Checks that a further field is like the first.
+const float* like(const Tensor& first, const py::array& array, const char* name) {
+  constexpr const char* kOp = "horn_schunck";
+  const Tensor t = dense_view<const float>(array, kOp, name, 2);
+  check(t.shape[0] == first.shape[0] && t.shape[1] == first.shape[1], kOp, "expected ", name, " of shape ",
+        shape_text(first), ", got ", shape_text(t));
+  return t.as<const float>();
+}
+
+Tensor field(const py::array& array, const char* name) {
+  constexpr const char* kOp = "horn_schunck";
+  const Tensor x = dense_view<const float>(array, kOp, name, 2);
+  check(x.numel() > 0, kOp, "expected ", name, " with pixels, got shape ", shape_text(x));
+  return x;
+}
+
+py::tuple terms(const py::array& a, const py::array& b, const py::array& u, const py::array& v) {
+  constexpr const char* kOp = "horn_schunck";
+  const Tensor x = field(a, "a");
+  const float *pb = like(x, b, "b"), *pu = like(x, u, "u"), *pv = like(x, v, "v");
+  const auto out = [&] { return empty<float>(kOp, {x.shape[0], x.shape[1]}); };
+  py::array_t<float> ix = out(), iy = out(), it = out();
+  float *to_x = ix.mutable_data(), *to_y = iy.mutable_data(), *to_t = it.mutable_data();
+  {
+    py::gil_scoped_release release;
+    flow_terms(x.as<const float>(), pb, pu, pv, x.shape[0], x.shape[1], to_x, to_y, to_t);
+  }
+  return py::make_tuple(ix, iy, it);
+}
+
 py::tuple dense(const py::array& ix, const py::array& iy, const py::array& it, const py::array& u,
                 const py::array& v, float alpha, int iterations) {
   constexpr const char* kOp = "horn_schunck";
-  const Tensor x = dense_view<const float>(ix, kOp, "ix", 2);
-  check(x.numel() > 0, kOp, "expected ix with pixels, got shape ", shape_text(x));
-  const auto like = [&](const py::array& array, const char* name) {
-    const Tensor t = dense_view<const float>(array, kOp, name, 2);
-    check(t.shape[0] == x.shape[0] && t.shape[1] == x.shape[1], kOp, "expected ", name, " of shape ",
-          shape_text(x), ", got ", shape_text(t));
-    return t.as<const float>();
-  };
+  const Tensor x = field(ix, "ix");
   check(std::isfinite(alpha) && alpha > 0, kOp, "expected a finite, positive alpha, got ", alpha);
   check(iterations >= 0, kOp, "expected iterations of at least 0, got ", iterations);
-  const FlowTerms terms = {x.as<const float>(), like(iy, "iy"), like(it, "it"), like(u, "u"),
-                           like(v, "v"),        x.shape[0],     x.shape[1],     alpha};
+  const FlowTerms terms = {x.as<const float>(), like(x, iy, "iy"), like(x, it, "it"), like(x, u, "u"),
+                           like(x, v, "v"),     x.shape[0],        x.shape[1],        alpha};
   py::array_t<float> to_u = empty<float>(kOp, {x.shape[0], x.shape[1]}),
                      to_v = empty<float>(kOp, {x.shape[0], x.shape[1]});
   float *pu = to_u.mutable_data(), *pv = to_v.mutable_data();
@@ -69,6 +92,7 @@ void sparse(const py::array& a, const py::array& b, const py::array& points, con
 }
 
 void define(py::module_& m) {
+  m.def("horn_schunck_terms", &terms, py::arg("a"), py::arg("b"), py::arg("u"), py::arg("v"));
   m.def("horn_schunck", &dense, py::arg("ix"), py::arg("iy"), py::arg("it"), py::arg("u"), py::arg("v"),
         py::arg("alpha"), py::arg("iterations"));
   m.def("lucas_kanade", &sparse, py::arg("a"), py::arg("b"), py::arg("points"), py::arg("shifted"),

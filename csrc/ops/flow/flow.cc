@@ -12,42 +12,96 @@
 namespace pyvision {
 namespace {
 
-// Weighted mean of the neighbours of row[x], the rows above and below being given.
-float mean_at(const float* above, const float* row, const float* below, int64_t left, int64_t x,
-              int64_t right) {
-  return (row[left] + row[right] + above[x] + below[x]) * (1.0f / 6) +
-         (above[left] + above[right] + below[left] + below[right]) * (1.0f / 12);
-}
+constexpr int64_t kMostSteps = 25;  // of a tile at once: what they need fits in L2
+constexpr int64_t kTileColumns = 512, kLeastTileRows = 64;
 
-struct FlowRow {
-  const float *above, *row, *below;
+struct Range {
+  int64_t begin, end;
 
-  FlowRow(const float* field, int64_t y, int64_t h, int64_t w)
-      : above(field + std::max<int64_t>(y - 1, 0) * w),
-        row(field + y * w),
-        below(field + std::min(y + 1, h - 1) * w) {}
+  Range grown(int64_t by, int64_t extent) const {
+    return {std::max<int64_t>(begin - by, 0), std::min(end + by, extent)};
+  }
+  int64_t size() const { return end - begin; }
+  bool holds(int64_t i) const { return i >= begin && i < end; }
 };
 
-void step_row(const FlowTerms& t, int64_t y, const float* u, const float* v, float* next_u, float* next_v) {
-  const FlowRow in_u(u, y, t.h, t.w), in_v(v, y, t.h, t.w);
-  const int64_t first = y * t.w;
-  const float *ix = t.ix + first, *iy = t.iy + first, *it = t.it + first, *u0 = t.u0 + first,
-              *v0 = t.v0 + first;
-  const float alpha2 = t.alpha * t.alpha;
-  float *to_u = next_u + first, *to_v = next_v + first;
-  const auto step = [=](int64_t left, int64_t x, int64_t right) {
-    const float mean_u = mean_at(in_u.above, in_u.row, in_u.below, left, x, right);
-    const float mean_v = mean_at(in_v.above, in_v.row, in_v.below, left, x, right);
-    const float residual = ix[x] * (mean_u - u0[x]) + iy[x] * (mean_v - v0[x]) + it[x];
-    const float share = residual / (alpha2 + ix[x] * ix[x] + iy[x] * iy[x]);
-    to_u[x] = mean_u - ix[x] * share;
-    to_v[x] = mean_v - iy[x] * share;
-  };
-  step(0, 0, std::min<int64_t>(1, t.w - 1));
-#pragma GCC ivdep
-  for (int64_t x = 1; x < t.w - 1; ++x) step(x - 1, x, x + 1);
-  if (t.w > 1) step(t.w - 2, t.w - 1, t.w - 1);
-}
+// Steps 1 to `steps` of a tile, each of them a row behind the one before. They begin with what lies around
+// it, and of that a pixel more on every side is wrong after each of them: tiles need nothing of each other.
+class FlowTile {
+ public:
+  FlowTile(const FlowTerms& terms, Range rows, Range columns, int64_t steps)
+      : terms_(terms),
+        rows_(rows),
+        columns_(columns),
+        steps_(steps),
+        made_(columns.grown(steps, terms.w)),
+        pitch_((made_.size() + kFlowMargin - 1) / kFlowMargin * kFlowMargin + 2 * kFlowMargin),
+        memory_(rows_of(steps) * pitch_) {
+    std::fill_n(memory_.get(), rows_of(steps) * pitch_, 0.0f);  // margins are computed with: no subnormals
+  }
+
+  void run(const float* const from[2], float* const to[2]) {
+    const Range whole = rows_.grown(steps_, terms_.h);
+    for (int64_t front = whole.begin; front < rows_.end + steps_; ++front) {
+      if (front < whole.end) read(from, front);
+      for (int64_t step = 1; step <= steps_; ++step) {
+        const int64_t y = front - step;
+        if (rows_.grown(steps_ - step, terms_.h).holds(y)) make(step, y, to);
+      }
+    }
+  }
+
+ private:
+  static int64_t rows_of(int64_t steps) { return 6 * steps + 3 * (steps + 1); }
+  // Row y of u (0) or v (1) behind a step; there are three of each in turn.
+  float* row_of(int64_t step, int64_t field, int64_t y) const {
+    return memory_ + ((2 * step + field) * 3 + y % 3) * pitch_ + kFlowMargin;
+  }
+  float* term_of(int64_t term, int64_t y) const {
+    return memory_ + (6 * steps_ + 3 * (y % (steps_ + 1)) + term) * pitch_ + kFlowMargin;
+  }
+  // The first and the last pixel stand beside themselves: what the picture asks for where it ends.
+  void close(float* row) const {
+    row[-1] = row[0];
+    row[made_.size()] = row[made_.size() - 1];
+  }
+
+  void read(const float* const from[2], int64_t y) {
+    const int64_t first = y * terms_.w + made_.begin;
+    for (int64_t field = 0; field < 2; ++field) {
+      float* const row = row_of(0, field, y);
+      std::copy_n(from[field] + first, made_.size(), row);
+      close(row);
+    }
+    flow_kernels().prepare(terms_, first, made_.size(), term_of(0, y), term_of(1, y), term_of(2, y));
+  }
+
+  void make(int64_t step, int64_t y, float* const to[2]) {
+    const bool last = step == steps_;
+    const int64_t skipped = last ? columns_.begin - made_.begin : 0;
+    const auto rows = [&](int64_t field) {
+      const auto row = [&](int64_t i) {
+        return row_of(step - 1, field, std::clamp<int64_t>(i, 0, terms_.h - 1)) + skipped;
+      };
+      return FlowRows{row(y - 1), row(y), row(y + 1)};
+    };
+    const auto out = [&](int64_t field) {
+      return last ? to[field] + y * terms_.w + columns_.begin : row_of(step, field, y);
+    };
+    flow_kernels().step(rows(0), rows(1), term_of(0, y) + skipped, term_of(1, y) + skipped,
+                        term_of(2, y) + skipped, last ? columns_.size() : made_.size(), out(0), out(1));
+    if (last) return;
+    close(out(0));
+    close(out(1));
+  }
+
+  const FlowTerms& terms_;
+  Range rows_, columns_;
+  int64_t steps_;
+  Range made_;  // columns
+  int64_t pitch_;
+  Scratch<float> memory_;
+};
 
 constexpr int kLane =
     8;  // windows' rows are filled up to multiples of this: sums of so many lanes need no tail
@@ -200,21 +254,69 @@ bool track(const TrackImage& a, const TrackImage& b, const TrackParams& params, 
 
 }  // namespace
 
+void flow_terms(const float* a, const float* b, const float* u, const float* v, int64_t h, int64_t w,
+                float* ix, float* iy, float* it) {
+  const auto bottom = static_cast<float>(h - 1), right = static_cast<float>(w - 1);
+  parallel_for(h, std::max<int64_t>(1, (1 << 15) / w), [&](int64_t begin, int64_t end) {
+    const int64_t pitch = w + 4;
+    const Scratch<float> memory(5 * pitch);
+    // The means of row y, the first and the last of them repeated; five rows in turn.
+    const auto row_of = [&](int64_t y) { return memory + (y + 5) % 5 * pitch + 2; };
+    const auto average = [&](int64_t y) {
+      const int64_t first = std::clamp<int64_t>(y, 0, h - 1) * w;
+      float* const row = row_of(y);
+      for (int64_t x = 0; x < w; ++x) row[x] = (a[first + x] + b[first + x]) / 2;
+      row[-2] = row[-1] = row[0];
+      row[w] = row[w + 1] = row[w - 1];
+    };
+    for (int64_t y = begin - 2; y < begin + 2; ++y) average(y);
+    for (int64_t y = begin; y < end; ++y) {
+      average(y + 2);
+      const float *far_above = row_of(y - 2), *above = row_of(y - 1), *row = row_of(y),
+                  *below = row_of(y + 1), *far_below = row_of(y + 2);
+      const auto of_row = static_cast<float>(y);
+      const auto slope = [](float far_behind, float behind, float ahead, float far_ahead) {
+        return (8 * (ahead - behind) - (far_ahead - far_behind)) / 12;
+      };
+      const int64_t first = y * w;
+      float *to_x = ix + first, *to_y = iy + first, *to_t = it + first;
+      const float *from_a = a + first, *from_b = b + first, *flow_x = u + first, *flow_y = v + first;
+#pragma GCC ivdep
+      for (int64_t x = 0; x < w; ++x) {
+        const float there_x = static_cast<float>(static_cast<int32_t>(x)) + flow_x[x],
+                    there_y = of_row + flow_y[x];
+        const bool inside = (there_x >= 0) & (there_y >= 0) & (there_x <= right) & (there_y <= bottom);
+        to_x[x] = inside ? slope(row[x - 2], row[x - 1], row[x + 1], row[x + 2]) : 0;
+        to_y[x] = inside ? slope(far_above[x], above[x], below[x], far_below[x]) : 0;
+        to_t[x] = inside ? from_b[x] - from_a[x] : 0;
+      }
+    }
+  });
+}
+
 void horn_schunck(const FlowTerms& terms, int iterations, float* u, float* v) {
-  const int64_t n = terms.h * terms.w;
+  const int64_t n = terms.h * terms.w, strips = (terms.w + kTileColumns - 1) / kTileColumns;
+  // Enough tiles for all threads; taller ones share more of what their surroundings cost.
+  const int64_t tiles = 4 * num_threads();
+  const int64_t tall = std::max((terms.h * strips + tiles - 1) / tiles, kLeastTileRows);
+  const int64_t bands = (terms.h + tall - 1) / tall;
   const AlignedBuffer memory(2 * static_cast<size_t>(n) * sizeof(float));
-  float *from_u = u, *from_v = v, *to_u = memory.as<float>(), *to_v = to_u + n;
-  const int64_t grain = std::max<int64_t>(1, (1 << 14) / terms.w);
-  for (int i = 0; i < iterations; ++i) {
-    parallel_for(terms.h, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t y = begin; y < end; ++y) step_row(terms, y, from_u, from_v, to_u, to_v);
+  float *from[2] = {u, v}, *to[2] = {memory.as<float>(), memory.as<float>() + n};
+  for (int64_t steps = 0, left = iterations; left > 0; left -= steps) {
+    steps = std::min(left, kMostSteps);
+    parallel_for(bands * strips, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t top = i / strips * tall, first = i % strips * kTileColumns;  // [0, h), [0, w)
+        FlowTile tile(terms, {top, std::min(top + tall, terms.h)},
+                      {first, std::min(first + kTileColumns, terms.w)}, steps);
+        tile.run(from, to);
+      }
     });
-    std::swap(from_u, to_u);
-    std::swap(from_v, to_v);
+    std::swap(from, to);
   }
-  if (from_u == u) return;
-  std::copy_n(from_u, n, u);
-  std::copy_n(from_v, n, v);
+  if (from[0] == u) return;
+  std::copy_n(from[0], n, u);
+  std::copy_n(from[1], n, v);
 }
 
 void lucas_kanade(const TrackImage& a, const TrackImage& b, const TrackParams& params, int64_t n,

@@ -5,6 +5,7 @@
 //     sum (ix (u - u0) + iy (v - v0) + it)^2 + alpha^2 (|grad u|^2 + |grad v|^2)
 //   u <- mean(u) - ix r, v <- mean(v) - iy r
 //   r = (ix (mean(u) - u0) + iy (mean(v) - v0) + it) / (alpha^2 + ix^2 + iy^2)
+//   computed as  g (u, v) + rest, g = (ix, iy) / sqrt(alpha^2 + ix^2 + iy^2)
 //   mean: neighbours beside weigh 1/6, diagonal ones 1/12; the border's pixels are repeated.
 //   Horn and Schunck, "Determining optical flow", 1981.
 //
@@ -16,6 +17,8 @@
 
 #include <cstdint>
 
+#include "core/dispatch.h"
+
 namespace pyvision {
 
 struct FlowTerms {
@@ -23,6 +26,30 @@ struct FlowTerms {
   int64_t h, w;
   float alpha;
 };
+
+// A row of a field and its neighbours, readable for a vector before and behind; a pixel on either side
+// counts.
+constexpr int64_t kFlowMargin = 16;
+struct FlowRows {
+  const float *above, *row, *below;
+};
+
+struct FlowKernels {
+  const char* isa;
+  // What steps need of the pixels [first, first + n): g along x and y, and (it - ix u0 - iy v0) / sqrt(...)
+  void (*prepare)(const FlowTerms& terms, int64_t first, int64_t n, float* gx, float* gy, float* rest);
+  // One step of n pixels of a row. gx, gy, rest: readable as far as whole vectors reach
+  void (*step)(const FlowRows& u, const FlowRows& v, const float* gx, const float* gy, const float* rest,
+               int64_t n, float* next_u, float* next_v);
+};
+
+PYVISION_KERNELS(FlowKernels, flow)
+
+// Slopes ix, iy along x and y of a and of what b has where the flow (u, v) leads, the mean of both, by
+//   (8 (x[1] - x[-1]) - (x[2] - x[-2])) / 12
+// and the difference it; all 0 where the flow leaves the picture. All (h, w)
+void flow_terms(const float* a, const float* b, const float* u, const float* v, int64_t h, int64_t w,
+                float* ix, float* iy, float* it);
 
 // u, v: (h, w), where to start and the result
 void horn_schunck(const FlowTerms& terms, int iterations, float* u, float* v);

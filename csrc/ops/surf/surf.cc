@@ -7,12 +7,10 @@
 
 #include "core/arena.h"
 #include "core/parallel.h"
-#include "ops/sift/sift.h"
 
 namespace pyvision {
 namespace {
 
-constexpr int64_t kBandRows = 32;  // of an octave's grid: a share of work
 constexpr double kPi = 3.14159265358979323846;
 
 int64_t lobe_of(int64_t octave, int64_t layer) { return (int64_t{2} << octave) * (layer + 1) + 1; }
@@ -41,63 +39,80 @@ bool refine(const float* const rows[3][3], int64_t column, double step[3]) {
   return second.step_to_extremum(dx, dy, ds, step) <= 1;
 }
 
-// Rows [begin, end) of an octave's grid.
-void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMask& mask, int64_t octave,
-                 int64_t begin, int64_t end, std::vector<Candidate>* found) {
+struct Tile {
+  int64_t octave, row, column;  // of the octave's grid
+};
+
+void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMask& mask, const Tile& tile,
+                 std::vector<Candidate>* found) {
   const IntegralImage& sums = image.integral;
-  const int64_t step = int64_t{1} << octave, w = sums.w, h = sums.h, columns = (w + step - 1) / step,
-                rows = (h + step - 1) / step;
-  begin = std::max<int64_t>(begin, 1);
-  end = std::min(end, rows - 1);
-  if (begin >= end || columns < 3) return;
-  Scratch<float> memory(3 * kSurfLayers * columns), whole(w);
-  Scratch<int32_t> places(columns);
-  const auto row_of = [&](int64_t layer, int64_t i) { return memory + (3 * layer + i % 3) * columns; };
+  const int64_t octave = tile.octave, step = int64_t{1} << octave, w = sums.w, h = sums.h;
+  const auto end_of = [=](int64_t start, int64_t extent, int64_t pixels) {
+    return std::min(start + extent, (pixels + step - 1) / step - 1);
+  };
+  const int64_t top = std::max<int64_t>(tile.row, 1), bottom = end_of(tile.row, kSurfTileRows, h);
+  const int64_t left = std::max<int64_t>(tile.column, 1), right = end_of(tile.column, kSurfTileColumns, w);
+  if (top >= bottom || left >= right) return;
+  // Rows begin with the column before the tile and end with the one behind it.
+  const int64_t origin = left - 1;
+  constexpr int64_t kColumns = kSurfTileColumns + 16;  // two, and whole cache lines
+  alignas(64) float memory[3 * kSurfLayers * kColumns], greatest[2 * kColumns];
+  int32_t places[kSurfTileColumns];
+  const auto row_of = [&](int64_t layer, int64_t i) { return memory + (3 * layer + i % 3) * kColumns; };
+  // Columns of a row whose filters lie in the picture.
+  struct Span {
+    int64_t first, last;
+  };
+  const auto span_of = [=](int64_t reach, int64_t least, int64_t most) {
+    return Span{std::max((reach + step - 1) / step, least) - origin,
+                std::min((w - reach + step - 1) / step, most) - origin};
+  };
   const auto respond = [&](int64_t layer, int64_t i) {
     const int64_t l = lobe_of(octave, layer), r = radius_of(octave, layer), y = i * step, half = l / 2;
-    float *const target = row_of(layer, i), *const out = step == 1 ? target : whole.get();
-    if (y < r || y + r >= h || w <= 2 * r) {
-      std::fill_n(target, columns, 0.0f);
+    const Span span = span_of(r, origin, right + 1);
+    float* const out = row_of(layer, i);
+    if (y < r || y + r >= h || span.first >= span.last) {
+      std::fill_n(out, kColumns, 0.0f);
       return;
     }
     const int64_t offsets[10] = {-r, 1 - l, -l, -half, 0, 1, half + 1, l, l + 1, r + 1};
     const int32_t* lines[10];
-    for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]) + r;
-    std::fill_n(out, r, 0.0f);
-    surf_kernels().respond(lines, l, w - 2 * r, image.unit, out + r);
-    std::fill_n(out + w - r, r, 0.0f);
-    if (step > 1)
-      for (int64_t x = 0; x < columns; ++x) target[x] = out[x * step];
+    for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]);
+    std::fill_n(out, span.first, 0.0f);
+    surf_kernels().respond(lines, l, octave, origin + span.first, span.last - span.first, image.unit,
+                           out + span.first);
+    std::fill(out + span.last, out + kColumns, 0.0f);
   };
   for (int64_t layer = 0; layer < kSurfLayers; ++layer)
-    for (int64_t i = begin - 1; i <= begin; ++i) respond(layer, i);
-  for (int64_t i = begin; i < end; ++i) {
-    for (int64_t layer = 0; layer < kSurfLayers; ++layer) respond(layer, i + 1);
+    for (int64_t i = top - 1; i <= top; ++i) respond(layer, i);
+  for (int64_t i = top; i < bottom; ++i) {
+    const float* rows_at[kSurfLayers][3];
+    for (int64_t layer = 0; layer < kSurfLayers; ++layer) {
+      respond(layer, i + 1);
+      for (int64_t r = 0; r < 3; ++r) rows_at[layer][r] = row_of(layer, i - 1 + r);
+    }
+    surf_kernels().highest(rows_at, right + 1 - origin, greatest, greatest + kColumns);
     for (int64_t layer = 1; layer + 1 < kSurfLayers; ++layer) {
-      const float* nine[3][3];
-      for (int64_t d = 0; d < 3; ++d)
-        for (int64_t r = 0; r < 3; ++r) nine[d][r] = row_of(layer - 1 + d, i - 1 + r);
-      // Where the next layer's filter lies in the picture.
-      const int64_t reach = radius_of(octave, layer + 1),
-                    first = std::max((reach + step - 1) / step, int64_t{1}),
-                    last = std::min((w - reach + step - 1) / step, columns - 1);
-      if (i * step < reach || i * step + reach >= h || first >= last) continue;
-      const int64_t count =
-          sift_kernels().extrema(nine, first, last, static_cast<float>(params.threshold), places);
+      const auto* const nine = rows_at + (layer - 1);
+      const int64_t reach = radius_of(octave, layer + 1);
+      const Span span = span_of(reach, left, right);
+      if (i * step < reach || i * step + reach >= h || span.first >= span.last) continue;
+      const int64_t count = surf_kernels().peaks(nine[1][1], greatest + (layer - 1) * kColumns, span.first,
+                                                 span.last, static_cast<float>(params.threshold), places);
       for (int64_t k = 0; k < count; ++k) {
         const int64_t x = places[k];
         double move[3];
-        if (nine[1][1][x] < 0 || !refine(nine, x, move)) continue;
+        if (!refine(nine, x, move)) continue;
         const double size =
             static_cast<double>(3 * lobe_of(octave, layer)) + move[2] * static_cast<double>(6 * step);
         Candidate c;
-        c.x = static_cast<float>((static_cast<double>(x) + move[0]) * static_cast<double>(step));
+        c.x = static_cast<float>((static_cast<double>(origin + x) + move[0]) * static_cast<double>(step));
         c.y = static_cast<float>((static_cast<double>(i) + move[1]) * static_cast<double>(step));
         c.size = static_cast<float>(size);
         c.angle = -1;
         c.response = nine[1][1][x];
         c.octave = static_cast<int32_t>(octave);
-        c.layer = layer, c.row = i, c.column = x;
+        c.layer = layer, c.row = i, c.column = origin + x;
         if (!is_masked(mask, c.x, c.y)) found->push_back(c);
       }
     }
@@ -117,6 +132,10 @@ const SurfWeights& surf_weights() {
         w.angle_u[n] = static_cast<float>(u), w.angle_v[n] = static_cast<float>(v);
         w.angle[n++] = gaussian(u, v, 2.5);
       }
+    }
+    for (int64_t i = 0; i < kSurfPoints; ++i) {
+      w.grid_u[i] = static_cast<float>(i % kSurfGrid) - (kSurfGrid - 1) / 2.0f;
+      w.grid_v[i] = static_cast<float>(i / kSurfGrid) - (kSurfGrid - 1) / 2.0f;
     }
     for (int v = 0; v < kSurfCell; ++v)
       for (int u = 0; u < kSurfCell; ++u) w.cell[v][u] = gaussian(u - 4, v - 4, 2.5);
@@ -155,26 +174,24 @@ SurfImage surf_image(const AnyImage& image, int32_t* memory) {
 }
 
 std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask) {
-  struct Band {
-    int64_t octave, begin;
-  };
-  std::vector<Band> bands;
-  for (int64_t o = 0; o < params.octaves; ++o)
-    for (int64_t y = 0; y << o < image.integral.h; y += kBandRows) bands.push_back({o, y});
-  std::vector<std::vector<Candidate>> found(bands.size());
-  parallel_for(static_cast<int64_t>(bands.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Band& band = bands[static_cast<size_t>(i)];
-      find_maxima(image, params, mask, band.octave, band.begin, band.begin + kBandRows,
-                  &found[static_cast<size_t>(i)]);
-    }
+  std::vector<Tile> tiles;
+  for (int64_t o = params.octaves - 1; o >= 0; --o)  // the greatest shares of work first
+    for (int64_t y = 0; y << o < image.integral.h; y += kSurfTileRows)
+      for (int64_t x = 0; x << o < image.integral.w; x += kSurfTileColumns) tiles.push_back({o, y, x});
+  std::vector<std::vector<Candidate>> found(tiles.size());
+  parallel_for(static_cast<int64_t>(tiles.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      find_maxima(image, params, mask, tiles[i], &found[i]);
   });
   std::vector<Candidate> candidates;
-  for (const auto& band : found) candidates.insert(candidates.end(), band.begin(), band.end());
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
-  if (params.max_features > 0 && candidates.size() > static_cast<size_t>(params.max_features))
-    candidates.resize(static_cast<size_t>(params.max_features));
+  for (const auto& tile : found) candidates.insert(candidates.end(), tile.begin(), tile.end());
+  const auto before = [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); };
+  if (params.max_features > 0 && candidates.size() > static_cast<size_t>(params.max_features)) {
+    const auto last = candidates.begin() + params.max_features;
+    std::nth_element(candidates.begin(), last, candidates.end(), before);
+    candidates.erase(last, candidates.end());
+  }
+  std::sort(candidates.begin(), candidates.end(), before);
   std::vector<Keypoint> keypoints(candidates.begin(), candidates.end());
   if (params.upright) return keypoints;
   const auto count = static_cast<int64_t>(keypoints.size());

@@ -305,11 +305,38 @@ inline void sample_windows(const T* const* windows, const int64_t* rows, const W
   }
 }
 
+// One channel: the four neighbours of a row lie in one word, and a vector takes as many samples as it has
+// lanes.
+inline void sample_grey_cubic(const uint8_t* const* windows, const int64_t* rows,
+                              const WarpPositions& positions, int count, uint8_t* out) {
+  alignas(64) float wx[4][kWarpBlock], wy[4][kWarpBlock];
+  alignas(64) int32_t pixels[4][kWarpBlock];
+  block_weights(positions.fx, count, wx);
+  block_weights(positions.fy, count, wy);
+  for (int i = 0; i < count; ++i)
+    for (int r = 0; r < 4; ++r) __builtin_memcpy(&pixels[r][i], windows[i] + r * rows[i], 4);
+  for (int i = 0; i < count; i += F32::kLanes) {
+    F32 sum = F32::zero();
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) {
+      const I32 four = I32::load(pixels[r] + i), byte = I32::set(0xff);
+      F32 row = to_f32(four & byte) * F32::load(wx[0] + i);
+      row = fma(to_f32(shift_right<8>(four) & byte), F32::load(wx[1] + i), row);
+      row = fma(to_f32(shift_right<16>(four) & byte), F32::load(wx[2] + i), row);
+      row = fma(to_f32(shift_right<24>(four)), F32::load(wx[3] + i), row);
+      sum = fma(row, F32::load(wy[r] + i), sum);
+    }
+    to_i32(as_stored(sum, out)).store_u8_n(out + i, count - i);
+  }
+}
+
 template <class T>
 inline void sample(const T* const* windows, const int64_t* rows, const WarpPositions& positions, int taps,
                    int count, int64_t channels, float* scratch, T* out) {
   if (taps == 1) return sample_nearest(windows, count, channels, out);
   if (taps == 2) return sample_windows<2>(windows, rows, positions, count, channels, scratch, out);
+  if constexpr (sizeof(T) == 1)
+    if (channels == 1) return sample_grey_cubic(windows, rows, positions, count, out);
   sample_windows<4>(windows, rows, positions, count, channels, scratch, out);
 }
 

@@ -97,12 +97,21 @@ class Windows {
       rows = rows_;
     }
     for (int k = count; k % 4 != 0; ++k) first[k] = first[count - 1];
+    // Along a row of the image the processor fetches ahead by itself.
+    if (positions.y[0] != positions.y[count - 1]) fetch(rows, count);
     return rows;
   }
 
   const T* first[kWarpBlock];
 
  private:
+  void fetch(const int64_t* rows, int count) const {
+    for (int k = 0; k < count; k += 2) {
+      __builtin_prefetch(first[k]);
+      __builtin_prefetch(first[k] + (taps_ - 1) * rows[k]);
+    }
+  }
+
   int64_t find_one(int k, int64_t n, int64_t left, int64_t top, bool any_inside) {
     if (any_inside && left >= 0 && left <= last_x_ && top >= 0 && top <= last_y_)
       return x_.stride_h;  // located already
@@ -138,30 +147,47 @@ void warp_rows(const WarpParams& params, const Nhwc<const T>& x, const T* border
       static_cast<int>(std::clamp<int64_t>((1 << 16) / (taps * row_of_copy(taps, c)), 1, kWarpBlock));
   const int64_t grain = std::max<int64_t>(1, (1 << 15) / (y.w * std::min<int64_t>(c, 1 << 10)));
   parallel_for(y.n * y.h, grain, [&](int64_t begin, int64_t end) {
-    Windows<T> windows(params, x, border, block);
     const Scratch<T> results(block * c + 16);
     const Scratch<float> blended(taps * c + 16);
-    WarpPositions positions;
+    // Two blocks in turn: while one is sampled, the other's pixels are on their way.
+    struct Block {
+      Block(const WarpParams& params, const Nhwc<const T>& x, const T* border, int block)
+          : windows(params, x, border, block) {}
+
+      Windows<T> windows;
+      WarpPositions positions;
+      const int64_t* rows;
+      T* out;
+      int count;
+    };
+    Block first(params, x, border, block), second(params, x, border, block);
+    Block *next = &first, *ready = nullptr;
+    const auto sample = [&](Block& b) {
+      if (is_few(taps, c)) {
+        if constexpr (std::is_same_v<T, uint8_t>)
+          kernels.sample_few_u8(b.windows.first, b.rows, b.positions, b.count, c, results);
+        else
+          kernels.sample_few_f32(b.windows.first, b.rows, b.positions, b.count, c, results);
+        std::copy_n(results.get(), b.count * c, b.out);
+      } else if constexpr (std::is_same_v<T, uint8_t>) {
+        kernels.sample_u8(b.windows.first, b.rows, b.positions, taps, b.count, c, blended, b.out);
+      } else {
+        kernels.sample_f32(b.windows.first, b.rows, b.positions, taps, b.count, c, blended, b.out);
+      }
+    };
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / y.h, oh = i % y.h;  // [0, n), [0, h)
       for (int64_t ow = 0; ow < y.w; ow += block) {
-        const auto count = static_cast<int>(std::min<int64_t>(block, y.w - ow));
-        place(oh, ow, count, &positions);
-        const int64_t* const rows = windows.find(positions, n, count);
-        T* const out = y.at(n, oh, ow);
-        if (is_few(taps, c)) {
-          if constexpr (std::is_same_v<T, uint8_t>)
-            kernels.sample_few_u8(windows.first, rows, positions, count, c, results);
-          else
-            kernels.sample_few_f32(windows.first, rows, positions, count, c, results);
-          std::copy_n(results.get(), count * c, out);
-        } else if constexpr (std::is_same_v<T, uint8_t>) {
-          kernels.sample_u8(windows.first, rows, positions, taps, count, c, blended, out);
-        } else {
-          kernels.sample_f32(windows.first, rows, positions, taps, count, c, blended, out);
-        }
+        next->count = static_cast<int>(std::min<int64_t>(block, y.w - ow));
+        place(oh, ow, next->count, &next->positions);
+        next->rows = next->windows.find(next->positions, n, next->count);
+        next->out = y.at(n, oh, ow);
+        if (ready != nullptr) sample(*ready);
+        ready = next;
+        next = next == &first ? &second : &first;
       }
     }
+    if (ready != nullptr) sample(*ready);
   });
 }
 
