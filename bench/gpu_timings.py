@@ -387,6 +387,7 @@ def feature_rows(clock: Clock, height: int, width: int) -> list[dict[str, Any]]:
         "FAST": features.FAST(2000, threshold=20).detect,
         "ORB": features.ORB(2000).detect_and_compute,
         "SIFT": features.SIFT(8000).detect_and_compute,
+        "SURF": features.SURF(8000).detect_and_compute,
     }
     return [
         row(clock, (name, f"{height} x {width}", "uint8", "the CPU"),

@@ -132,6 +132,39 @@ def sift_describe(
     sigma: float,
     root: bool,
 ) -> Description: ...
+
+class Surf:
+    @property
+    def search_bytes(self) -> int: ...
+    def put_bytes(self, maxima: int) -> int: ...
+    def search(self, found: DeviceArray, count: DeviceArray) -> None: ...
+    def put(
+        self,
+        found: DeviceArray,
+        maxima: int,
+        workspace: DeviceArray,
+        columns: Sequence[DeviceArray],
+        count: DeviceArray,
+        descriptors: DeviceArray | None,
+    ) -> None: ...
+
+def surf(
+    stream: Stream,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    threshold: float,
+    octaves: int,
+    upright: bool,
+    extended: bool,
+) -> Surf: ...
+def surf_describe(
+    stream: Stream,
+    image: DeviceArray,
+    xy: DeviceArray,
+    size: DeviceArray,
+    angle: DeviceArray,
+    extended: bool,
+) -> Description: ...
 def orb_describe(
     stream: Stream,
     image: DeviceArray,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, FAST, ORB, SIFT, Keypoints
+from pyvision.features import BRIEF, FAST, ORB, SIFT, SURF, Keypoints
 from tests.cuda_device import Cuda
 from tests.photos import noise
 
@@ -131,6 +131,59 @@ def test_sift_at_given_keypoints(cuda: Cuda) -> None:
     roots = cuda.numpy(SIFT(root=True).compute(cuda.array(image), held(cuda, given))[1])
     host = cuda.numpy(values)
     np.testing.assert_allclose(roots, np.sqrt(host / host.sum(axis=1, keepdims=True)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"extended": True}, {"upright": True, "octaves": 2}, {"threshold": 0.0, "octaves": 1}]
+)
+def test_surf(cuda: Cuda, options: dict[str, Any]) -> None:
+    """Bands of 64 rows; bytes and floats."""
+    image = noise(70, 81)
+    for x in (image, image * np.float32(0.7) + np.float32(3.3)):
+        for most in (None, 9):
+            surf = SURF(most, **options)
+            known, known_values = surf.detect_and_compute(x)
+            assert len(known) == most if most else len(known) > 20
+            found, values = surf.detect_and_compute(cuda.array(x))
+            assert_same(on_host(cuda, found), known)
+            np.testing.assert_allclose(cuda.numpy(values), known_values, atol=1e-5)
+
+
+def test_surf_with_a_mask_and_at_given_keypoints(cuda: Cuda) -> None:
+    image, mask = color(60, 70, 3), np.zeros((60, 70), bool)
+    mask[:, 20:40] = True
+    known = SURF().detect(image, mask)
+    assert 0 < len(known) < len(SURF().detect(image))
+    assert_same(on_host(cuda, SURF().detect(cuda.array(image), cuda.array(mask))), known)
+    rng = np.random.default_rng(0)
+    given = Keypoints(
+        rng.uniform(-3, 72, (30, 2)).astype(np.float32),
+        np.exp(rng.uniform(-1, 4, 30)).astype(np.float32),
+        rng.uniform(-1, 360, 30).astype(np.float32),
+    )
+    known, known_values = SURF().compute(image, given)
+    found, values = SURF().compute(cuda.array(image), held(cuda, given))
+    assert 5 < len(known) < 30
+    assert_same(on_host(cuda, found), known)
+    np.testing.assert_allclose(cuda.numpy(values), known_values, atol=1e-5)
+
+
+def test_arrays_that_are_not_dense(cuda: Cuda) -> None:
+    """Their dense copies live as long as the kernels read them."""
+    image, mask = noise(70, 160), np.ones((70, 160), bool)
+    mask[:, ::3] = mask[::2] = False
+    mask[20:50, 20:60] = True
+    places = np.random.default_rng(0).uniform(25, 45, (40, 2)).astype(np.float32)
+    given = Keypoints(places, np.full(40, 4, np.float32), np.full(40, 30, np.float32))
+    every_second = Keypoints(*(cuda.array(getattr(given, name))[::2] for name in COLUMNS))
+    orb = ORB(20, levels=1, edge_threshold=22)
+    for detector in (FAST(30), orb, SIFT(20), SURF(20)):
+        found = detector.detect(cuda.array(image)[:, ::2], cuda.array(mask)[:, ::2])
+        assert_same(on_host(cuda, found), detector.detect(image[:, ::2], mask[:, ::2]))
+    for describer in (BRIEF(), orb, SIFT(), SURF()):
+        _, known_values = describer.compute(image, given[::2])
+        _, values = describer.compute(cuda.array(image), every_second)
+        np.testing.assert_allclose(cuda.numpy(values), known_values, atol=1e-5)
 
 
 def test_pictures_without_keypoints(cuda: Cuda) -> None:

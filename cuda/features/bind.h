@@ -82,6 +82,22 @@ inline GivenKeypoints given_keypoints(const DeviceArray& xy, const DeviceArray& 
   return given;
 }
 
+// (H, W) or (H, W, 1), bytes or floats; fewer than 2^26 pixels: those of all layers are counted in 32 bits.
+struct AnyPicture {
+  const void* data;
+  bool floats;
+  int32_t h, w;
+};
+inline AnyPicture any_picture(const DeviceArray& image, const char* op, const Stream& stream) {
+  const auto [h, w] = checked_extents(image, op);
+  check(h * w < (int64_t{1} << 26), op, "expected image of fewer than 2^26 pixels on CUDA, got (", h, ", ", w,
+        ")");
+  const bool floats = image.tensor.dtype == DType::kF32;
+  const std::vector<int64_t> grey = {h, w, 1}, shape(grey.begin(), grey.begin() + image.tensor.rank);
+  return {checked_data(image, op, "image", stream, floats ? DType::kF32 : DType::kU8, shape), floats,
+          static_cast<int32_t>(h), static_cast<int32_t>(w)};
+}
+
 inline Allowed allowed_in(const OptionalArray& mask, const Level& picture, const char* op,
                           const Stream& stream) {
   if (!mask) return {};

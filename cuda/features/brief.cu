@@ -40,11 +40,6 @@ struct Fits {
   }
 };
 
-struct PutIndex {
-  int64_t* kept;
-  __device__ void operator()(int, int64_t i, int32_t place) const { kept[place] = i; }
-};
-
 __global__ void __launch_bounds__(kBriefThreads)
     describe_kernel(const __grid_constant__ Levels blurred, const __grid_constant__ PointPairs pairs,
                     GivenKeypoints keypoints, const int64_t* which, const int32_t* count,

@@ -122,6 +122,12 @@ inline void find_spans(const char* op, const Stream& stream, const Marks& marks,
          begins, counts);
 }
 
+// emit of a list of indices.
+struct PutIndex {
+  int64_t* kept;
+  __device__ void operator()(int, int64_t i, int32_t place) const { kept[place] = i; }
+};
+
 // How many are wanted of each level.
 struct Wanted {
   int64_t of[kMaxLevels];

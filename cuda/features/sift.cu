@@ -96,32 +96,26 @@ __device__ bool refine(const SiftPyramid& pyramid, const RefineLimits& limits, i
     const double xy = (d(0, w + 1) - d(0, w - 1) - d(0, 1 - w) + d(0, -1 - w)) / 4;
     const double xs = (d(1, 1) - d(1, -1) - d(-1, 1) + d(-1, -1)) / 4;
     const double ys = (d(1, w) - d(1, -w) - d(-1, w) + d(-1, -w)) / 4;
-    // To where the gradient vanishes, by Cramer's rule, as Symmetric3 has it.
-    const double c00 = yy * ss - ys * ys, c01 = xs * ys - xy * ss, c02 = xy * ys - yy * xs;
-    const double c11 = xx * ss - xs * xs, c12 = xy * xs - xx * ys, c22 = xx * yy - xy * xy;
-    const double all = xx * c00 + xy * c01 + xs * c02;
-    const double to_x = -(c00 * dx + c01 * dy + c02 * ds) / all,
-                 to_y = -(c01 * dx + c11 * dy + c12 * ds) / all,
-                 to_s = -(c02 * dx + c12 * dy + c22 * ds) / all;
-    const double longest = fmax(fmax(fabs(to_x), fabs(to_y)), fabs(to_s));
-    if (!(fabs(to_x) < 1e6 && longest < 1e6)) return false;
+    double to[3];
+    const double longest = step_to_extremum({xx, xy, xs, yy, ys, ss}, dx, dy, ds, to);
+    if (!(longest < 1e6)) return false;
     if (longest >= 0.5) {
-      x += static_cast<int>(rint(to_x));
-      y += static_cast<int>(rint(to_y));
-      layer += static_cast<int>(rint(to_s));
+      x += static_cast<int>(rint(to[0]));
+      y += static_cast<int>(rint(to[1]));
+      layer += static_cast<int>(rint(to[2]));
       if (layer < 1 || layer > pyramid.layers || x < kBorder || x >= images.w - kBorder || y < kBorder ||
           y >= images.h - kBorder)
         return false;
       continue;
     }
-    const double response = fabs(value + (dx * to_x + dy * to_y + ds * to_s) / 2);
+    const double response = fabs(value + (dx * to[0] + dy * to[1] + ds * to[2]) / 2);
     if (response * pyramid.layers < limits.contrast) return false;
-    const double trace = xx + yy, det = c22;
+    const double trace = xx + yy, det = xx * yy - xy * xy;
     if (det <= 0 || trace * trace * limits.edge >= (limits.edge + 1) * (limits.edge + 1) * det) return false;
     const double unit = ldexp(1.0, octave);
-    found->x = static_cast<float>((x + to_x) * unit);
-    found->y = static_cast<float>((y + to_y) * unit);
-    found->size = static_cast<float>(pyramid.sigma * exp2((layer + to_s) / pyramid.layers) * unit * 2);
+    found->x = static_cast<float>((x + to[0]) * unit);
+    found->y = static_cast<float>((y + to[1]) * unit);
+    found->size = static_cast<float>(pyramid.sigma * exp2((layer + to[2]) / pyramid.layers) * unit * 2);
     found->response = static_cast<float>(response);
     found->octave = octave, found->layer = layer, found->column = x, found->row = y;
     return true;

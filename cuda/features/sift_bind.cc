@@ -8,12 +8,8 @@ constexpr char kOp[] = "SIFT";
 
 SiftProblem problem_of(const Stream& stream, const DeviceArray& image) {
   SiftProblem p;
-  std::tie(p.h, p.w) = checked_extents(image, kOp);
-  check(p.h * p.w < (int64_t{1} << 26), kOp, "expected image of fewer than 2^26 pixels on CUDA, got (", p.h,
-        ", ", p.w, ")");
-  p.floats = image.tensor.dtype == DType::kF32;
-  const std::vector<int64_t> grey = {p.h, p.w, 1}, shape(grey.begin(), grey.begin() + image.tensor.rank);
-  p.picture = checked_data(image, kOp, "image", stream, p.floats ? DType::kF32 : DType::kU8, shape);
+  const AnyPicture picture = any_picture(image, kOp, stream);
+  p.picture = picture.data, p.floats = picture.floats, p.h = picture.h, p.w = picture.w;
   return p;
 }
 

@@ -37,11 +37,6 @@ struct CanBeDescribed {
   }
 };
 
-struct PutKept {
-  int64_t* kept;
-  __device__ void operator()(int, int64_t i, int32_t place) const { kept[place] = i; }
-};
-
 struct Window {
   const float* image;  // (h, w)
   int h, w, x, y;      // the pixel nearest to the keypoint
@@ -177,7 +172,7 @@ void sift_describe(const char* op, const Stream& stream, const SiftProblem& p,
                    float* descriptors) {
   const Space space(p, keypoints, workspace);
   mark(op, stream, space.marks, CanBeDescribed{space.pyramid, keypoints, p.h, p.w});
-  list(op, stream, space.marks, PutKept{kept});
+  list(op, stream, space.marks, PutIndex{kept});
   find_spans(op, stream, space.marks, space.begin, count);
   fill_sift_pyramid(op, stream, p, space.pyramid);
   describe_sift(op, stream, space.pyramid, keypoints, kept, count, root, descriptors);

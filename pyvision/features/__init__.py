@@ -7,8 +7,8 @@ those that compare pixels (FAST, ORB, BRISK, BRIEF) round: grey (H, W) or (H, W,
 (H, W), bool or uint8: keypoints lie where it is not 0. Detectors take many pictures as well, as a list or an
 array (N, H, W) or (N, H, W, C), and give a list.
 
-FAST, ORB, BRIEF and SIFT also take pictures on CUDA. What they find stays there; how much it is is read
-back. The pictures are not: pixels out of range are clipped, and NaN counts as 0.
+FAST, ORB, BRIEF, SIFT and SURF also take pictures on CUDA. What they find stays there; how much it is is
+read back. The pictures are not: pixels out of range are clipped, and NaN counts as 0.
 """
 
 from __future__ import annotations

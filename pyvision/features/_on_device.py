@@ -80,7 +80,7 @@ def found_by(
     count = device.empty((1,), "int32")
     rows = None if descriptors is None else device.empty((room, detection.descriptor_length), descriptors)
     workspace = device.workspace(detection.workspace_bytes)
-    detection.run(workspace.view, [column.view for column in columns], count.view, view_of(rows))
+    detection.run(workspace.view, views_of(columns), count.view, view_of(rows))
     number = read_back(device, count)
     keypoints = Keypoints(*(device.give(column)[:number] for column in columns))
     return keypoints, None if rows is None else device.give(rows)[:number]
@@ -99,9 +99,12 @@ def described_by(
     return keypoints[device.give(kept)[:number]], device.give(rows)[:number]
 
 
-def columns_on(device: Device, keypoints: Keypoints, op: str) -> tuple[_cuda.DeviceArray, ...]:
-    """Places, sizes, angles and octaves as the kernels take them."""
+def columns_on(device: Device, keypoints: Keypoints, op: str) -> list[Operand]:
+    """Places, sizes, angles and octaves, dense."""
     dtypes = {"xy": "float32", "size": "float32", "angle": "float32", "octave": "int32"}
-    return tuple(
-        device.take(getattr(keypoints, name), op, name, (dtype,)).view for name, dtype in dtypes.items()
-    )
+    return [device.take(getattr(keypoints, name), op, name, (dtype,)) for name, dtype in dtypes.items()]
+
+
+def views_of(columns: list[Operand]) -> list[_cuda.DeviceArray]:
+    """What the kernels take; the operands, which hold the memory, have to outlive the call."""
+    return [column.view for column in columns]

@@ -12,7 +12,7 @@ from pyvision import _core
 from pyvision._array import Array, result_like
 from pyvision._device import device_of
 from pyvision.features._arguments import grey_of, keypoints_of
-from pyvision.features._on_device import columns_on, described_by, grey_on
+from pyvision.features._on_device import columns_on, described_by, grey_on, views_of
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag, integer
 
@@ -67,7 +67,7 @@ class BRIEF:
             x = grey_on(device, image, _OP)
             columns = columns_on(device, k, _OP)
             description = device.kernels.brief(
-                device.stream, x.view, *columns[:3], pairs, self.use_orientation
+                device.stream, x.view, *views_of(columns[:3]), pairs, self.use_orientation
             )
             return described_by(device, description, k, "uint8")
         grey = grey_of(image, _OP)

@@ -65,8 +65,9 @@ class FAST:
         """
         if device := device_of(_OP, image=image, mask=mask):
             x = grey_on(device, image, _OP)
+            where = mask_on(device, mask, x, _OP)
             detection = device.kernels.fast(
-                device.stream, x.view, view_of(mask_on(device, mask, x, _OP)), _CIRCLES[self.circle],
+                device.stream, x.view, view_of(where), _CIRCLES[self.circle],
                 self.threshold, self.nonmax_suppression, self.max_features,
             )  # fmt: skip
             return found_by(device, detection)[0]

@@ -8,7 +8,7 @@ from pyvision._array import Array, result_like
 from pyvision._device import device_of, view_of
 from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of
 from pyvision.features._detector import Detector
-from pyvision.features._on_device import columns_on, described_by, found_by, grey_on, mask_on
+from pyvision.features._on_device import columns_on, described_by, found_by, grey_on, mask_on, views_of
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import real
 
@@ -67,8 +67,9 @@ class ORB(Detector):
         k = keypoints_of(keypoints, _OP)
         if device := device_of(_OP, image=image, keypoints=k.xy):
             x = grey_on(device, image, _OP)
+            columns = columns_on(device, k, _OP)
             description = device.kernels.orb_describe(
-                device.stream, x.view, *columns_on(device, k, _OP), self.scale_factor, self.levels
+                device.stream, x.view, *views_of(columns), self.scale_factor, self.levels
             )
             return described_by(device, description, k, "uint8")
         grey = grey_of(image, _OP)
@@ -78,8 +79,9 @@ class ORB(Detector):
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
         if device := device_of(_OP, image=image, mask=mask):
             x = grey_on(device, image, _OP)
+            allowed = mask_on(device, mask, x, _OP)
             detection = device.kernels.orb(
-                device.stream, x.view, view_of(mask_on(device, mask, x, _OP)), self.max_features,
+                device.stream, x.view, view_of(allowed), self.max_features,
                 self.scale_factor, self.levels, self.edge_threshold, self.threshold,
             )  # fmt: skip
             return found_by(device, detection, "uint8" if describe else None)

@@ -24,6 +24,7 @@ from pyvision.features._on_device import (
     empty_columns,
     mask_on,
     read_back,
+    views_of,
 )
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
@@ -87,8 +88,9 @@ class SIFT(Detector):
         k = keypoints_of(keypoints, _OP)
         if device := device_of(_OP, image=image, keypoints=k.xy):
             x = any_grey_on(device, image, _OP)
+            columns = columns_on(device, k, _OP)
             description = device.kernels.sift_describe(
-                device.stream, x.view, *columns_on(device, k, _OP)[:3], self.layers, self.sigma, self.root
+                device.stream, x.view, *views_of(columns[:3]), self.layers, self.sigma, self.root
             )
             return described_by(device, description, k, "float32")
         grey = any_grey_of(image, _OP)
@@ -116,8 +118,9 @@ class SIFT(Detector):
     ) -> tuple[Keypoints, Array]:
         """On CUDA; the numbers of extrema and of keypoints are read back."""
         x = any_grey_on(device, image, _OP)
+        allowed = mask_on(device, mask, x, _OP)
         sift = device.kernels.sift(
-            device.stream, x.view, view_of(mask_on(device, mask, x, _OP)), self.max_features, self.layers,
+            device.stream, x.view, view_of(allowed), self.max_features, self.layers,
             self.contrast_threshold, self.edge_threshold, self.sigma,
         )  # fmt: skip
         found, count = device.workspace(sift.search_bytes), device.empty((1,), "int32")
@@ -131,7 +134,7 @@ class SIFT(Detector):
         rows = device.empty((number if describe else 0, 128), "float32")
         if number > 0:
             sift.put(
-                found.view, extrema, rated.view, [column.view for column in columns], count.view,
+                found.view, extrema, rated.view, views_of(columns), count.view,
                 rows.view if describe else None, self.root,
             )  # fmt: skip
         return Keypoints(*map(device.give, columns)), device.give(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
+from pyvision._device import Device, device_of, view_of
 from pyvision.features._arguments import (
     any_grey_of,
     count_of,
@@ -14,6 +15,15 @@ from pyvision.features._arguments import (
     real_in,
 )
 from pyvision.features._detector import Detector
+from pyvision.features._on_device import (
+    any_grey_on,
+    columns_on,
+    described_by,
+    empty_columns,
+    mask_on,
+    read_back,
+    views_of,
+)
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag
 
@@ -66,14 +76,24 @@ class SURF(Detector):
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape, or an angle is beyond 360.
+            ValueError: ``image`` has another shape, or an angle is beyond 360. On CUDA keypoints with such
+                angles are left out.
         """
-        grey = any_grey_of(image, _OP)
         k = keypoints_of(keypoints, _OP)
+        if device := device_of(_OP, image=image, keypoints=k.xy):
+            x = any_grey_on(device, image, _OP)
+            columns = columns_on(device, k, _OP)
+            description = device.kernels.surf_describe(
+                device.stream, x.view, *views_of(columns[:3]), self.extended
+            )
+            return described_by(device, description, k, "float32")
+        grey = any_grey_of(image, _OP)
         which, descriptors = _core.surf_compute(grey, k.xy, k.size, k.angle, self.extended)
         return k[which], result_like(descriptors, image)
 
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        if device := device_of(_OP, image=image, mask=mask):
+            return self._run_on(device, image, mask, describe)
         grey = any_grey_of(image, _OP)
         columns, descriptors = _core.surf_detect(
             grey,
@@ -86,3 +106,27 @@ class SURF(Detector):
             describe,
         )
         return Keypoints(*columns), result_like(descriptors, image)
+
+    def _run_on(
+        self, device: Device, image: Array, mask: Array | None, describe: bool
+    ) -> tuple[Keypoints, Array]:
+        """On CUDA; the number of maxima is read back."""
+        x = any_grey_on(device, image, _OP)
+        allowed = mask_on(device, mask, x, _OP)
+        surf = device.kernels.surf(
+            device.stream, x.view, view_of(allowed), self.threshold, self.octaves,
+            self.upright, self.extended,
+        )  # fmt: skip
+        found, count = device.workspace(surf.search_bytes), device.empty((1,), "int32")
+        surf.search(found.view, count.view)
+        maxima = read_back(device, count)
+        number = min(maxima, self.max_features) if self.max_features > 0 else maxima
+        columns = empty_columns(device, number)
+        rows = device.empty((number if describe else 0, 128 if self.extended else 64), "float32")
+        if number > 0:
+            workspace = device.workspace(surf.put_bytes(maxima))
+            surf.put(
+                found.view, maxima, workspace.view,
+                views_of(columns), count.view, rows.view if describe else None,
+            )  # fmt: skip
+        return Keypoints(*map(device.give, columns)), device.give(rows)

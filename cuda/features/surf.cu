@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a picture to keypoints: integral image, responses, maxima.
+#include "features/surf.cuh"
+
+#include <algorithm>
+
+#include "common/keys.cuh"
+#include "common/sort.h"
+#include "features/lists.cuh"
+#include "features/pixels.cuh"
+
+namespace pyvision::cuda {
+namespace {
+
+constexpr int kSurfThreads = 256, kWarps = kSurfThreads / 32;
+constexpr int kBandRows = 64;  // of an integral image: its columns are summed in so many parts
+constexpr int kLayers = 4, kOctaves = 4;
+
+__device__ uint32_t whole(uint8_t x) { return x; }
+__device__ uint32_t whole(float x) {  // in 256ths
+  return static_cast<uint32_t>(fminf(fmaxf(x, 0.0f), 255.0f) * 256 + 0.5f);
+}
+
+// A warp: a row's running sums. The row above the first, and the column left of the first, are 0.
+template <class T>
+__global__ void __launch_bounds__(kSurfThreads) sum_rows(const T* picture, IntegralSums sums) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t y = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (y > sums.h) return;
+  uint32_t* const row = sums.data + y * (sums.w + 1);
+  uint32_t before = 0;
+  if (lane == 0) row[0] = 0;
+  for (int first = 0; first < sums.w; first += 32) {
+    const int x = first + lane;
+    uint32_t sum = y > 0 && x < sums.w ? whole(picture[(y - 1) * sums.w + x]) : 0;
+    for (int delta = 1; delta < 32; delta *= 2) {
+      const uint32_t left = __shfl_up_sync(0xffffffffu, sum, delta);
+      if (lane >= delta) sum += left;
+    }
+    if (x < sums.w) row[x + 1] = before + sum;
+    before += __shfl_sync(0xffffffffu, sum, 31);
+  }
+}
+
+// Running sums down the columns of a band of rows, of which the last goes into bands.
+__global__ void __launch_bounds__(kSurfThreads) sum_bands(IntegralSums sums, uint32_t* bands) {
+  const int pitch = sums.w + 1, x = static_cast<int>(blockIdx.x * kSurfThreads + threadIdx.x);
+  if (x >= pitch) return;
+  const int begin = static_cast<int>(blockIdx.y) * kBandRows, end = min(begin + kBandRows, sums.h);
+  uint32_t sum = 0;
+  for (int y = begin; y < end; ++y) {
+    uint32_t* const place = sums.data + int64_t{y + 1} * pitch + x;
+    *place = sum += *place;
+  }
+  bands[int64_t{blockIdx.y} * pitch + x] = sum;
+}
+
+// Adds what the bands above have.
+__global__ void __launch_bounds__(kSurfThreads) join_bands(IntegralSums sums, const uint32_t* bands) {
+  const int pitch = sums.w + 1, x = static_cast<int>(blockIdx.x * kSurfThreads + threadIdx.x);
+  if (x >= pitch || blockIdx.y == 0) return;
+  uint32_t above = 0;
+  for (unsigned band = 0; band < blockIdx.y; ++band) above += bands[int64_t{band} * pitch + x];
+  const int begin = static_cast<int>(blockIdx.y) * kBandRows, end = min(begin + kBandRows, sums.h);
+  for (int y = begin; y < end; ++y) sums.data[int64_t{y + 1} * pitch + x] += above;
+}
+
+// Responses of an octave at every step-th pixel.
+struct ResponseMaps {
+  int octaves = 0;
+  struct {
+    float* data;  // (kLayers, rows, columns)
+    int32_t rows, columns;
+  } of[kOctaves];
+
+  int64_t size(int octave) const { return int64_t{of[octave].rows} * of[octave].columns; }
+};
+
+__host__ __device__ inline int lobe_of(int octave, int layer) { return (2 << octave) * (layer + 1) + 1; }
+__host__ __device__ inline int radius_of(int octave, int layer) {
+  return (3 * lobe_of(octave, layer) - 1) / 2;
+}
+
+__global__ void __launch_bounds__(kSurfThreads)
+    respond_kernel(IntegralSums sums, const __grid_constant__ ResponseMaps maps, int octave) {
+  const int layer = static_cast<int>(blockIdx.y);
+  const auto& map = maps.of[octave];
+  const int64_t size = int64_t{map.rows} * map.columns, i = int64_t{blockIdx.x} * kSurfThreads + threadIdx.x;
+  if (i >= size) return;
+  const int y = static_cast<int>(i / map.columns) << octave, x = static_cast<int>(i % map.columns) << octave;
+  const int l = lobe_of(octave, layer), h = l / 2, r = l + h;
+  float response = 0;
+  if (y >= r && x >= r && y + r < sums.h && x + r < sums.w) {
+    const uint32_t* const middle = sums.data + int64_t{y} * (sums.w + 1) + x;
+    // Of rows [top, bottom) and columns [left, right) around the pixel.
+    const auto box = [&](int top, int bottom, int left, int right) {
+      const uint32_t *a = middle + int64_t{top} * (sums.w + 1), *b = middle + int64_t{bottom} * (sums.w + 1);
+      return b[right] - a[right] - (b[left] - a[left]);
+    };
+    const uint32_t xx = box(1 - l, l, -r, r + 1) - 3 * box(1 - l, l, -h, h + 1);
+    const uint32_t yy = box(-r, r + 1, 1 - l, l) - 3 * box(-h, h + 1, 1 - l, l);
+    const uint32_t xy =
+        (box(-l, 0, -l, 0) - box(-l, 0, 1, l + 1)) - (box(1, l + 1, -l, 0) - box(1, l + 1, 1, l + 1));
+    const float all = sums.unit / static_cast<float>(l * (2 * l - 1));
+    const float a = static_cast<float>(static_cast<int32_t>(xx)) * all,
+                b = static_cast<float>(static_cast<int32_t>(xy)) * all,
+                c = static_cast<float>(static_cast<int32_t>(yy)) * all;
+    response = a * c - 0.81f * (b * b);
+  }
+  map.data[layer * size + i] = response;
+}
+
+struct Maximum {
+  float x, y, size;
+};
+
+// Moves a maximum between the grid's points and the layers, or refuses it.
+__device__ bool refine(const float* middle, int64_t layer_step, int64_t row_step, int octave, int layer,
+                       int row, int column, Maximum* found) {
+  const auto at = [&](int l, int r, int c) {
+    return static_cast<double>(middle[l * layer_step + r * row_step + c]);
+  };
+  const double v = at(0, 0, 0);
+  const double dx = (at(0, 0, 1) - at(0, 0, -1)) / 2, dy = (at(0, 1, 0) - at(0, -1, 0)) / 2,
+               ds = (at(1, 0, 0) - at(-1, 0, 0)) / 2;
+  const double xx = at(0, 0, 1) + at(0, 0, -1) - 2 * v, yy = at(0, 1, 0) + at(0, -1, 0) - 2 * v,
+               ss = at(1, 0, 0) + at(-1, 0, 0) - 2 * v;
+  const double xy = (at(0, 1, 1) - at(0, 1, -1) - at(0, -1, 1) + at(0, -1, -1)) / 4,
+               xs = (at(1, 0, 1) - at(1, 0, -1) - at(-1, 0, 1) + at(-1, 0, -1)) / 4,
+               ys = (at(1, 1, 0) - at(1, -1, 0) - at(-1, 1, 0) + at(-1, -1, 0)) / 4;
+  double to[3];
+  if (!(step_to_extremum({xx, xy, xs, yy, ys, ss}, dx, dy, ds, to) <= 1)) return false;
+  const double step = 1 << octave;
+  found->x = static_cast<float>((column + to[0]) * step);
+  found->y = static_cast<float>((row + to[1]) * step);
+  found->size = static_cast<float>(3 * lobe_of(octave, layer) + to[2] * (6 * step));
+  return true;
+}
+
+struct FindMaxima {
+  IntegralSums sums;
+  ResponseMaps maps;
+  float threshold;
+  Allowed allowed;
+
+  __device__ float response(int octave, int64_t item) const {
+    return maps.of[octave].data[int64_t{maps.of[octave].rows} * maps.of[octave].columns + item];
+  }
+  // item: layer - 1, row, column
+  __device__ bool find(int octave, int64_t item, Maximum* found) const {
+    const auto& map = maps.of[octave];
+    const int64_t size = int64_t{map.rows} * map.columns;
+    if (item >= 2 * size) return false;
+    const int layer = static_cast<int>(item / size) + 1, point = static_cast<int>(item % size);
+    const int row = point / map.columns, column = point - row * map.columns;
+    const int step = 1 << octave, reach = radius_of(octave, layer + 1);  // the next layer's filter has to fit
+    if (row < 1 || column < 1 || row >= map.rows - 1 || column >= map.columns - 1) return false;
+    if (row * step < reach || column * step < reach || row * step + reach >= sums.h ||
+        column * step + reach >= sums.w)
+      return false;
+    const float* const middle = map.data + layer * size + point;
+    const float v = *middle;
+    if (!(v > threshold)) return false;
+    for (int l = -1; l <= 1; ++l)
+      for (int r = -1; r <= 1; ++r)
+        for (int c = -1; c <= 1; ++c)
+          if (!(middle[l * size + r * map.columns + c] <= v)) return false;
+    return refine(middle, size, map.columns, octave, layer, row, column, found);
+  }
+  __device__ bool operator()(int octave, int64_t item) const {
+    Maximum found;
+    return find(octave, item, &found) && is_allowed(allowed, found.x, found.y);
+  }
+};
+
+struct ListedMaxima {
+  int32_t* items;
+  uint8_t* octaves;
+  uint32_t* keys;
+  int32_t* places;
+};
+
+struct PutMaximum {
+  FindMaxima maxima;
+  ListedMaxima listed;
+  __device__ void operator()(int octave, int64_t item, int32_t place) const {
+    listed.items[place] = static_cast<int32_t>(item);
+    listed.octaves[place] = static_cast<uint8_t>(octave);
+    listed.keys[place] = falling_key(maxima.response(octave, item));
+    listed.places[place] = place;
+  }
+};
+
+__global__ void __launch_bounds__(kSurfThreads)
+    put_kernel(const __grid_constant__ FindMaxima maxima, ListedMaxima listed, const int32_t* order,
+               KeypointColumns keypoints) {
+  const int64_t i = int64_t{blockIdx.x} * kSurfThreads + threadIdx.x;
+  if (i == 0) *keypoints.count = static_cast<int32_t>(keypoints.room);
+  if (i >= keypoints.room) return;
+  const int octave = listed.octaves[order[i]];
+  const int64_t item = listed.items[order[i]];
+  Maximum found = {};
+  maxima.find(octave, item, &found);
+  constexpr float kNoAngle = -1;
+  put_keypoint(keypoints, i, found.x, found.y, found.size, kNoAngle, maxima.response(octave, item), octave);
+}
+
+__global__ void put_count(const int32_t* ends, int64_t n, int32_t* count) { *count = ends[n - 1]; }
+
+IntegralSums sums_in(const SurfProblem& p, Workspace* workspace) {
+  IntegralSums sums;
+  sums.h = p.h, sums.w = p.w;
+  sums.unit = p.floats ? 1.0f / 256 : 1.0f;
+  sums.data = workspace->take<uint32_t>(sums.size());
+  return sums;
+}
+uint32_t* bands_in(const SurfProblem& p, Workspace* workspace) {
+  return workspace->take<uint32_t>(int64_t{blocks_of(p.h, kBandRows)} * (p.w + 1));
+}
+
+struct SearchSpace {
+  Workspace workspace;
+  IntegralSums sums;
+  uint32_t* bands;
+  ResponseMaps maps;
+  Marks marks;
+
+  SearchSpace(const SurfProblem& p, void* memory)
+      : workspace(memory),
+        sums(sums_in(p, &workspace)),
+        bands(bands_in(p, &workspace)),
+        maps(maps_in(p, &workspace)),
+        marks(&workspace, Chunks(p.octaves, [&](int o) { return 2 * maps.size(o); })) {}
+
+  static ResponseMaps maps_in(const SurfProblem& p, Workspace* workspace) {
+    ResponseMaps maps = {};
+    maps.octaves = p.octaves;
+    for (int o = 0; o < p.octaves; ++o) {
+      maps.of[o].rows = (p.h + (1 << o) - 1) >> o, maps.of[o].columns = (p.w + (1 << o) - 1) >> o;
+      maps.of[o].data = workspace->take<float>(kLayers * maps.size(o));
+    }
+    return maps;
+  }
+  FindMaxima maxima(const SurfProblem& p) const { return {sums, maps, p.threshold, p.allowed}; }
+};
+
+struct PutSpace {
+  Workspace workspace;
+  ListedMaxima listed;
+  uint32_t* sorted_keys;
+  int32_t* order;
+  size_t sort_bytes;
+  char* sort_memory;
+
+  PutSpace(const Stream& stream, int64_t n, void* memory)
+      : workspace(memory),
+        listed{workspace.take<int32_t>(n), workspace.take<uint8_t>(n), workspace.take<uint32_t>(n),
+               workspace.take<int32_t>(n)},
+        sorted_keys(workspace.take<uint32_t>(n)),
+        order(workspace.take<int32_t>(n)),
+        sort_bytes(sort_temporary_bytes<uint32_t>("SURF", stream, n)),
+        sort_memory(workspace.take<char>(static_cast<int64_t>(sort_bytes))) {}
+};
+
+// The keypoints inside the picture that have a size below 1e5.
+struct CanBeDescribed {
+  GivenKeypoints keypoints;
+  int32_t h, w;
+  __device__ bool operator()(int, int64_t i) const {
+    if (i >= keypoints.n) return false;
+    const float x = keypoints.xy[2 * i], y = keypoints.xy[2 * i + 1], size = keypoints.size[i];
+    return x >= 0 && y >= 0 && x < static_cast<float>(w) && y < static_cast<float>(h) &&
+           fabsf(keypoints.angle[i]) <= 360 && size > 0 && size < 1e5f;
+  }
+};
+
+struct DescribeSpace {
+  Workspace workspace;
+  IntegralSums sums;
+  uint32_t* bands;
+  Marks marks;
+  int32_t* begin;
+
+  DescribeSpace(const SurfProblem& p, const GivenKeypoints& keypoints, void* memory)
+      : workspace(memory),
+        sums(sums_in(p, &workspace)),
+        bands(bands_in(p, &workspace)),
+        marks(&workspace, Chunks(1, [&](int) { return keypoints.n; })),
+        begin(workspace.take<int32_t>(1)) {}
+};
+
+}  // namespace
+
+void integrate(const char* op, const Stream& stream, const SurfProblem& p, const IntegralSums& sums,
+               uint32_t* bands) {
+  const LaunchShape rows = {blocks_of(int64_t{p.h} + 1, kWarps), kSurfThreads};
+  if (p.floats)
+    launch(op, stream, rows, sum_rows<float>, static_cast<const float*>(p.picture), sums);
+  else
+    launch(op, stream, rows, sum_rows<uint8_t>, static_cast<const uint8_t*>(p.picture), sums);
+  const LaunchShape columns = {{blocks_of(int64_t{p.w} + 1, kSurfThreads), blocks_of(p.h, kBandRows)},
+                               kSurfThreads};
+  launch(op, stream, columns, sum_bands, sums, bands);
+  launch(op, stream, columns, join_bands, sums, bands);
+}
+
+size_t surf_search_bytes(const SurfProblem& p) { return SearchSpace(p, nullptr).workspace.bytes(); }
+
+void surf_search(const char* op, const Stream& stream, const SurfProblem& p, void* search, int32_t* count) {
+  const SearchSpace space(p, search);
+  integrate(op, stream, p, space.sums, space.bands);
+  for (int o = 0; o < p.octaves; ++o)
+    launch(op, stream, {{blocks_of(space.maps.size(o), kSurfThreads), kLayers}, kSurfThreads}, respond_kernel,
+           space.sums, space.maps, o);
+  mark(op, stream, space.marks, space.maxima(p));
+  launch(op, stream, {1, 1}, put_count, space.marks.ends, int64_t{space.marks.chunks.count()}, count);
+}
+
+size_t surf_put_bytes(const Stream& stream, int64_t maxima) {
+  return PutSpace(stream, maxima, nullptr).workspace.bytes();
+}
+
+void surf_put(const char* op, const Stream& stream, const SurfProblem& p, void* search, int64_t maxima,
+              void* workspace, const KeypointColumns& keypoints, float* descriptors) {
+  const SearchSpace found(p, search);
+  const PutSpace space(stream, maxima, workspace);
+  list(op, stream, found.marks, PutMaximum{found.maxima(p), space.listed});
+  sort_pairs(op, stream, space.listed.keys, space.listed.places, maxima, space.sort_memory, space.sort_bytes,
+             space.sorted_keys, space.order);
+  launch(op, stream, {blocks_of(keypoints.room, kSurfThreads), kSurfThreads}, put_kernel, found.maxima(p),
+         space.listed, space.order, keypoints);
+  if (!p.upright) orient_surf(op, stream, found.sums, keypoints);
+  if (descriptors == nullptr) return;
+  const GivenKeypoints given = {keypoints.xy, keypoints.size, keypoints.angle, keypoints.octave,
+                                keypoints.room};
+  describe_surf(op, stream, found.sums, given, nullptr, keypoints.count, p.extended, descriptors);
+}
+
+size_t surf_describe_bytes(const SurfProblem& p, const GivenKeypoints& keypoints) {
+  return DescribeSpace(p, keypoints, nullptr).workspace.bytes();
+}
+
+void surf_describe(const char* op, const Stream& stream, const SurfProblem& p,
+                   const GivenKeypoints& keypoints, void* workspace, int64_t* kept, int32_t* count,
+                   float* descriptors) {
+  const DescribeSpace space(p, keypoints, workspace);
+  mark(op, stream, space.marks, CanBeDescribed{keypoints, p.h, p.w});
+  list(op, stream, space.marks, PutIndex{kept});
+  find_spans(op, stream, space.marks, space.begin, count);
+  integrate(op, stream, p, space.sums, space.bands);
+  describe_surf(op, stream, space.sums, keypoints, kept, count, p.extended, descriptors);
+}
+
+}  // namespace pyvision::cuda
