@@ -33,6 +33,17 @@ def grey_on(device: Device, image: Array, op: str) -> Operand:
     return grey
 
 
+def any_grey_on(device: Device, image: Array, op: str) -> Operand:
+    """The same, but that float32 stays what it is, between -1e4 and 1e4."""
+    x = device.take(image, op, "image", ("uint8", "float32"))
+    if x.dtype == "uint8":
+        return grey_on(device, image, op)
+    check_picture(x.shape, op, "image")
+    grey = device.empty(x.shape[:2], "float32")
+    device.kernels.to_grey(device.stream, op, x.view, grey.view)
+    return grey
+
+
 def mask_on(device: Device, mask: Array | None, image: Operand, op: str) -> Operand | None:
     """``mask`` if there is one.
 
@@ -44,17 +55,6 @@ def mask_on(device: Device, mask: Array | None, image: Operand, op: str) -> Oper
     if allowed is not None:
         check_mask(allowed.shape, image.shape[:2], op)
     return allowed
-
-
-def any_grey_on(device: Device, image: Array, op: str) -> Operand:
-    """The same, but that float32 stays what it is, between -1e4 and 1e4."""
-    x = device.take(image, op, "image", ("uint8", "float32"))
-    if x.dtype == "uint8":
-        return grey_on(device, image, op)
-    check_picture(x.shape, op, "image")
-    grey = device.empty(x.shape[:2], "float32")
-    device.kernels.to_grey(device.stream, op, x.view, grey.view)
-    return grey
 
 
 def empty_columns(device: Device, room: int) -> list[Operand]:
