@@ -29,7 +29,7 @@ TESTS = [
 # Each kernel once or twice.
 SANITIZED = (
     "split or depthwise_general or groups or transposed or versions or awkward or sampling or windows "
-    "or remap or letterbox or scale_factor or hang_on or orb or sift or surf"
+    "or remap or letterbox or scale_factor or hang_on or orb or sift or surf or brisk"
 )
 TOOLS = ("memcheck", "racecheck", "initcheck")
 

@@ -388,6 +388,7 @@ def feature_rows(clock: Clock, height: int, width: int) -> list[dict[str, Any]]:
         "ORB": features.ORB(2000).detect_and_compute,
         "SIFT": features.SIFT(8000).detect_and_compute,
         "SURF": features.SURF(8000).detect_and_compute,
+        "BRISK": features.BRISK(8000).detect_and_compute,
     }
     return [
         row(clock, (name, f"{height} x {width}", "uint8", "the CPU"),

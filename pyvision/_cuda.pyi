@@ -133,15 +133,17 @@ def sift_describe(
     root: bool,
 ) -> Description: ...
 
-class Surf:
+class Search:
     @property
     def search_bytes(self) -> int: ...
-    def put_bytes(self, maxima: int) -> int: ...
+    @property
+    def descriptor_length(self) -> int: ...
+    def put_bytes(self, number: int) -> int: ...
     def search(self, found: DeviceArray, count: DeviceArray) -> None: ...
     def put(
         self,
         found: DeviceArray,
-        maxima: int,
+        number: int,
         workspace: DeviceArray,
         columns: Sequence[DeviceArray],
         count: DeviceArray,
@@ -156,7 +158,7 @@ def surf(
     octaves: int,
     upright: bool,
     extended: bool,
-) -> Surf: ...
+) -> Search: ...
 def surf_describe(
     stream: Stream,
     image: DeviceArray,
@@ -164,6 +166,17 @@ def surf_describe(
     size: DeviceArray,
     angle: DeviceArray,
     extended: bool,
+) -> Description: ...
+def brisk(
+    stream: Stream, image: DeviceArray, mask: DeviceArray | None, threshold: int, octaves: int
+) -> Search: ...
+def brisk_describe(
+    stream: Stream,
+    image: DeviceArray,
+    xy: DeviceArray,
+    size: DeviceArray,
+    angle: DeviceArray,
+    angles: DeviceArray,
 ) -> Description: ...
 def orb_describe(
     stream: Stream,

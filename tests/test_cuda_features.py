@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, FAST, ORB, SIFT, SURF, Keypoints
+from pyvision.features import BRIEF, BRISK, FAST, ORB, SIFT, SURF, Keypoints
 from tests.cuda_device import Cuda
 from tests.photos import noise
 
@@ -168,6 +168,54 @@ def test_surf_with_a_mask_and_at_given_keypoints(cuda: Cuda) -> None:
     np.testing.assert_allclose(cuda.numpy(values), known_values, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"threshold": 0, "octaves": 1}, {"threshold": 8, "octaves": 0}, {"threshold": 5}]
+)
+def test_brisk(cuda: Cuda, options: dict[str, Any]) -> None:
+    """Layers of odd sides; corners of equal scores and on four layers; pictures that are but border."""
+    large = noise(24, 27).repeat(4, axis=0).repeat(4, axis=1)
+    assert options or BRISK().detect(large).octave.max() == 3
+    for image in (noise(85, 97), large):
+        for most in (None, 9):
+            brisk = BRISK(most, **options)
+            known, known_bits = brisk.detect_and_compute(image)
+            assert len(known) == most if most else len(known) > 9
+            found, bits = brisk.detect_and_compute(cuda.array(image))
+            assert_same(on_host(cuda, found), known)
+            np.testing.assert_array_equal(cuda.numpy(bits), known_bits)
+    for shape in ((9, 9), (6, 40), (1, 3)):
+        found, bits = BRISK(**options).detect_and_compute(cuda.array(noise(*shape)))
+        assert found.xy.shape == (0, 2) and cuda.numpy(bits).shape == (0, 64)
+
+
+def test_brisk_of_floats_colour_and_a_mask(cuda: Cuda) -> None:
+    mask = np.zeros((60, 70), bool)
+    mask[:, 20:40] = True
+    brisk = BRISK(threshold=10)
+    for image in (noise(60, 70) * np.float32(0.9) + np.float32(3.3), color(60, 70, 3), color(60, 70, 4)):
+        known = brisk.detect(image, mask)
+        assert 0 < len(known) < len(brisk.detect(image))
+        assert_same(on_host(cuda, brisk.detect(cuda.array(image), cuda.array(mask))), known)
+
+
+def test_brisk_at_given_keypoints(cuda: Cuda) -> None:
+    """In and beside the picture; of sizes that one pixel covers and others; with angles and without."""
+    image = noise(60, 70)
+    rng = np.random.default_rng(0)
+    given = Keypoints(
+        rng.uniform(-3, 72, (40, 2)).astype(np.float32),
+        np.exp(rng.uniform(-1, 4, 40)).astype(np.float32),
+        np.where(np.arange(40) % 2, -1, rng.uniform(0, 360, 40)).astype(np.float32),
+    )
+    for keypoints in (given, given[:0]):
+        known, known_bits = BRISK().compute(image, keypoints)
+        assert len(known) < len(given) and (len(known) > 5) == (len(keypoints) > 0)
+        found, bits = BRISK().compute(cuda.array(image), held(cuda, keypoints))
+        assert_same(on_host(cuda, found), known)
+        np.testing.assert_array_equal(cuda.numpy(bits), known_bits)
+        assert (known.angle >= 0).all()
+
+
 def test_arrays_that_are_not_dense(cuda: Cuda) -> None:
     """Their dense copies live as long as the kernels read them."""
     image, mask = noise(70, 160), np.ones((70, 160), bool)
@@ -177,10 +225,10 @@ def test_arrays_that_are_not_dense(cuda: Cuda) -> None:
     given = Keypoints(places, np.full(40, 4, np.float32), np.full(40, 30, np.float32))
     every_second = Keypoints(*(cuda.array(getattr(given, name))[::2] for name in COLUMNS))
     orb = ORB(20, levels=1, edge_threshold=22)
-    for detector in (FAST(30), orb, SIFT(20), SURF(20)):
+    for detector in (FAST(30), orb, SIFT(20), SURF(20), BRISK(20, threshold=10)):
         found = detector.detect(cuda.array(image)[:, ::2], cuda.array(mask)[:, ::2])
         assert_same(on_host(cuda, found), detector.detect(image[:, ::2], mask[:, ::2]))
-    for describer in (BRIEF(), orb, SIFT(), SURF()):
+    for describer in (BRIEF(), orb, SIFT(), SURF(), BRISK()):
         _, known_values = describer.compute(image, given[::2])
         _, values = describer.compute(cuda.array(image), every_second)
         np.testing.assert_allclose(cuda.numpy(values), known_values, atol=1e-5)
@@ -224,6 +272,7 @@ def test_many_pictures_and_any_schedule(cuda: Cuda) -> None:
     large = noise(70, 80)
     known_orb, known_bits = ORB(25, levels=2, edge_threshold=22).detect_and_compute(large)
     known_sift, known_values = SIFT().detect_and_compute(images[0])
+    known_brisk, known_words = BRISK(threshold=5).detect_and_compute(large)
     for falling in (False, True):
         cuda.falling_order(falling)
         found = FAST(20).detect(cuda.array(images))
@@ -236,6 +285,9 @@ def test_many_pictures_and_any_schedule(cuda: Cuda) -> None:
         sift, values = SIFT().detect_and_compute(cuda.array(images[0]))
         assert_same(on_host(cuda, sift), known_sift)
         assert_same_values(cuda.numpy(values), known_values)
+        brisk, words = BRISK(threshold=5).detect_and_compute(cuda.array(large))
+        assert_same(on_host(cuda, brisk), known_brisk)
+        np.testing.assert_array_equal(cuda.numpy(words), known_words)
 
 
 def test_pixels_that_are_not_finite_are_black(cuda: Cuda) -> None:

@@ -20,6 +20,21 @@ struct Detection {
   std::function<void(void* workspace, const KeypointColumns& keypoints, void* descriptors)> run;
 };
 
+// A detector in two steps, of which the first says how much memory the second takes. found: what it leaves
+// there; room: of keypoints, at most as many as there are
+struct Search {
+  std::string op;
+  Stream stream;
+  size_t search_bytes;
+  DType descriptor_type;
+  int64_t descriptor_length;
+  std::function<size_t(int64_t number)> put_bytes;
+  std::function<void(void* found, int32_t* count)> search;
+  std::function<void(void* found, int64_t number, void* workspace, const KeypointColumns& keypoints,
+                     void* descriptors)>
+      put;
+};
+
 // A descriptor at given keypoints. kept: (n,), which of them have one, in their order; then nothing is
 // written.
 struct Description {

@@ -11,8 +11,21 @@ namespace pyvision::cuda {
 // The most corners that the levels can have.
 int64_t corner_room(const Levels& levels, bool suppress);
 
+inline Chunks pixel_chunks(const Levels& levels) {
+  return Chunks(levels.count, [&](int l) { return int64_t{levels.of[l].h} * levels.of[l].w; });
+}
+
+// M of fast.h, 0 where it does not exceed the threshold.
+struct ScoreMaps {
+  uint8_t* of[kMaxLevels] = {};  // (h, w) each
+
+  ScoreMaps(Workspace* workspace, const Levels& levels);
+};
+void score_corners(const char* op, const Stream& stream, const Levels& levels, int circle, int threshold,
+                   const ScoreMaps& maps);
+
 struct CornerSpace {
-  uint8_t* scores[kMaxLevels] = {};  // (h, w) each
+  ScoreMaps scores;
   Marks marks;
   ItemList corners;  // items: pixels row by row; keys: scores
 

@@ -8,9 +8,9 @@
 namespace pyvision::cuda {
 namespace {
 
-constexpr int kFastThreads = 256, kFastBorder = 3;
+constexpr int kFastThreads = 256, kBorder = static_cast<int>(kFastBorder);
 constexpr int kTileColumns = 64, kTileRows = 16;  // a block's: four pixels to a thread
-constexpr int kPitch = kTileColumns + 2 * kFastBorder + 2;
+constexpr int kPitch = kTileColumns + 2 * kBorder + 2;
 
 struct RingOffsets {
   int at[16];  // in a tile, from the pixel
@@ -60,23 +60,19 @@ __device__ int corner_score(const uint8_t* pixel, const RingOffsets& ring, int t
   return best;
 }
 
-struct ScoreMaps {
-  uint8_t* of[kMaxLevels];
-};
-
 template <int kCircle>
 __global__ void __launch_bounds__(kFastThreads)
-    score_corners(const __grid_constant__ Levels levels, const __grid_constant__ RingOffsets ring,
-                  int threshold, const __grid_constant__ ScoreMaps maps) {
-  __shared__ uint8_t tile[kTileRows + 2 * kFastBorder][kPitch];
+    score_kernel(const __grid_constant__ Levels levels, const __grid_constant__ RingOffsets ring,
+                 int threshold, const __grid_constant__ ScoreMaps maps) {
+  __shared__ uint8_t tile[kTileRows + 2 * kBorder][kPitch];
   const Level& level = levels.of[blockIdx.z];
   const int left = static_cast<int>(blockIdx.x) * kTileColumns,
             top = static_cast<int>(blockIdx.y) * kTileRows, thread = static_cast<int>(threadIdx.x);
   if (left >= level.w || top >= level.h) return;
-  for (int i = thread; i < (kTileRows + 2 * kFastBorder) * kPitch; i += kFastThreads) {
+  for (int i = thread; i < (kTileRows + 2 * kBorder) * kPitch; i += kFastThreads) {
     const int row = i / kPitch, column = i % kPitch;
-    const int y = min(max(top + row - kFastBorder, 0), level.h - 1),
-              x = min(max(left + column - kFastBorder, 0), level.w - 1);
+    const int y = min(max(top + row - kBorder, 0), level.h - 1),
+              x = min(max(left + column - kBorder, 0), level.w - 1);
     tile[row][column] = level.data[int64_t{y} * level.w + x];
   }
   __syncthreads();
@@ -86,8 +82,8 @@ __global__ void __launch_bounds__(kFastThreads)
        row += kFastThreads / kTileColumns) {
     const int y = top + row;
     int score = 0;
-    if (x >= kFastBorder && x < level.w - kFastBorder && y >= kFastBorder && y < level.h - kFastBorder)
-      score = corner_score<kCircle>(&tile[row + kFastBorder][column + kFastBorder], ring, threshold);
+    if (x >= kBorder && x < level.w - kBorder && y >= kBorder && y < level.h - kBorder)
+      score = corner_score<kCircle>(&tile[row + kBorder][column + kBorder], ring, threshold);
     maps.of[blockIdx.z][int64_t{y} * level.w + x] = static_cast<uint8_t>(score > threshold ? score : 0);
   }
 }
@@ -169,29 +165,36 @@ int64_t corner_room(const Levels& levels, bool suppress) {
   return room;
 }
 
-CornerSpace::CornerSpace(Workspace* workspace, const Levels& levels, bool suppress)
-    : marks(workspace, Chunks(levels.count, [&](int l) { return int64_t{levels.of[l].h} * levels.of[l].w; })),
-      corners(workspace, corner_room(levels, suppress)) {
+ScoreMaps::ScoreMaps(Workspace* workspace, const Levels& levels) {
   for (int l = 0; l < levels.count; ++l)
-    scores[l] = workspace->take<uint8_t>(int64_t{levels.of[l].h} * levels.of[l].w);
+    of[l] = workspace->take<uint8_t>(int64_t{levels.of[l].h} * levels.of[l].w);
 }
 
-void find_corners(const char* op, const Stream& stream, const Levels& levels, const CornerSearch& search,
-                  const CornerSpace& space) {
-  ScoreMaps maps;
-  std::copy_n(space.scores, kMaxLevels, maps.of);
+CornerSpace::CornerSpace(Workspace* workspace, const Levels& levels, bool suppress)
+    : scores(workspace, levels),
+      marks(workspace, pixel_chunks(levels)),
+      corners(workspace, corner_room(levels, suppress)) {}
+
+void score_corners(const char* op, const Stream& stream, const Levels& levels, int circle, int threshold,
+                   const ScoreMaps& maps) {
   const dim3 grid(blocks_of(most_of(levels, [](const Level& l) { return l.w; }), kTileColumns),
                   blocks_of(most_of(levels, [](const Level& l) { return l.h; }), kTileRows),
                   static_cast<unsigned>(levels.count));
   const auto score = [&](auto kernel, const RingOffsets& ring) {
-    launch(op, stream, {grid, kFastThreads}, kernel, levels, ring, search.threshold, maps);
+    launch(op, stream, {grid, kFastThreads}, kernel, levels, ring, threshold, maps);
   };
-  if (search.circle == 16)
-    score(score_corners<16>, ring_offsets<16>());
-  else if (search.circle == 12)
-    score(score_corners<12>, ring_offsets<12>());
+  if (circle == 16)
+    score(score_kernel<16>, ring_offsets<16>());
+  else if (circle == 12)
+    score(score_kernel<12>, ring_offsets<12>());
   else
-    score(score_corners<8>, ring_offsets<8>());
+    score(score_kernel<8>, ring_offsets<8>());
+}
+
+void find_corners(const char* op, const Stream& stream, const Levels& levels, const CornerSearch& search,
+                  const CornerSpace& space) {
+  const ScoreMaps& maps = space.scores;
+  score_corners(op, stream, levels, search.circle, search.threshold, maps);
   mark(op, stream, space.marks, IsCorner{levels, maps, search.suppress, search.edge, search.allowed});
   list(op, stream, space.marks, PutCorner{maps, space.corners});
   find_spans(op, stream, space.marks, space.corners.begins, space.corners.counts);

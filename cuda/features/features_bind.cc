@@ -27,6 +27,30 @@ void describe(const Description& description, const DeviceArray& workspace, cons
                   static_cast<int32_t*>(checked_data(count, op, "count", stream, DType::kI32, {1})), rows);
 }
 
+size_t put_bytes(const Search& s, int64_t number) {
+  check(number > 0 && number <= INT32_MAX, s.op.c_str(), "expected keypoints, got ", number);
+  return s.put_bytes(number);
+}
+
+void search(const Search& s, const DeviceArray& found, const DeviceArray& count) {
+  const char* const op = s.op.c_str();
+  s.search(workspace_data(found, op, s.stream, s.search_bytes),
+           static_cast<int32_t*>(checked_data(count, op, "count", s.stream, DType::kI32, {1})));
+}
+
+void put(const Search& s, const DeviceArray& found, int64_t number, const DeviceArray& workspace,
+         const std::vector<DeviceArray>& columns, const DeviceArray& count,
+         const OptionalArray& descriptors) {
+  const char* const op = s.op.c_str();
+  check(!columns.empty() && columns[0].tensor.shape[0] <= number, op, "expected columns of at most ", number);
+  const int64_t room = columns[0].tensor.shape[0];
+  s.put(workspace_data(found, op, s.stream, s.search_bytes), number,
+        workspace_data(workspace, op, s.stream, put_bytes(s, number)),
+        keypoint_columns(columns, count, room, op, s.stream),
+        data_or_null<void>(descriptors, op, "descriptors", s.stream, s.descriptor_type,
+                           {room, s.descriptor_length}));
+}
+
 // Of the dtype of `result`: floats stay floats only where that is asked for.
 void grey(const Stream& stream, const std::string& op, const DeviceArray& image, const DeviceArray& result) {
   const char* const name = op.c_str();
@@ -54,6 +78,13 @@ void define(py::module_& m) {
       .def_readonly("workspace_bytes", &Detection::workspace_bytes)
       .def_readonly("descriptor_length", &Detection::descriptor_length)
       .def("run", &run, py::arg("workspace"), py::arg("columns"), py::arg("count"), py::arg("descriptors"));
+  py::class_<Search>(m, "Search")
+      .def_readonly("search_bytes", &Search::search_bytes)
+      .def_readonly("descriptor_length", &Search::descriptor_length)
+      .def("put_bytes", &put_bytes, py::arg("number"))
+      .def("search", &search, py::arg("found"), py::arg("count"))
+      .def("put", &put, py::arg("found"), py::arg("number"), py::arg("workspace"), py::arg("columns"),
+           py::arg("count"), py::arg("descriptors"));
   m.def("to_grey", &grey, py::arg("stream"), py::arg("op"), py::arg("image"), py::arg("grey"));
 }
 

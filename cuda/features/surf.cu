@@ -4,66 +4,15 @@
 
 #include <algorithm>
 
-#include "common/keys.cuh"
-#include "common/sort.h"
+#include "features/falling.cuh"
 #include "features/lists.cuh"
 #include "features/pixels.cuh"
 
 namespace pyvision::cuda {
 namespace {
 
-constexpr int kSurfThreads = 256, kWarps = kSurfThreads / 32;
-constexpr int kBandRows = 64;  // of an integral image: its columns are summed in so many parts
+constexpr int kSurfThreads = 256;
 constexpr int kLayers = 4, kOctaves = 4;
-
-__device__ uint32_t whole(uint8_t x) { return x; }
-__device__ uint32_t whole(float x) {  // in 256ths
-  return static_cast<uint32_t>(fminf(fmaxf(x, 0.0f), 255.0f) * 256 + 0.5f);
-}
-
-// A warp: a row's running sums. The row above the first, and the column left of the first, are 0.
-template <class T>
-__global__ void __launch_bounds__(kSurfThreads) sum_rows(const T* picture, IntegralSums sums) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t y = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
-  if (y > sums.h) return;
-  uint32_t* const row = sums.data + y * (sums.w + 1);
-  uint32_t before = 0;
-  if (lane == 0) row[0] = 0;
-  for (int first = 0; first < sums.w; first += 32) {
-    const int x = first + lane;
-    uint32_t sum = y > 0 && x < sums.w ? whole(picture[(y - 1) * sums.w + x]) : 0;
-    for (int delta = 1; delta < 32; delta *= 2) {
-      const uint32_t left = __shfl_up_sync(0xffffffffu, sum, delta);
-      if (lane >= delta) sum += left;
-    }
-    if (x < sums.w) row[x + 1] = before + sum;
-    before += __shfl_sync(0xffffffffu, sum, 31);
-  }
-}
-
-// Running sums down the columns of a band of rows, of which the last goes into bands.
-__global__ void __launch_bounds__(kSurfThreads) sum_bands(IntegralSums sums, uint32_t* bands) {
-  const int pitch = sums.w + 1, x = static_cast<int>(blockIdx.x * kSurfThreads + threadIdx.x);
-  if (x >= pitch) return;
-  const int begin = static_cast<int>(blockIdx.y) * kBandRows, end = min(begin + kBandRows, sums.h);
-  uint32_t sum = 0;
-  for (int y = begin; y < end; ++y) {
-    uint32_t* const place = sums.data + int64_t{y + 1} * pitch + x;
-    *place = sum += *place;
-  }
-  bands[int64_t{blockIdx.y} * pitch + x] = sum;
-}
-
-// Adds what the bands above have.
-__global__ void __launch_bounds__(kSurfThreads) join_bands(IntegralSums sums, const uint32_t* bands) {
-  const int pitch = sums.w + 1, x = static_cast<int>(blockIdx.x * kSurfThreads + threadIdx.x);
-  if (x >= pitch || blockIdx.y == 0) return;
-  uint32_t above = 0;
-  for (unsigned band = 0; band < blockIdx.y; ++band) above += bands[int64_t{band} * pitch + x];
-  const int begin = static_cast<int>(blockIdx.y) * kBandRows, end = min(begin + kBandRows, sums.h);
-  for (int y = begin; y < end; ++y) sums.data[int64_t{y + 1} * pitch + x] += above;
-}
 
 // Responses of an octave at every step-th pixel.
 struct ResponseMaps {
@@ -176,18 +125,16 @@ struct FindMaxima {
 struct ListedMaxima {
   int32_t* items;
   uint8_t* octaves;
-  uint32_t* keys;
-  int32_t* places;
 };
 
 struct PutMaximum {
   FindMaxima maxima;
   ListedMaxima listed;
+  FallingOrder order;
   __device__ void operator()(int octave, int64_t item, int32_t place) const {
     listed.items[place] = static_cast<int32_t>(item);
     listed.octaves[place] = static_cast<uint8_t>(octave);
-    listed.keys[place] = falling_key(maxima.response(octave, item));
-    listed.places[place] = place;
+    order.put(place, maxima.response(octave, item), place);
   }
 };
 
@@ -207,28 +154,15 @@ __global__ void __launch_bounds__(kSurfThreads)
 
 __global__ void put_count(const int32_t* ends, int64_t n, int32_t* count) { *count = ends[n - 1]; }
 
-IntegralSums sums_in(const SurfProblem& p, Workspace* workspace) {
-  IntegralSums sums;
-  sums.h = p.h, sums.w = p.w;
-  sums.unit = p.floats ? 1.0f / 256 : 1.0f;
-  sums.data = workspace->take<uint32_t>(sums.size());
-  return sums;
-}
-uint32_t* bands_in(const SurfProblem& p, Workspace* workspace) {
-  return workspace->take<uint32_t>(int64_t{blocks_of(p.h, kBandRows)} * (p.w + 1));
-}
-
 struct SearchSpace {
   Workspace workspace;
-  IntegralSums sums;
-  uint32_t* bands;
+  IntegralSpace integral;
   ResponseMaps maps;
   Marks marks;
 
   SearchSpace(const SurfProblem& p, void* memory)
       : workspace(memory),
-        sums(sums_in(p, &workspace)),
-        bands(bands_in(p, &workspace)),
+        integral(&workspace, p.h, p.w, p.floats),
         maps(maps_in(p, &workspace)),
         marks(&workspace, Chunks(p.octaves, [&](int o) { return 2 * maps.size(o); })) {}
 
@@ -241,25 +175,18 @@ struct SearchSpace {
     }
     return maps;
   }
-  FindMaxima maxima(const SurfProblem& p) const { return {sums, maps, p.threshold, p.allowed}; }
+  FindMaxima maxima(const SurfProblem& p) const { return {integral.sums, maps, p.threshold, p.allowed}; }
 };
 
 struct PutSpace {
   Workspace workspace;
   ListedMaxima listed;
-  uint32_t* sorted_keys;
-  int32_t* order;
-  size_t sort_bytes;
-  char* sort_memory;
+  FallingOrder order;
 
   PutSpace(const Stream& stream, int64_t n, void* memory)
       : workspace(memory),
-        listed{workspace.take<int32_t>(n), workspace.take<uint8_t>(n), workspace.take<uint32_t>(n),
-               workspace.take<int32_t>(n)},
-        sorted_keys(workspace.take<uint32_t>(n)),
-        order(workspace.take<int32_t>(n)),
-        sort_bytes(sort_temporary_bytes<uint32_t>("SURF", stream, n)),
-        sort_memory(workspace.take<char>(static_cast<int64_t>(sort_bytes))) {}
+        listed{workspace.take<int32_t>(n), workspace.take<uint8_t>(n)},
+        order("SURF", stream, n, &workspace) {}
 };
 
 // The keypoints inside the picture that have a size below 1e5.
@@ -276,42 +203,27 @@ struct CanBeDescribed {
 
 struct DescribeSpace {
   Workspace workspace;
-  IntegralSums sums;
-  uint32_t* bands;
+  IntegralSpace integral;
   Marks marks;
   int32_t* begin;
 
   DescribeSpace(const SurfProblem& p, const GivenKeypoints& keypoints, void* memory)
       : workspace(memory),
-        sums(sums_in(p, &workspace)),
-        bands(bands_in(p, &workspace)),
+        integral(&workspace, p.h, p.w, p.floats),
         marks(&workspace, Chunks(1, [&](int) { return keypoints.n; })),
         begin(workspace.take<int32_t>(1)) {}
 };
 
 }  // namespace
 
-void integrate(const char* op, const Stream& stream, const SurfProblem& p, const IntegralSums& sums,
-               uint32_t* bands) {
-  const LaunchShape rows = {blocks_of(int64_t{p.h} + 1, kWarps), kSurfThreads};
-  if (p.floats)
-    launch(op, stream, rows, sum_rows<float>, static_cast<const float*>(p.picture), sums);
-  else
-    launch(op, stream, rows, sum_rows<uint8_t>, static_cast<const uint8_t*>(p.picture), sums);
-  const LaunchShape columns = {{blocks_of(int64_t{p.w} + 1, kSurfThreads), blocks_of(p.h, kBandRows)},
-                               kSurfThreads};
-  launch(op, stream, columns, sum_bands, sums, bands);
-  launch(op, stream, columns, join_bands, sums, bands);
-}
-
 size_t surf_search_bytes(const SurfProblem& p) { return SearchSpace(p, nullptr).workspace.bytes(); }
 
 void surf_search(const char* op, const Stream& stream, const SurfProblem& p, void* search, int32_t* count) {
   const SearchSpace space(p, search);
-  integrate(op, stream, p, space.sums, space.bands);
+  integrate(op, stream, p.picture, space.integral);
   for (int o = 0; o < p.octaves; ++o)
     launch(op, stream, {{blocks_of(space.maps.size(o), kSurfThreads), kLayers}, kSurfThreads}, respond_kernel,
-           space.sums, space.maps, o);
+           space.integral.sums, space.maps, o);
   mark(op, stream, space.marks, space.maxima(p));
   launch(op, stream, {1, 1}, put_count, space.marks.ends, int64_t{space.marks.chunks.count()}, count);
 }
@@ -324,16 +236,15 @@ void surf_put(const char* op, const Stream& stream, const SurfProblem& p, void* 
               void* workspace, const KeypointColumns& keypoints, float* descriptors) {
   const SearchSpace found(p, search);
   const PutSpace space(stream, maxima, workspace);
-  list(op, stream, found.marks, PutMaximum{found.maxima(p), space.listed});
-  sort_pairs(op, stream, space.listed.keys, space.listed.places, maxima, space.sort_memory, space.sort_bytes,
-             space.sorted_keys, space.order);
+  list(op, stream, found.marks, PutMaximum{found.maxima(p), space.listed, space.order});
+  space.order.sort(op, stream);
   launch(op, stream, {blocks_of(keypoints.room, kSurfThreads), kSurfThreads}, put_kernel, found.maxima(p),
-         space.listed, space.order, keypoints);
-  if (!p.upright) orient_surf(op, stream, found.sums, keypoints);
+         space.listed, space.order.sorted, keypoints);
+  if (!p.upright) orient_surf(op, stream, found.integral.sums, keypoints);
   if (descriptors == nullptr) return;
   const GivenKeypoints given = {keypoints.xy, keypoints.size, keypoints.angle, keypoints.octave,
                                 keypoints.room};
-  describe_surf(op, stream, found.sums, given, nullptr, keypoints.count, p.extended, descriptors);
+  describe_surf(op, stream, found.integral.sums, given, nullptr, keypoints.count, p.extended, descriptors);
 }
 
 size_t surf_describe_bytes(const SurfProblem& p, const GivenKeypoints& keypoints) {
@@ -347,8 +258,8 @@ void surf_describe(const char* op, const Stream& stream, const SurfProblem& p,
   mark(op, stream, space.marks, CanBeDescribed{keypoints, p.h, p.w});
   list(op, stream, space.marks, PutIndex{kept});
   find_spans(op, stream, space.marks, space.begin, count);
-  integrate(op, stream, p, space.sums, space.bands);
-  describe_surf(op, stream, space.sums, keypoints, kept, count, p.extended, descriptors);
+  integrate(op, stream, p.picture, space.integral);
+  describe_surf(op, stream, space.integral.sums, keypoints, kept, count, p.extended, descriptors);
 }
 
 }  // namespace pyvision::cuda

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/device.h"
+#include "features/integral.cuh"
 #include "features/levels.cuh"
 
 namespace pyvision::cuda {
@@ -37,19 +38,6 @@ void surf_describe(const char* op, const Stream& stream, const SurfProblem& prob
                    float* descriptors);
 
 // ---- what its parts share ----
-
-// Row y, column x: the sum of all pixels above y and left of x, in bytes' units or 256ths of them. Sums wrap,
-// and their differences are right again.
-struct IntegralSums {
-  uint32_t* data = nullptr;  // (h + 1, w + 1)
-  int32_t h = 0, w = 0;
-  float unit = 1;  // of one grey level
-
-  int64_t size() const { return (int64_t{h} + 1) * (w + 1); }
-};
-// bands: ((h + 63) / 64, w + 1) for sums on the way
-void integrate(const char* op, const Stream& stream, const SurfProblem& problem, const IntegralSums& sums,
-               uint32_t* bands);
 
 // angle: (room,), of the first count: (1,) keypoints
 void orient_surf(const char* op, const Stream& stream, const IntegralSums& sums,

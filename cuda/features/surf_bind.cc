@@ -14,36 +14,27 @@ SurfProblem problem_of(const Stream& stream, const DeviceArray& image, bool exte
   return p;
 }
 
-// The steps of surf.cuh; what each needs is allocated in between.
-struct SurfDetection {
-  Stream stream;
-  SurfProblem problem;
-
-  void* found(const DeviceArray& memory) const {
-    return workspace_data(memory, kOp, stream, surf_search_bytes(problem));
-  }
-  size_t put_bytes(int64_t maxima) const {
-    check(maxima > 0 && maxima <= INT32_MAX, kOp, "expected maxima, got ", maxima);
-    return surf_put_bytes(stream, maxima);
-  }
-};
-
-void search(const SurfDetection& d, const DeviceArray& memory, const DeviceArray& count) {
-  surf_search(kOp, d.stream, d.problem, d.found(memory),
-              static_cast<int32_t*>(checked_data(count, kOp, "count", d.stream, DType::kI32, {1})));
-}
-
-void put(const SurfDetection& d, const DeviceArray& found, int64_t maxima, const DeviceArray& workspace,
-         const std::vector<DeviceArray>& columns, const DeviceArray& count,
-         const OptionalArray& descriptors) {
-  check(!columns.empty() && columns[0].tensor.shape[0] <= maxima, kOp, "expected columns of at most ",
-        maxima);
-  const int64_t room = columns[0].tensor.shape[0];
-  surf_put(kOp, d.stream, d.problem, d.found(found), maxima,
-           workspace_data(workspace, kOp, d.stream, d.put_bytes(maxima)),
-           keypoint_columns(columns, count, room, kOp, d.stream),
-           data_or_null<float>(descriptors, kOp, "descriptors", d.stream, DType::kF32,
-                               {room, d.problem.length()}));
+Search detect(const Stream& stream, const DeviceArray& image, const OptionalArray& mask, double threshold,
+              int octaves, bool upright, bool extended) {
+  SurfProblem p = problem_of(stream, image, extended);
+  check(octaves >= 1 && octaves <= 4, kOp, "expected octaves in [1, 4], got ", octaves);
+  check(threshold >= 0, kOp, "expected threshold of at least 0, got ", threshold);
+  Level picture;
+  picture.h = p.h, picture.w = p.w;
+  p.allowed = allowed_in(mask, picture, kOp, stream);
+  p.threshold = static_cast<float>(threshold);
+  p.octaves = octaves, p.upright = upright;
+  return {
+      kOp,
+      stream,
+      surf_search_bytes(p),
+      DType::kF32,
+      p.length(),
+      [=](int64_t number) { return surf_put_bytes(stream, number); },
+      [=](void* found, int32_t* count) { surf_search(kOp, stream, p, found, count); },
+      [=](void* found, int64_t number, void* workspace, const KeypointColumns& keypoints, void* descriptors) {
+        surf_put(kOp, stream, p, found, number, workspace, keypoints, static_cast<float*>(descriptors));
+      }};
 }
 
 Description compute(const Stream& stream, const DeviceArray& image, const DeviceArray& xy,
@@ -62,29 +53,8 @@ Description compute(const Stream& stream, const DeviceArray& image, const Device
 }
 
 void define(py::module_& m) {
-  py::class_<SurfDetection>(m, "Surf")
-      .def_property_readonly("search_bytes",
-                             [](const SurfDetection& d) { return surf_search_bytes(d.problem); })
-      .def("put_bytes", &SurfDetection::put_bytes, py::arg("maxima"))
-      .def("search", &search, py::arg("found"), py::arg("count"))
-      .def("put", &put, py::arg("found"), py::arg("maxima"), py::arg("workspace"), py::arg("columns"),
-           py::arg("count"), py::arg("descriptors"));
-  m.def(
-      "surf",
-      [](const Stream& stream, const DeviceArray& image, const OptionalArray& mask, double threshold,
-         int octaves, bool upright, bool extended) {
-        SurfProblem p = problem_of(stream, image, extended);
-        check(octaves >= 1 && octaves <= 4, kOp, "expected octaves in [1, 4], got ", octaves);
-        check(threshold >= 0, kOp, "expected threshold of at least 0, got ", threshold);
-        Level picture;
-        picture.h = p.h, picture.w = p.w;
-        p.allowed = allowed_in(mask, picture, kOp, stream);
-        p.threshold = static_cast<float>(threshold);
-        p.octaves = octaves, p.upright = upright;
-        return SurfDetection{stream, p};
-      },
-      py::arg("stream"), py::arg("image"), py::arg("mask"), py::arg("threshold"), py::arg("octaves"),
-      py::arg("upright"), py::arg("extended"));
+  m.def("surf", &detect, py::arg("stream"), py::arg("image"), py::arg("mask"), py::arg("threshold"),
+        py::arg("octaves"), py::arg("upright"), py::arg("extended"));
   m.def("surf_describe", &compute, py::arg("stream"), py::arg("image"), py::arg("xy"), py::arg("size"),
         py::arg("angle"), py::arg("extended"));
 }

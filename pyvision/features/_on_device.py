@@ -86,6 +86,25 @@ def found_by(
     return keypoints, None if rows is None else device.give(rows)[:number]
 
 
+def searched_by(
+    device: Device, search: _cuda.Search, max_features: int, dtype: str, *, describe: bool
+) -> tuple[Keypoints, Array]:
+    """The strongest keypoints, or all with a ``max_features`` of 0, and with ``describe`` descriptors."""
+    found, count = device.workspace(search.search_bytes), device.empty((1,), "int32")
+    search.search(found.view, count.view)
+    number = read_back(device, count)
+    room = min(number, max_features) if max_features > 0 else number
+    columns = empty_columns(device, room)
+    rows = device.empty((room if describe else 0, search.descriptor_length), dtype)
+    if number > 0:
+        workspace = device.workspace(search.put_bytes(number))
+        search.put(
+            found.view, number, workspace.view,
+            views_of(columns), count.view, rows.view if describe else None,
+        )  # fmt: skip
+    return Keypoints(*map(device.give, columns)), device.give(rows)
+
+
 def described_by(
     device: Device, description: _cuda.Description, keypoints: Keypoints, dtype: str
 ) -> tuple[Keypoints, Array]:

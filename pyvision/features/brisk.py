@@ -5,8 +5,17 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
+from pyvision._device import device_of, view_of
 from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of
 from pyvision.features._detector import Detector
+from pyvision.features._on_device import (
+    columns_on,
+    described_by,
+    grey_on,
+    mask_on,
+    searched_by,
+    views_of,
+)
 from pyvision.features.keypoints import Keypoints
 
 _OP = "BRISK"
@@ -43,16 +52,33 @@ class BRISK(Detector):
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape, or an angle is beyond 360.
+            ValueError: ``image`` has another shape, or an angle is beyond 360. On CUDA keypoints with such
+                angles are left out.
         """
-        grey = grey_of(image, _OP)
         k = keypoints_of(keypoints, _OP)
+        if device := device_of(_OP, image=image, keypoints=k.xy):
+            x = grey_on(device, image, _OP)
+            columns, angles = columns_on(device, k, _OP), device.empty((len(k),), "float32")
+            description = device.kernels.brisk_describe(
+                device.stream, x.view, *views_of(columns[:3]), angles.view
+            )
+            kept, descriptors = described_by(device, description, k, "uint8")
+            angle = device.give(angles)[: len(kept)]
+            return Keypoints(kept.xy, kept.size, angle, kept.response, kept.octave), descriptors
+        grey = grey_of(image, _OP)
         which, angle, descriptors = _core.brisk_compute(grey, k.xy, k.size, k.angle)
         kept = k[which]
         kept = Keypoints(kept.xy, kept.size, angle, kept.response, kept.octave)
         return kept, result_like(descriptors, image)
 
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
+        if device := device_of(_OP, image=image, mask=mask):
+            x = grey_on(device, image, _OP)
+            allowed = mask_on(device, mask, x, _OP)
+            search = device.kernels.brisk(
+                device.stream, x.view, view_of(allowed), self.threshold, self.octaves
+            )
+            return searched_by(device, search, self.max_features, "uint8", describe=describe)
         grey = grey_of(image, _OP)
         columns, descriptors = _core.brisk_detect(
             grey,

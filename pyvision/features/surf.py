@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pyvision import _core
 from pyvision._array import Array, result_like
-from pyvision._device import Device, device_of, view_of
+from pyvision._device import device_of, view_of
 from pyvision.features._arguments import (
     any_grey_of,
     count_of,
@@ -19,9 +19,8 @@ from pyvision.features._on_device import (
     any_grey_on,
     columns_on,
     described_by,
-    empty_columns,
     mask_on,
-    read_back,
+    searched_by,
     views_of,
 )
 from pyvision.features.keypoints import Keypoints
@@ -93,7 +92,13 @@ class SURF(Detector):
 
     def _run(self, image: Array, mask: Array | None, *, describe: bool) -> tuple[Keypoints, Array]:
         if device := device_of(_OP, image=image, mask=mask):
-            return self._run_on(device, image, mask, describe)
+            x = any_grey_on(device, image, _OP)
+            allowed = mask_on(device, mask, x, _OP)
+            search = device.kernels.surf(
+                device.stream, x.view, view_of(allowed), self.threshold, self.octaves,
+                self.upright, self.extended,
+            )  # fmt: skip
+            return searched_by(device, search, self.max_features, "float32", describe=describe)
         grey = any_grey_of(image, _OP)
         columns, descriptors = _core.surf_detect(
             grey,
@@ -106,27 +111,3 @@ class SURF(Detector):
             describe,
         )
         return Keypoints(*columns), result_like(descriptors, image)
-
-    def _run_on(
-        self, device: Device, image: Array, mask: Array | None, describe: bool
-    ) -> tuple[Keypoints, Array]:
-        """On CUDA; the number of maxima is read back."""
-        x = any_grey_on(device, image, _OP)
-        allowed = mask_on(device, mask, x, _OP)
-        surf = device.kernels.surf(
-            device.stream, x.view, view_of(allowed), self.threshold, self.octaves,
-            self.upright, self.extended,
-        )  # fmt: skip
-        found, count = device.workspace(surf.search_bytes), device.empty((1,), "int32")
-        surf.search(found.view, count.view)
-        maxima = read_back(device, count)
-        number = min(maxima, self.max_features) if self.max_features > 0 else maxima
-        columns = empty_columns(device, number)
-        rows = device.empty((number if describe else 0, 128 if self.extended else 64), "float32")
-        if number > 0:
-            workspace = device.workspace(surf.put_bytes(maxima))
-            surf.put(
-                found.view, maxima, workspace.view,
-                views_of(columns), count.view, rows.view if describe else None,
-            )  # fmt: skip
-        return Keypoints(*map(device.give, columns)), device.give(rows)

@@ -27,12 +27,7 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
                  int64_t threshold, int64_t octaves, bool describe) {
   const GreyImage x = grey_view(image, kOp, "image");
   const PixelMask allowed = mask_view(mask, x, kOp);
-  check(max_features >= 0 && max_features <= (int64_t{1} << 30), kOp,
-        "expected max_features in [0, 2^30], got ", max_features);
-  check(threshold >= 0 && threshold <= 255, kOp, "expected threshold in [0, 255], got ", threshold);
-  check(octaves >= 0 && octaves <= kMaxBriskOctaves, kOp, "expected octaves in [0, ", kMaxBriskOctaves,
-        "], got ", octaves);
-  const BriskParams params = {static_cast<uint8_t>(threshold), octaves};
+  const BriskParams params = brisk_params(max_features, threshold, octaves);
   const Scratch<int32_t> memory(integral_size(x.h, x.w));
   IntegralImage sums;
   std::vector<Keypoint> found;

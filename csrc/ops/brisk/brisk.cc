@@ -12,8 +12,6 @@
 namespace pyvision {
 namespace {
 
-constexpr float kCornerSize = 12;  // of a corner in the picture itself
-constexpr float kSizePerT = 7.2f;
 constexpr int64_t kBandRows = 32;
 constexpr double kPi = 3.14159265358979323846;
 
@@ -50,18 +48,9 @@ void two_thirds(const GreyImage& x, int64_t h, int64_t w, uint8_t* y) {
 class Layers {
  public:
   Layers(const GreyImage& image, const BriskParams& params) {
-    const int64_t count = std::max<int64_t>(1, 2 * params.octaves);
-    for (int64_t l = 0; l < count; ++l) {
-      const double scale = (l % 2 == 0 ? 1.0 : 1.5) * std::exp2(static_cast<double>(l / 2));
-      const Layer before = l == 0   ? Layer{image, 1, 1, 1, nullptr}
-                           : l == 1 ? layers_[0]
-                                    : layers_[static_cast<size_t>(l - 2)];
-      const auto extent = [&](int64_t n) { return l == 0 ? n : l == 1 ? 2 * (n / 3) : n / 2; };
-      const int64_t h = extent(before.image.h), w = extent(before.image.w);
-      if (std::min(h, w) <= 2 * kFastBorder) break;
-      const auto ratio = [&](int64_t n, int64_t of) {
-        return l == 1 ? 1.5 : static_cast<double>(of) / static_cast<double>(n);
-      };
+    for (const BriskLayer& made : brisk_layers(image.h, image.w, params.octaves)) {
+      const int64_t h = made.h, w = made.w;
+      const size_t l = layers_.size();
       GreyImage resized = image;
       if (l > 0) {
         memory_.emplace_back(static_cast<size_t>(h * w));
@@ -69,12 +58,11 @@ class Layers {
         if (l == 1)
           two_thirds(image, h, w, pixels);
         else
-          resize_grey(before.image, h, w, pixels);
+          resize_grey(layers_[l - 2].image, h, w, pixels);
         resized = {pixels, h, w, w};
       }
       memory_.emplace_back(static_cast<size_t>(h * w));
-      layers_.push_back({resized, scale, before.step_x * ratio(w, before.image.w),
-                         before.step_y * ratio(h, before.image.h), memory_.back().as<uint8_t>()});
+      layers_.push_back({resized, made.scale, made.step_x, made.step_y, memory_.back().as<uint8_t>()});
     }
   }
 
@@ -239,7 +227,7 @@ bool refine(const std::vector<Layer>& layers, int64_t l, int64_t x, int64_t y, C
   Peak place = own;
   if (has_above) {
     if (l == 0) below = {own.x, own.y, fit(layer, 8, x, y).greatest, 0};
-    const double before = l == 0 ? 0.7 : layers[static_cast<size_t>(l - 1)].scale / layer.scale;
+    const double before = l == 0 ? kBriskBelow : layers[static_cast<size_t>(l - 1)].scale / layer.scale;
     const double at[3] = {before, 1, layers[static_cast<size_t>(l + 1)].scale / layer.scale};
     const double values[3] = {below.value, own.value, above.value};
     scale = highest(at, values, &response);
@@ -250,7 +238,7 @@ bool refine(const std::vector<Layer>& layers, int64_t l, int64_t x, int64_t y, C
   }
   found->x = static_cast<float>(place.x);
   found->y = static_cast<float>(place.y);
-  found->size = static_cast<float>(static_cast<double>(kCornerSize) * scale * layer.scale);
+  found->size = static_cast<float>(static_cast<double>(kBriskCornerSize) * scale * layer.scale);
   found->angle = -1;
   found->response = static_cast<float>(response);
   found->octave = static_cast<int32_t>(l);
@@ -258,51 +246,9 @@ bool refine(const std::vector<Layer>& layers, int64_t l, int64_t x, int64_t y, C
   return true;
 }
 
-const BriskPattern& brisk_pattern() {
-  static const BriskPattern pattern = [] {
-    constexpr double kRadius[] = {0, 2.9, 4.9, 7.4, 10.8}, kUnit = 0.85, kBlur = 1.3, kFar = 8.2,
-                     kNear = 5.85;
-    constexpr int kCount[] = {1, 10, 14, 15, 20};
-    BriskPattern p = {};
-    double x[kBriskPoints], y[kBriskPoints], turn_x[kBriskPoints] = {}, turn_y[kBriskPoints] = {};
-    int n = 0;
-    for (int ring = 0; ring < 5; ++ring) {
-      for (int i = 0; i < kCount[ring]; ++i, ++n) {
-        const double angle = 2 * kPi * i / kCount[ring], radius = kUnit * kRadius[ring];
-        const double half = kBlur * (ring == 0 ? 0.5 : radius * std::sin(kPi / kCount[ring]));
-        x[n] = radius * std::cos(angle), y[n] = radius * std::sin(angle);
-        p.x[n] = static_cast<float>(x[n]);
-        p.y[n] = static_cast<float>(y[n]);
-        p.half[n] = static_cast<float>(half);
-        p.reach = std::max(p.reach, static_cast<float>(radius + half));
-      }
-    }
-    for (; n < kBriskPadded; ++n) p.half[n] = p.half[0];
-    int pairs = 0;
-    for (int i = 1; i < kBriskPoints; ++i) {
-      for (int j = 0; j < i; ++j) {
-        const double dx = x[i] - x[j], dy = y[i] - y[j], squared = dx * dx + dy * dy;
-        if (squared > kFar * kFar) {
-          turn_x[i] += dx / squared, turn_y[i] += dy / squared;
-          turn_x[j] -= dx / squared, turn_y[j] -= dy / squared;
-        } else if (squared < kNear * kNear && pairs < kBriskPairs) {
-          p.first[pairs] = static_cast<uint8_t>(i);
-          p.second[pairs++] = static_cast<uint8_t>(j);
-        }
-      }
-    }
-    for (int i = 0; i < kBriskPoints; ++i) {
-      p.turn_x[i] = static_cast<float>(turn_x[i]);
-      p.turn_y[i] = static_cast<float>(turn_y[i]);
-    }
-    return p;
-  }();
-  return pattern;
-}
-
 BriskPlace place_of(const Keypoint& k, double degrees) {
   const double radians = degrees * (kPi / 180);
-  return {k.x, k.y, k.size / kSizePerT, static_cast<float>(std::cos(radians)),
+  return {k.x, k.y, k.size / kBriskSizePerT, static_cast<float>(std::cos(radians)),
           static_cast<float>(std::sin(radians))};
 }
 
@@ -359,7 +305,7 @@ std::vector<Keypoint> brisk_detect(const GreyImage& image, const BriskParams& pa
 
 bool brisk_fits(const IntegralImage& image, const Keypoint& k) {
   const float reach =
-      std::max(brisk_pattern().reach * (k.size / kSizePerT), 1.0f) + 2;  // and what rounding adds
+      std::max(brisk_pattern().reach * (k.size / kBriskSizePerT), 1.0f) + 2;  // and what rounding adds
   return k.size > 0 && k.x >= reach && k.y >= reach && k.x < static_cast<float>(image.w) - reach &&
          k.y < static_cast<float>(image.h) - reach;
 }

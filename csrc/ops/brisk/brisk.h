@@ -30,19 +30,9 @@
 #include "core/arena.h"
 #include "core/dispatch.h"
 #include "core/integral_image.h"
+#include "ops/brisk/params.h"
 
 namespace pyvision {
-
-constexpr int kBriskPoints = 60, kBriskPadded = 64, kBriskPairs = 512;
-constexpr int64_t kMaxBriskOctaves = 8;
-
-// The pattern in units of t; the last four points repeat the first.
-struct BriskPattern {
-  float x[kBriskPadded], y[kBriskPadded], half[kBriskPadded];
-  float turn_x[kBriskPoints], turn_y[kBriskPoints];  // a point's weight in the direction
-  uint8_t first[kBriskPairs], second[kBriskPairs];
-  float reach;  // of the squares, however turned
-};
 
 struct BriskPlace {
   float x, y, t, cosine, sine;
@@ -56,11 +46,6 @@ struct BriskKernels {
 };
 
 PYVISION_KERNELS(BriskKernels, brisk)
-
-struct BriskParams {
-  uint8_t threshold = 30;
-  int64_t octaves = 3;  // 0: the picture alone
-};
 
 // By falling response, equal ones by layer, row and column. Angles are not looked for.
 std::vector<Keypoint> brisk_detect(const GreyImage& image, const BriskParams& params, const PixelMask& mask);

@@ -21,10 +21,9 @@
 
 #include "core/dispatch.h"
 #include "core/grey_image.h"
+#include "ops/fast/ring.h"
 
 namespace pyvision {
-
-constexpr int64_t kFastBorder = 3;
 
 struct FastKernels {
   const char* isa;

@@ -2,7 +2,11 @@
 // The circles of fast.h.
 #pragma once
 
+#include <cstdint>
+
 namespace pyvision {
+
+constexpr int64_t kFastBorder = 3;  // pixels beside it are no corners, whatever the circle
 
 struct RingPixel {
   int x, y;
