@@ -188,6 +188,7 @@ def orb_describe(
     scale_factor: float,
     levels: int,
 ) -> Description: ...
+
 class TransformSearch:
     def __init__(
         self,

@@ -38,7 +38,7 @@ def assert_as_on_the_cpu(cuda: Cuda, find: Any, src: np.ndarray, dst: np.ndarray
 
 @pytest.mark.parametrize(("find", "matrix"), FINDERS)
 def test_wrong_pairs(cuda: Cuda, find: Any, matrix: np.ndarray) -> None:
-    """Few samples and batches of them; more samples than the first windows of random numbers hold."""
+    """Few samples, and several batches of them."""
     for n, wrong in ((200, 0.3), (257, 0.6), (60, 0.75)):
         src, dst = pairs(matrix, n, wrong)
         assert_as_on_the_cpu(cuda, find, src, dst, seed=7)
@@ -46,15 +46,17 @@ def test_wrong_pairs(cuda: Cuda, find: Any, matrix: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("find", "matrix"), FINDERS)
-def test_ends_as_the_cpu_ends(cuda: Cuda, find: Any, matrix: np.ndarray) -> None:
-    """A limit within a round of samples and within a batch, and one that no sample with all pairs right
-    comes before, so that what is found hangs on which samples were looked at."""
-    src, dst = pairs(matrix, 40, 0.8, seed=3)
-    for most in (1, 5, 13, 300):
-        known, known_inliers = find(src, dst, max_iterations=most, confidence=0.0 if most == 13 else 0.99)
-        found, inliers = find(
-            cuda.array(src), cuda.array(dst), max_iterations=most, confidence=0.0 if most == 13 else 0.99
-        )
+@pytest.mark.parametrize(("most", "confidence"), [(1, 0.99), (5, 0.99), (100, 0.0), (300, 0.99)])
+def test_ends_where_the_cpu_ends(
+    cuda: Cuda, find: Any, matrix: np.ndarray, most: int, confidence: float
+) -> None:
+    """Within a round of samples, after the first round with anything, within the second batch: where most
+    pairs are wrong, what is found hangs on which samples were looked at."""
+    for seed in range(4):
+        src, dst = pairs(matrix, 40, 0.8, seed)
+        options = {"max_iterations": most, "confidence": confidence, "seed": seed}
+        known, known_inliers = find(src, dst, **options)
+        found, inliers = find(cuda.array(src), cuda.array(dst), **options)
         assert (found is None) == (known is None)
         np.testing.assert_array_equal(cuda.numpy(inliers), known_inliers)
         if found is not None:
@@ -85,6 +87,19 @@ def test_nothing_is_decided(cuda: Cuda, find: Any, matrix: np.ndarray, method: s
         found, inliers = find(cuda.array(a), cuda.array(b), method=method)
         assert found is None and inliers.shape == (len(a),)
         assert not cuda.numpy(inliers).any()
+
+
+def test_the_order_of_blocks_and_threads_does_not_matter(cuda: Cuda) -> None:
+    """To the bit; pairs for two blocks a sample."""
+    src, dst = pairs(PROJECTIVE, 2060, 0.4)
+    results = []
+    for falling in (False, True):
+        cuda.falling_order(falling)
+        found, inliers = find_homography(cuda.array(src), cuda.array(dst), max_iterations=20)
+        results.append((cuda.numpy(found), cuda.numpy(inliers)))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    np.testing.assert_allclose(results[0][0], find_homography(src, dst, max_iterations=20)[0], rtol=1e-6)
 
 
 def test_arrays_that_are_not_dense(cuda: Cuda) -> None:

@@ -41,7 +41,8 @@ def find_homography(
 
     Returns:
         H, float64 (3, 3) with ``H[2, 2] == 1``, or None where there is none: fewer than four pairs, or
-        pairs on a line. And which pairs are inliers, bool (N,).
+        pairs on a line. And which pairs are inliers, bool (N,). Of points on CUDA both stay there; whether
+        there is a transform is read back, which waits for the stream.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
@@ -98,7 +99,7 @@ def _find(
     )
     if device is not None:
         return _find_on(device, op, points, options)
-    matrix, inliers = _core.find_transform(*points, *options)
+    matrix, inliers = _core.find_transform(points[0], points[1], *options)
     return (None if matrix is None else result_like(matrix, src, dst)), result_like(inliers, src, dst)
 
 
