@@ -397,6 +397,17 @@ def feature_rows(clock: Clock, height: int, width: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def geometry_row(clock: Clock, n: int) -> dict[str, Any]:
+    """A homography from pairs of which half are wrong, beside itself on the CPU."""
+    rng = np.random.default_rng(0)
+    src = rng.uniform((0, 0), (1920, 1080), (n, 2))
+    dst = src * (0.9, 0.85) + (40, 60) + rng.normal(0, 0.5, (n, 2))
+    dst[::2] = rng.uniform((0, 0), (1920, 1080), dst[::2].shape)
+    held = [torch.from_numpy(points).cuda() for points in (src, dst)]
+    calls = (lambda: features.find_homography(*held), lambda: features.find_homography(src, dst))
+    return row(clock, ("find_homography", f"{n} pairs", "float64", "the CPU"), calls, 0, 2.0 * src.nbytes)
+
+
 def ceilings(clock: Clock) -> dict[str, Any]:
     """What the card does at best: a copy, and a large f16 product."""
     a, b = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
@@ -432,6 +443,8 @@ def main() -> None:
         add(line)
     for line in feature_rows(clock, 1080, 1920):
         add(line)
+    for n in (500, 50_000):
+        add(geometry_row(clock, n))
     for count in (100, 1000):
         for backward in (False, True):
             add(roi_row(clock, count, backward))

@@ -188,6 +188,26 @@ def orb_describe(
     scale_factor: float,
     levels: int,
 ) -> Description: ...
+
+class TransformSearch:
+    def __init__(
+        self,
+        stream: Stream,
+        src: DeviceArray,
+        dst: DeviceArray,
+        affine: bool,
+        robust: bool,
+        threshold: float,
+        max_iterations: int,
+        confidence: float,
+        seed: int,
+    ) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(
+        self, workspace: DeviceArray, matrix: DeviceArray, inliers: DeviceArray, status: DeviceArray
+    ) -> None: ...
+
 def match_workspace(stream: Stream, a: DeviceArray, b: DeviceArray, metric: str, k: int) -> int: ...
 def match(
     stream: Stream,

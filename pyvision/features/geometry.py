@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, result_like
+from pyvision._device import Device, Operand, device_of
+from pyvision.features._on_device import read_back
 from pyvision.ops._args import integer, real
+
+_DTYPES = ("float32", "float64")
+_FOUND, _BAD_SRC, _BAD_DST = 1, 2, 3  # what becomes of a call on CUDA
 
 
 def find_homography(
@@ -36,7 +41,8 @@ def find_homography(
 
     Returns:
         H, float64 (3, 3) with ``H[2, 2] == 1``, or None where there is none: fewer than four pairs, or
-        pairs on a line. And which pairs are inliers, bool (N,).
+        pairs on a line. And which pairs are inliers, bool (N,). Of points on CUDA both stay there; whether
+        there is a transform is read back, which waits for the stream.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
@@ -76,20 +82,14 @@ def _find(
     confidence: float,
     seed: int,
 ) -> tuple[Array | None, Array]:
-    points = []
-    for name, array in (("src", src), ("dst", dst)):
-        p = as_numpy(array, op, name, ("float32", "float64"))
-        if p.ndim != 2 or p.shape[1] != 2:
-            raise ValueError(f"[{op}] expected {name} of shape (N, 2), got {p.shape}")
-        points.append(np.ascontiguousarray(p, np.float64))
+    device = device_of(op, src=src, dst=dst)
+    points = [_points(device, p, op, name) for name, p in (("src", src), ("dst", dst))]
     if method not in ("ransac", "least_squares"):
         raise ValueError(f"[{op}] expected method to be 'ransac' or 'least_squares', got {method!r}")
     number = integer(seed, op, "seed")
     if number < 0:
         raise ValueError(f"[{op}] expected seed of at least 0, got {seed}")
-    matrix, inliers = _core.find_transform(
-        points[0],
-        points[1],
+    options = (
         op == "find_affine",
         method == "ransac",
         real(threshold, op, "threshold"),
@@ -97,4 +97,38 @@ def _find(
         real(confidence, op, "confidence"),
         number,
     )
+    if device is not None:
+        return _find_on(device, op, points, options)
+    matrix, inliers = _core.find_transform(points[0], points[1], *options)
     return (None if matrix is None else result_like(matrix, src, dst)), result_like(inliers, src, dst)
+
+
+def _points(device: Device | None, points: Array, op: str, name: str) -> Any:
+    """Points as the kernels take them: float64 on the CPU, an operand on a device.
+
+    Raises:
+        TypeError: they are not an array, or of another dtype than float32 and float64.
+        ValueError: they have another shape than (N, 2).
+    """
+    p: np.ndarray | Operand = (
+        as_numpy(points, op, name, _DTYPES) if device is None else device.take(points, op, name, _DTYPES)
+    )
+    if len(p.shape) != 2 or p.shape[1] != 2:
+        raise ValueError(f"[{op}] expected {name} of shape (N, 2), got {p.shape}")
+    return np.ascontiguousarray(p, np.float64) if isinstance(p, np.ndarray) else p
+
+
+def _find_on(
+    device: Device, op: str, points: list[Operand], options: tuple[Any, ...]
+) -> tuple[Array | None, Array]:
+    """The same on a device: whether there is a transform is read back, which waits for the stream."""
+    src, dst = points
+    search = device.kernels.TransformSearch(device.stream, src.view, dst.view, *options)
+    matrix, inliers = device.empty((3, 3), "float64"), device.empty((src.shape[0],), "bool")
+    status, workspace = device.empty((1,), "int32"), device.workspace(search.workspace_bytes)
+    search.run(workspace.view, matrix.view, inliers.view, status.view)
+    outcome = read_back(device, status)
+    if outcome in (_BAD_SRC, _BAD_DST):
+        name = "src" if outcome == _BAD_SRC else "dst"
+        raise ValueError(f"[{op}] expected {name} to be finite and at most 1e15")
+    return (device.give(matrix) if outcome == _FOUND else None), device.give(inliers)

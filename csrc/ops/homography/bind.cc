@@ -9,29 +9,20 @@ namespace pyvision::homography_bind {
 // (3 x 3 matrix or None, which pairs are inliers)
 py::tuple run(const py::array& src, const py::array& dst, bool affine, bool robust, double threshold,
               int64_t max_iterations, double confidence, uint64_t seed) {
-  const char* const op = affine ? "find_affine" : "find_homography";
+  const RansacParams params = {affine, robust, threshold, max_iterations, confidence, seed};
+  const char* const op = params.op();
   const Tensor a = dense_view<const double>(src, op, "src", 2),
                b = dense_view<const double>(dst, op, "dst", 2);
   const int64_t n = a.shape[0];
   check(a.shape[1] == 2, op, "expected src of shape (N, 2), got ", shape_text(a));
   check(b.shape[0] == n && b.shape[1] == 2, op, "expected dst of shape (", n, ", 2), got ", shape_text(b));
-  constexpr double kMost = 1e15;  // the squares of what follows are far from infinity
   for (int64_t i = 0; i < 2 * n; ++i) {
-    check(std::abs(a.as<const double>()[i]) <= kMost, op, "expected src to be finite and at most 1e15, got ",
-          a.as<const double>()[i]);
-    check(std::abs(b.as<const double>()[i]) <= kMost, op, "expected dst to be finite and at most 1e15, got ",
-          b.as<const double>()[i]);
+    check(std::abs(a.as<const double>()[i]) <= kMostCoordinate, op,
+          "expected src to be finite and at most 1e15, got ", a.as<const double>()[i]);
+    check(std::abs(b.as<const double>()[i]) <= kMostCoordinate, op,
+          "expected dst to be finite and at most 1e15, got ", b.as<const double>()[i]);
   }
-  check(threshold > 0 && threshold <= kMost, op, "expected threshold in (0, 1e15], got ", threshold);
-  check(max_iterations >= 1, op, "expected max_iterations of at least 1, got ", max_iterations);
-  check(confidence >= 0 && confidence < 1, op, "expected confidence in [0, 1), got ", confidence);
-  RansacParams params;
-  params.affine = affine;
-  params.robust = robust;
-  params.threshold = threshold;
-  params.max_iterations = max_iterations;
-  params.confidence = confidence;
-  params.seed = seed;
+  check_params(params);
   PlaneTransform transform;
   std::vector<uint8_t> inliers(static_cast<size_t>(n));
   bool found;

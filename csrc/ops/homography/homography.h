@@ -22,15 +22,9 @@
 #include <cstdint>
 
 #include "core/dispatch.h"
+#include "ops/homography/params.h"
 
 namespace pyvision {
-
-constexpr int kHypotheses = 8;  // scored in one pass over the points
-
-// Row by row; affine ones end in (0, 0, 1).
-struct PlaneTransform {
-  double h[9];
-};
 
 // Pairs as columns, so that neighbours are in neighbouring lanes.
 struct PointColumns {
@@ -45,15 +39,6 @@ struct HomographyKernels {
 };
 
 PYVISION_KERNELS(HomographyKernels, homography)
-
-struct RansacParams {
-  bool affine = false;
-  bool robust = true;      // without: least squares over all pairs
-  double threshold = 3.0;  // in dst's units
-  int64_t max_iterations = 2000;
-  double confidence = 0.995;  // [0, 1)
-  uint64_t seed = 0;
-};
 
 // src, dst: (n, 2), finite; inliers: (n,). Returns whether there is one: not where the pairs are too few or
 // lie on a line.
