@@ -16,7 +16,8 @@ import pytest
 from pyvision import _core
 from tests import cuda_device
 
-# A shell that runs the tests in the background has it ignored, and the processes that they start would inherit that.
+# A shell that runs the tests in the background has it ignored, and the processes that they start would
+# inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
