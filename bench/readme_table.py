@@ -26,7 +26,14 @@ BEGIN, END = "<!-- bench/readme_table.py: begin -->", "<!-- bench/readme_table.p
 SECTIONS = {
     "models": ("Networks, end to end", r"", r""),
     "conv2d": ("conv2d, layers of ResNet-50", r"^ResNet-50", r", 1 thread$"),
-    "nms": ("nms, random boxes", r"", r", 1 thread$"),
+    "nms": ("Suppression and overlap", r"", r""),
+    "roi": ("Regions", r"", r", 2 threads$"),
+    "features": (
+        "Features of a photograph of 1920 x 1080 pixels, matching",
+        r"^(?!.*megapixels)",
+        r", 2 threads$",
+    ),
+    "warp": ("Warps of 1920 x 1080 pixels, sampling", r"", r", 2 threads$"),
 }
 
 
