@@ -12,18 +12,13 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/device.h"
 #include "ops/homography/params.h"
-
-#ifdef __CUDACC__
-#define PYVISION_PLANE __device__ inline
-#else
-#define PYVISION_PLANE inline
-#endif
 
 namespace pyvision {
 
 // How many pairs decide.
-PYVISION_PLANE int sample_of(bool affine) { return affine ? 3 : 4; }
+PYVISION_DEVICE int sample_of(bool affine) { return affine ? 3 : 4; }
 
 struct Pair {
   double x, y, u, v;
@@ -32,12 +27,12 @@ struct Pair {
 struct Vec3 {
   double x, y, z;
 };
-PYVISION_PLANE Vec3 cross(const Vec3& a, const Vec3& b) {
+PYVISION_DEVICE Vec3 cross(const Vec3& a, const Vec3& b) {
   return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
 }
-PYVISION_PLANE double dot(const Vec3& a, const Vec3& b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+PYVISION_DEVICE double dot(const Vec3& a, const Vec3& b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 
-PYVISION_PLANE PlaneTransform multiply(const PlaneTransform& a, const PlaneTransform& b) {
+PYVISION_DEVICE PlaneTransform multiply(const PlaneTransform& a, const PlaneTransform& b) {
   PlaneTransform c = {};
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j)
@@ -49,18 +44,18 @@ PYVISION_PLANE PlaneTransform multiply(const PlaneTransform& a, const PlaneTrans
 struct Normalisation {
   double cx, cy, scale;
 };
-PYVISION_PLANE double scale_of(double mean_distance) {
+PYVISION_DEVICE double scale_of(double mean_distance) {
   const double scale = std::sqrt(2.0) / mean_distance;
   return mean_distance > 0 && std::isfinite(scale) ? scale : 1;
 }
-PYVISION_PLANE Pair normalised(const Pair& p, const Normalisation& from, const Normalisation& to) {
+PYVISION_DEVICE Pair normalised(const Pair& p, const Normalisation& from, const Normalisation& to) {
   return {(p.x - from.cx) * from.scale, (p.y - from.cy) * from.scale, (p.u - to.cx) * to.scale,
           (p.v - to.cy) * to.scale};
 }
 
 // The transform of points as they were, with 1 as its last number; false where it has none.
-PYVISION_PLANE bool denormalise(const PlaneTransform& found, const Normalisation& from,
-                                const Normalisation& to, PlaneTransform* transform) {
+PYVISION_DEVICE bool denormalise(const PlaneTransform& found, const Normalisation& from,
+                                 const Normalisation& to, PlaneTransform* transform) {
   const PlaneTransform before = {
       {from.scale, 0, -from.scale * from.cx, 0, from.scale, -from.scale * from.cy, 0, 0, 1}};
   const PlaneTransform after = {{1 / to.scale, 0, to.cx, 0, 1 / to.scale, to.cy, 0, 0, 1}};
@@ -73,7 +68,7 @@ PYVISION_PLANE bool denormalise(const PlaneTransform& found, const Normalisation
 }
 
 // Solves the positive definite a (n x n) x = b in place; false where it is not. Reads a's lower half.
-PYVISION_PLANE bool solve(double* a, double* b, int n) {
+PYVISION_DEVICE bool solve(double* a, double* b, int n) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j <= i; ++j) {
       double sum = a[i * n + j];
@@ -98,14 +93,14 @@ PYVISION_PLANE bool solve(double* a, double* b, int n) {
 }
 
 // Twice the area of a triangle: positive where it turns one way.
-PYVISION_PLANE double area(double ax, double ay, double bx, double by, double cx, double cy) {
+PYVISION_DEVICE double area(double ax, double ay, double bx, double by, double cx, double cy) {
   return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax);
 }
 constexpr double kLeastArea = 1e-6;  // of coordinates about 1: less is a line
 
 // No three points on a line, and every three turn the same way in both planes, or the other way: no view of a
 // plane from its front does anything else.
-PYVISION_PLANE bool is_plausible(const Pair* p, int count, bool affine) {
+PYVISION_DEVICE bool is_plausible(const Pair* p, int count, bool affine) {
   double side = 0;
   for (int i = 0; i < count; ++i) {
     for (int j = i + 1; j < count; ++j) {
@@ -126,7 +121,7 @@ PYVISION_PLANE bool is_plausible(const Pair* p, int count, bool affine) {
 struct Basis {
   Vec3 p[3];
 };
-PYVISION_PLANE Basis basis_of(const Vec3* points, int count) {
+PYVISION_DEVICE Basis basis_of(const Vec3* points, int count) {
   Basis basis;
   Vec3* const p = basis.p;
   for (int i = 0; i < 3; ++i) p[i] = points[i];
@@ -139,7 +134,7 @@ PYVISION_PLANE Basis basis_of(const Vec3* points, int count) {
 }
 
 // The transform of 4 pairs, or the affine one of 3: the basis of dst times the inverse of that of src.
-PYVISION_PLANE bool fit_sample(const Pair* pairs, int count, PlaneTransform* transform) {
+PYVISION_DEVICE bool fit_sample(const Pair* pairs, int count, PlaneTransform* transform) {
   if (!is_plausible(pairs, count, count == 3)) return false;
   Vec3 from[4], to[4];
   for (int i = 0; i < count; ++i) {
@@ -168,7 +163,7 @@ PYVISION_PLANE bool fit_sample(const Pair* pairs, int count, PlaneTransform* tra
 
 // splitmix64's number at a position (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
 // OOPSLA 2014), below n.
-PYVISION_PLANE uint64_t random_below(uint64_t seed, uint64_t position, uint64_t n) {
+PYVISION_DEVICE uint64_t random_below(uint64_t seed, uint64_t position, uint64_t n) {
   uint64_t z = seed + (position + 1) * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -181,7 +176,7 @@ PYVISION_PLANE uint64_t random_below(uint64_t seed, uint64_t position, uint64_t 
 }
 
 // Different pairs, from the random numbers that begin at a position; returns how many numbers they took.
-PYVISION_PLANE int draw_sample(uint64_t seed, uint64_t position, int64_t n, int count, int64_t* indices) {
+PYVISION_DEVICE int draw_sample(uint64_t seed, uint64_t position, int64_t n, int count, int64_t* indices) {
   int taken = 0;
   for (int i = 0; i < count;) {
     indices[i] = static_cast<int64_t>(
@@ -195,15 +190,15 @@ PYVISION_PLANE int draw_sample(uint64_t seed, uint64_t position, int64_t n, int 
 
 // After how many samples one without outliers is to be expected with the confidence asked for; at most
 // `most`.
-PYVISION_PLANE int64_t samples_needed(int64_t inliers, int64_t n, int sample, double confidence,
-                                      int64_t most) {
+PYVISION_DEVICE int64_t samples_needed(int64_t inliers, int64_t n, int sample, double confidence,
+                                       int64_t most) {
   const double good = std::pow(static_cast<double>(inliers) / static_cast<double>(n), sample);
   if (good >= 1) return 0;
   const double count = std::log(1 - confidence) / std::log1p(-good);
   return count < static_cast<double>(most) ? static_cast<int64_t>(std::ceil(count)) : most;
 }
 
-PYVISION_PLANE double squared_error(const PlaneTransform& t, const Pair& p) {
+PYVISION_DEVICE double squared_error(const PlaneTransform& t, const Pair& p) {
   const double* const h = t.h;
   const double w = h[6] * p.x + h[7] * p.y + h[8];
   const double dx = (h[0] * p.x + h[1] * p.y + h[2]) / w - p.u,
@@ -213,7 +208,7 @@ PYVISION_PLANE double squared_error(const PlaneTransform& t, const Pair& p) {
 }
 
 template <class Points>
-PYVISION_PLANE double total_error(Points& points, const PlaneTransform& t) {
+PYVISION_DEVICE double total_error(Points& points, const PlaneTransform& t) {
   double sum[1] = {};
   points.sum(sum, [&](const Pair& p, double* s) { s[0] += squared_error(t, p); });
   return sum[0];
@@ -221,7 +216,7 @@ PYVISION_PLANE double total_error(Points& points, const PlaneTransform& t) {
 
 // Whether n normalised points lie on no line, in both planes: else nothing is decided.
 template <class Points>
-PYVISION_PLANE bool spans_planes(Points& points, int64_t n) {
+PYVISION_DEVICE bool spans_planes(Points& points, int64_t n) {
   double s[6] = {};
   points.sum(s, [](const Pair& p, double* sums) {
     sums[0] += p.x * p.x, sums[1] += p.x * p.y, sums[2] += p.y * p.y;
@@ -233,7 +228,7 @@ PYVISION_PLANE bool spans_planes(Points& points, int64_t n) {
 
 // Two least-squares problems with one matrix.
 template <class Points>
-PYVISION_PLANE bool fit_affine(Points& points, PlaneTransform* transform) {
+PYVISION_DEVICE bool fit_affine(Points& points, PlaneTransform* transform) {
   double s[15] = {};
   points.sum(s, [](const Pair& p, double* sums) {
     const double row[3] = {p.x, p.y, 1};
@@ -251,7 +246,7 @@ PYVISION_PLANE bool fit_affine(Points& points, PlaneTransform* transform) {
 }
 
 // The eigenvector of the least eigenvalue of a symmetric 9 x 9 matrix, by Jacobi's rotations.
-PYVISION_PLANE void least_eigenvector(double (&a)[9][9], double* vector) {
+PYVISION_DEVICE void least_eigenvector(double (&a)[9][9], double* vector) {
   double v[9][9] = {};
   for (int i = 0; i < 9; ++i) v[i][i] = 1;
   for (int sweep = 0; sweep < 30; ++sweep) {
@@ -287,7 +282,7 @@ PYVISION_PLANE void least_eigenvector(double (&a)[9][9], double* vector) {
 
 // The direct linear transform: where to start from without a sample.
 template <class Points>
-PYVISION_PLANE void fit_linear(Points& points, PlaneTransform* transform) {
+PYVISION_DEVICE void fit_linear(Points& points, PlaneTransform* transform) {
   double lower[45] = {};
   points.sum(lower, [](const Pair& p, double* sums) {
     const double rows[2][9] = {{p.x, p.y, 1, 0, 0, 0, -p.u * p.x, -p.u * p.y, -p.u},
@@ -306,7 +301,7 @@ PYVISION_PLANE void fit_linear(Points& points, PlaneTransform* transform) {
 
 // Normal equations of a step of the first eight numbers: their 29 different sums, and the matrix and the
 // right side they make.
-PYVISION_PLANE void add_to_step(const PlaneTransform& transform, const Pair& p, double* sums) {
+PYVISION_DEVICE void add_to_step(const PlaneTransform& transform, const Pair& p, double* sums) {
   const double* const h = transform.h;
   const double w = 1 / (h[6] * p.x + h[7] * p.y + 1), x = p.x * w, y = p.y * w;
   const double u = (h[0] * p.x + h[1] * p.y + h[2]) * w, v = (h[3] * p.x + h[4] * p.y + h[5]) * w;
@@ -326,7 +321,7 @@ PYVISION_PLANE void add_to_step(const PlaneTransform& transform, const Pair& p, 
   sums[18] += q * x * x, sums[19] += q * x * y, sums[20] += q * y * y;
   g[6] -= r * x, g[7] -= r * y;
 }
-PYVISION_PLANE void step_equations(const double* sums, double (&m)[64], double* g) {
+PYVISION_DEVICE void step_equations(const double* sums, double (&m)[64], double* g) {
   for (int i = 0; i < 3; ++i) {
     for (int j = 0; j < 3; ++j) {
       if (j <= i) m[8 * i + j] = m[8 * (3 + i) + 3 + j] = sums[i * (i + 1) / 2 + j];
@@ -343,7 +338,7 @@ PYVISION_PLANE void step_equations(const double* sums, double (&m)[64], double* 
 
 // Levenberg-Marquardt over the first eight numbers, the last being 1.
 template <class Points>
-PYVISION_PLANE bool refine_projective(Points& points, PlaneTransform* transform) {
+PYVISION_DEVICE bool refine_projective(Points& points, PlaneTransform* transform) {
   constexpr int kIterations = 10;
   if (std::abs(transform->h[8]) < 1e-9) return false;
   for (int i = 0; i < 8; ++i) transform->h[i] /= transform->h[8];
@@ -382,13 +377,13 @@ PYVISION_PLANE bool refine_projective(Points& points, PlaneTransform* transform)
 
 // To the selected pairs, from a transform that is near where it is projective.
 template <class Points>
-PYVISION_PLANE bool fit_selected(Points& points, bool affine, PlaneTransform* transform) {
+PYVISION_DEVICE bool fit_selected(Points& points, bool affine, PlaneTransform* transform) {
   return affine ? fit_affine(points, transform) : refine_projective(points, transform);
 }
 
 // Least squares over the inliers while that finds more of them.
 template <class Points>
-PYVISION_PLANE void optimise(Points& points, bool affine, PlaneTransform* best, int64_t* most) {
+PYVISION_DEVICE void optimise(Points& points, bool affine, PlaneTransform* best, int64_t* most) {
   for (;;) {
     PlaneTransform next = *best;
     if (points.select(*best) <= sample_of(affine) || !fit_selected(points, affine, &next)) return;
@@ -401,7 +396,7 @@ PYVISION_PLANE void optimise(Points& points, bool affine, PlaneTransform* best, 
 
 // Least squares over the inliers, unless that loses some.
 template <class Points>
-PYVISION_PLANE void polish(Points& points, bool affine, PlaneTransform* best) {
+PYVISION_DEVICE void polish(Points& points, bool affine, PlaneTransform* best) {
   PlaneTransform refined = *best;
   const int64_t inliers = points.select(*best);
   if (inliers >= sample_of(affine) && fit_selected(points, affine, &refined) &&
