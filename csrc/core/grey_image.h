@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -52,23 +51,6 @@ inline int64_t mirrored(int64_t i, int64_t extent) {
   while (i < 0 || i >= extent) i = i < 0 ? -i : 2 * (extent - 1) - i;
   return i;
 }
-
-// The second derivatives of a parabola in three variables.
-struct Symmetric3 {
-  double xx, xy, xs, yy, ys, ss;
-
-  // From where the gradient is (dx, dy, ds) to where it vanishes, by Cramer's rule. Returns the longest of
-  // the three, or NaN where there is no such place.
-  double step_to_extremum(double dx, double dy, double ds, double step[3]) const {
-    const double c00 = yy * ss - ys * ys, c01 = xs * ys - xy * ss, c02 = xy * ys - yy * xs;
-    const double c11 = xx * ss - xs * xs, c12 = xy * xs - xx * ys, c22 = xx * yy - xy * xy;
-    const double det = xx * c00 + xy * c01 + xs * c02;
-    step[0] = -(c00 * dx + c01 * dy + c02 * ds) / det;
-    step[1] = -(c01 * dx + c11 * dy + c12 * ds) / det;
-    step[2] = -(c02 * dx + c12 * dy + c22 * ds) / det;
-    return std::max({std::abs(step[0]), std::abs(step[1]), std::abs(step[2])});
-  }
-};
 
 struct Keypoint {
   float x, y, size, angle, response;

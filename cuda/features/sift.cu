@@ -6,6 +6,7 @@
 
 #include "common/keys.cuh"
 #include "common/sort.h"
+#include "core/parabola.h"
 #include "features/direction.cuh"
 #include "features/lists.cuh"
 #include "features/pixels.cuh"
@@ -85,19 +86,12 @@ __device__ bool refine(const SiftPyramid& pyramid, const RefineLimits& limits, i
   const int64_t w = images.w, size = images.h * w;
   for (int i = 0; i < kSteps; ++i) {
     const float* const middle = images.data + layer * size + y * w + x;
-    const auto d = [&](int l, int64_t offset) {  // differences of Gaussians, l in [-1, 1]
-      const float* const p = middle + l * size + offset;
-      return kGrey * static_cast<double>(p[size] - p[0]);
-    };
-    const double value = d(0, 0);
-    const double dx = (d(0, 1) - d(0, -1)) / 2, dy = (d(0, w) - d(0, -w)) / 2, ds = (d(1, 0) - d(-1, 0)) / 2;
-    const double xx = d(0, 1) + d(0, -1) - 2 * value, yy = d(0, w) + d(0, -w) - 2 * value;
-    const double ss = d(1, 0) + d(-1, 0) - 2 * value;
-    const double xy = (d(0, w + 1) - d(0, w - 1) - d(0, 1 - w) + d(0, -1 - w)) / 4;
-    const double xs = (d(1, 1) - d(1, -1) - d(-1, 1) + d(-1, -1)) / 4;
-    const double ys = (d(1, w) - d(1, -w) - d(-1, w) + d(-1, -w)) / 4;
+    const Parabola3 p = parabola_of([&](int l, int row, int column) {  // differences of Gaussians
+      const float* const pixel = middle + l * size + row * w + column;
+      return kGrey * static_cast<double>(pixel[size] - pixel[0]);
+    });
     double to[3];
-    const double longest = step_to_extremum({xx, xy, xs, yy, ys, ss}, dx, dy, ds, to);
+    const double longest = p.step_to_extremum(to);
     if (!(longest < 1e6)) return false;
     if (longest >= 0.5) {
       x += static_cast<int>(rint(to[0]));
@@ -108,9 +102,9 @@ __device__ bool refine(const SiftPyramid& pyramid, const RefineLimits& limits, i
         return false;
       continue;
     }
-    const double response = fabs(value + (dx * to[0] + dy * to[1] + ds * to[2]) / 2);
+    const double response = fabs(p.value + (p.dx * to[0] + p.dy * to[1] + p.ds * to[2]) / 2);
     if (response * pyramid.layers < limits.contrast) return false;
-    const double trace = xx + yy, det = xx * yy - xy * xy;
+    const double trace = p.xx + p.yy, det = p.xx * p.yy - p.xy * p.xy;
     if (det <= 0 || trace * trace * limits.edge >= (limits.edge + 1) * (limits.edge + 1) * det) return false;
     const double unit = ldexp(1.0, octave);
     found->x = static_cast<float>((x + to[0]) * unit);

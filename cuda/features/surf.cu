@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/parabola.h"
 #include "features/falling.cuh"
 #include "features/lists.cuh"
 #include "features/pixels.cuh"
@@ -69,16 +70,8 @@ __device__ bool refine(const float* middle, int64_t layer_step, int64_t row_step
   const auto at = [&](int l, int r, int c) {
     return static_cast<double>(middle[l * layer_step + r * row_step + c]);
   };
-  const double v = at(0, 0, 0);
-  const double dx = (at(0, 0, 1) - at(0, 0, -1)) / 2, dy = (at(0, 1, 0) - at(0, -1, 0)) / 2,
-               ds = (at(1, 0, 0) - at(-1, 0, 0)) / 2;
-  const double xx = at(0, 0, 1) + at(0, 0, -1) - 2 * v, yy = at(0, 1, 0) + at(0, -1, 0) - 2 * v,
-               ss = at(1, 0, 0) + at(-1, 0, 0) - 2 * v;
-  const double xy = (at(0, 1, 1) - at(0, 1, -1) - at(0, -1, 1) + at(0, -1, -1)) / 4,
-               xs = (at(1, 0, 1) - at(1, 0, -1) - at(-1, 0, 1) + at(-1, 0, -1)) / 4,
-               ys = (at(1, 1, 0) - at(1, -1, 0) - at(-1, 1, 0) + at(-1, -1, 0)) / 4;
   double to[3];
-  if (!(step_to_extremum({xx, xy, xs, yy, ys, ss}, dx, dy, ds, to) <= 1)) return false;
+  if (!(parabola_of(at).step_to_extremum(to) <= 1)) return false;
   const double step = 1 << octave;
   found->x = static_cast<float>((column + to[0]) * step);
   found->y = static_cast<float>((row + to[1]) * step);

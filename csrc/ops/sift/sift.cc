@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/arena.h"
+#include "core/parabola.h"
 #include "core/parallel.h"
 
 namespace pyvision {
@@ -93,29 +94,22 @@ Refined refine(const SiftPyramid& pyramid, const SiftParams& params, const Extre
   constexpr double kGrey = 1.0 / 255;
   const SiftImages& images = pyramid.octaves()[static_cast<size_t>(octave)];
   const int64_t w = images.w, h = images.h;
-  double dx = 0, dy = 0, ds = 0, step[3] = {}, value = 0, dxx = 0, dyy = 0, dxy = 0;
+  Parabola3 p;
+  double step[3];
   for (int i = 0;; ++i) {
     if (i == kSteps) return Refined::kRefused;
     if (y <= low || y + 1 >= high) return Refined::kTooFar;
     const float *below = pyramid.layer(octave, layer - 1), *lower = pyramid.layer(octave, layer),
                 *upper = pyramid.layer(octave, layer + 1), *above = pyramid.layer(octave, layer + 2);
     const int64_t at = y * w + x;
-    const auto d = [&](int64_t l, int64_t offset) {  // differences of Gaussians, l in [-1, 1]
-      const int64_t p = at + offset;
-      const float difference = l < 0    ? lower[p] - below[p]
-                               : l == 0 ? upper[p] - lower[p]
-                                        : above[p] - upper[p];
+    p = parabola_of([&](int64_t l, int64_t row, int64_t column) {  // differences of Gaussians
+      const int64_t pixel = at + row * w + column;
+      const float difference = l < 0    ? lower[pixel] - below[pixel]
+                               : l == 0 ? upper[pixel] - lower[pixel]
+                                        : above[pixel] - upper[pixel];
       return kGrey * static_cast<double>(difference);
-    };
-    value = d(0, 0);
-    dx = (d(0, 1) - d(0, -1)) / 2, dy = (d(0, w) - d(0, -w)) / 2, ds = (d(1, 0) - d(-1, 0)) / 2;
-    dxx = d(0, 1) + d(0, -1) - 2 * value, dyy = d(0, w) + d(0, -w) - 2 * value;
-    const double dss = d(1, 0) + d(-1, 0) - 2 * value;
-    dxy = (d(0, w + 1) - d(0, w - 1) - d(0, 1 - w) + d(0, -1 - w)) / 4;
-    const double dxs = (d(1, 1) - d(1, -1) - d(-1, 1) + d(-1, -1)) / 4;
-    const double dys = (d(1, w) - d(1, -w) - d(-1, w) + d(-1, -w)) / 4;
-    const Symmetric3 second = {dxx, dxy, dxs, dyy, dys, dss};
-    const double longest = second.step_to_extremum(dx, dy, ds, step);
+    });
+    const double longest = p.step_to_extremum(step);
     if (!(longest < 1e6)) return Refined::kRefused;
     if (longest < 0.5) break;
     x += static_cast<int64_t>(std::nearbyint(step[0]));
@@ -125,10 +119,10 @@ Refined refine(const SiftPyramid& pyramid, const SiftParams& params, const Extre
         y >= h - kSiftBorder)
       return Refined::kRefused;
   }
-  const double response = std::abs(value + (dx * step[0] + dy * step[1] + ds * step[2]) / 2);
+  const double response = std::abs(p.value + (p.dx * step[0] + p.dy * step[1] + p.ds * step[2]) / 2);
   const auto layers = static_cast<double>(params.layers);
   if (response * layers < params.contrast) return Refined::kRefused;
-  const double trace = dxx + dyy, det = dxx * dyy - dxy * dxy;
+  const double trace = p.xx + p.yy, det = p.xx * p.yy - p.xy * p.xy;
   if (det <= 0 || trace * trace * params.edge >= (params.edge + 1) * (params.edge + 1) * det)
     return Refined::kRefused;
   const double unit = std::ldexp(1.0, static_cast<int>(octave));

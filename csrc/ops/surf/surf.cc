@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "core/arena.h"
+#include "core/parabola.h"
 #include "core/parallel.h"
 
 namespace pyvision {
@@ -27,16 +28,7 @@ bool refine(const float* const rows[3][3], int64_t column, double step[3]) {
   const auto at = [&](int64_t layer, int64_t row, int64_t dx) {
     return static_cast<double>(rows[layer + 1][row + 1][column + dx]);
   };
-  const double v = at(0, 0, 0);
-  const double dx = (at(0, 0, 1) - at(0, 0, -1)) / 2, dy = (at(0, 1, 0) - at(0, -1, 0)) / 2,
-               ds = (at(1, 0, 0) - at(-1, 0, 0)) / 2;
-  const double dxx = at(0, 0, 1) + at(0, 0, -1) - 2 * v, dyy = at(0, 1, 0) + at(0, -1, 0) - 2 * v,
-               dss = at(1, 0, 0) + at(-1, 0, 0) - 2 * v;
-  const double dxy = (at(0, 1, 1) - at(0, 1, -1) - at(0, -1, 1) + at(0, -1, -1)) / 4,
-               dxs = (at(1, 0, 1) - at(1, 0, -1) - at(-1, 0, 1) + at(-1, 0, -1)) / 4,
-               dys = (at(1, 1, 0) - at(1, -1, 0) - at(-1, 1, 0) + at(-1, -1, 0)) / 4;
-  const Symmetric3 second = {dxx, dxy, dxs, dyy, dys, dss};
-  return second.step_to_extremum(dx, dy, ds, step) <= 1;
+  return parabola_of(at).step_to_extremum(step) <= 1;
 }
 
 struct Tile {
