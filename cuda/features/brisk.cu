@@ -8,6 +8,7 @@
 #include "features/grey.cuh"
 #include "features/integral.cuh"
 #include "features/pixels.cuh"
+#include "ops/brisk/peak.h"
 
 namespace pyvision::cuda {
 namespace {
@@ -98,14 +99,6 @@ struct IsHighest {
   }
 };
 
-__device__ double clamped(double x, double least, double most) {
-  return x < least ? least : most < x ? most : x;
-}
-
-struct Peak {
-  double x, y, value;
-};
-
 __device__ bool has_fit(const Layer& layer, int x, int y) {
   return x >= kFitReach && y >= kFitReach && x < layer.w - kFitReach && y < layer.h - kFitReach;
 }
@@ -113,37 +106,19 @@ __device__ bool has_fit(const Layer& layer, int x, int y) {
 // A score as a threshold.
 __device__ int above_zero(int score) { return max(score - 1, 0); }
 
-// The maximum of the parabola fitted to the 3 x 3 scores around (x, y), at most a pixel away from it.
-__device__ Peak fit(const Layer& layer, int x, int y) {
-  const Peak none = {static_cast<double>(x), static_cast<double>(y), 0};
-  if (!has_fit(layer, x, y)) return none;
-  int all = 0, u = 0, v = 0, uu = 0, vv = 0, uv = 0;
-  const uint8_t* const middle = layer.scores + int64_t{y} * layer.w + x;
-  for (int dy = -1; dy <= 1; ++dy) {
-    for (int dx = -1; dx <= 1; ++dx) {
-      const int f = above_zero(middle[int64_t{dy} * layer.w + dx]);
-      all += f, u += dx * f, v += dy * f, uu += dx * dx * f, vv += dy * dy * f, uv += dx * dy * f;
-    }
-  }
-  // Least squares: f = p + q x + r y + xx x^2 + yy y^2 + xy x y.
-  const double p = (5.0 * all - 3.0 * uu - 3.0 * vv) / 9, q = u / 6.0, r = v / 6.0, xx = uu / 2.0 - all / 3.0,
-               yy = vv / 2.0 - all / 3.0, xy = uv / 4.0;
-  const double det = 4 * xx * yy - xy * xy;
-  if (!(det > 0 && xx < 0)) return {none.x, none.y, static_cast<double>(above_zero(*middle))};
-  const double dx = clamped((xy * r - 2 * yy * q) / det, -1, 1),
-               dy = clamped((xy * q - 2 * xx * r) / det, -1, 1);
-  return {none.x + dx, none.y + dy, p + q * dx + r * dy + xx * dx * dx + yy * dy * dy + xy * dx * dy};
-}
-
 // The peak, in pixels of the picture, of a corner or of what a neighbouring layer has there.
-__device__ Peak peak_at(const Layer& layer, int x, int y) {
-  const Peak peak = fit(layer, x, y);
-  return {layer.to_picture_x(peak.x), layer.to_picture_y(peak.y),
+__device__ BriskPeak peak_at(const Layer& layer, int x, int y) {
+  BriskPeak peak = {};
+  if (has_fit(layer, x, y)) {
+    const uint8_t* const middle = layer.scores + int64_t{y} * layer.w + x;
+    peak = fitted_peak([&](int dx, int dy) { return above_zero(middle[int64_t{dy} * layer.w + dx]); });
+  }
+  return {layer.to_picture_x(x + peak.x), layer.to_picture_y(y + peak.y),
           fmax(peak.value, static_cast<double>(layer.score(x, y) - 1))};
 }
 
 // The peak that a neighbouring layer has where `layer` has a corner, and whether it is no higher than that.
-__device__ bool neighbour_peak(const Layer& layer, const Layer& other, int x, int y, Peak* peak) {
+__device__ bool neighbour_peak(const Layer& layer, const Layer& other, int x, int y, BriskPeak* peak) {
   const double u = other.from_picture_x(layer.to_picture_x(x)),
                v = other.from_picture_y(layer.to_picture_y(y));
   const double reach = 0.5 * layer.steps.scale / other.steps.scale;  // the corner's pixel
@@ -166,21 +141,6 @@ __device__ bool neighbour_peak(const Layer& layer, const Layer& other, int x, in
   return true;
 }
 
-// Where the parabola through three values has its maximum between the first and the last, and that maximum.
-__device__ double highest(const double (&at)[3], const double (&value)[3], double* maximum) {
-  const double first = (value[1] - value[0]) / (at[1] - at[0]),
-               second = (value[2] - value[1]) / (at[2] - at[1]);
-  const double a = (second - first) / (at[2] - at[0]);
-  if (a >= 0) {
-    *maximum = fmax(fmax(value[0], value[1]), value[2]);
-    return value[0] == *maximum ? at[0] : value[1] == *maximum ? at[1] : at[2];
-  }
-  const double b = first - a * (at[0] + at[1]);
-  const double t = clamped(-b / (2 * a), at[0], at[2]);
-  *maximum = value[0] + (t - at[0]) * (first + a * (t - at[1]));
-  return t;
-}
-
 struct Found {
   float x, y, size, response;
 };
@@ -189,35 +149,30 @@ struct Found {
 __device__ bool refine(const Layers& layers, int l, int x, int y, Found* found) {
   const Layer layer = layers.of(l);
   const bool has_above = l + 1 < layers.levels.count;
-  Peak below = {}, above = {};
+  BriskPeak below = {}, above = {};
   if (has_above && !neighbour_peak(layer, layers.of(l + 1), x, y, &above)) return false;
   if (l > 0 && !neighbour_peak(layer, layers.of(l - 1), x, y, &below)) return false;
-  const Peak own = peak_at(layer, x, y);
-  double scale = 1, response = own.value;
-  Peak place = own;
+  BriskPeak peak = peak_at(layer, x, y);
+  double scale = 1;
   if (has_above) {
-    if (l == 0) {
+    const double scale_above = layers.steps[l + 1].scale / layer.steps.scale;
+    double scale_below = kBriskBelow;
+    if (l > 0) {
+      scale_below = layers.steps[l - 1].scale / layer.steps.scale;
+    } else {
       int greatest = 0;
+      const uint8_t* const middle = layers.small_scores.of[0] + int64_t{y} * layer.w + x;
       if (has_fit(layer, x, y))
         for (int i = 0; i < 9; ++i)
-          greatest =
-              max(greatest,
-                  above_zero(layers.small_scores.of[0][int64_t{y + i / 3 - 1} * layer.w + x + i % 3 - 1]));
-      below = {own.x, own.y, static_cast<double>(greatest)};
+          greatest = max(greatest, above_zero(middle[int64_t{i / 3 - 1} * layer.w + i % 3 - 1]));
+      below = {peak.x, peak.y, static_cast<double>(greatest)};
     }
-    const double before = l == 0 ? kBriskBelow : layers.steps[l - 1].scale / layer.steps.scale;
-    const double at[3] = {before, 1, layers.steps[l + 1].scale / layer.steps.scale};
-    const double values[3] = {below.value, own.value, above.value};
-    scale = highest(at, values, &response);
-    const Peak& other = scale > 1 ? above : below;
-    const double share = scale > 1 ? (scale - 1) / (at[2] - 1) : (1 - scale) / (1 - at[0]);
-    place.x += share * (other.x - own.x);
-    place.y += share * (other.y - own.y);
+    peak = peak_between(below, peak, above, scale_below, scale_above, &scale);
   }
-  found->x = static_cast<float>(place.x);
-  found->y = static_cast<float>(place.y);
+  found->x = static_cast<float>(peak.x);
+  found->y = static_cast<float>(peak.y);
   found->size = static_cast<float>(static_cast<double>(kBriskCornerSize) * scale * layer.steps.scale);
-  found->response = static_cast<float>(response);
+  found->response = static_cast<float>(peak.value);
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "core/parallel.h"
+#include "ops/brisk/peak.h"
 #include "ops/fast/fast.h"
 #include "ops/grey_filters/grey_filters.h"
 
@@ -127,43 +128,37 @@ bool is_highest(const Layer& layer, int64_t x, int64_t y) {
   return true;
 }
 
-struct Peak {
-  double x, y, value;
-  double greatest;  // of the nine
-};
+// A score as a threshold.
+int above_zero(int score) { return std::max(score - 1, 0); }
 
-// The maximum of the parabola fitted to the 3 x 3 scores around (x, y), at most a pixel away from it.
-Peak fit(const Layer& layer, int circle, int64_t x, int64_t y) {
+// The nine thresholds around (x, y); false where circles would leave the picture.
+bool thresholds_around(const Layer& layer, int circle, int64_t x, int64_t y, int (&nine)[3][3]) {
   const GreyImage& image = layer.image;
   constexpr int64_t kReach = kFastBorder + 1;
-  const Peak none = {static_cast<double>(x), static_cast<double>(y), 0, 0};
-  if (x < kReach || y < kReach || x >= image.w - kReach || y >= image.h - kReach) return none;
-  double all = 0, u = 0, v = 0, uu = 0, vv = 0, uv = 0, center = 0, greatest = 0;
-  for (int64_t dy = -1; dy <= 1; ++dy) {
+  if (x < kReach || y < kReach || x >= image.w - kReach || y >= image.h - kReach) return false;
+  for (int64_t row = 0; row < 3; ++row) {
     uint8_t scores[2 * kReach + 1];
-    fast_kernels().score(circle, image.row(y + dy) + x - kReach, image.stride, 2 * kReach + 1, 0, scores);
-    for (int64_t dx = -1; dx <= 1; ++dx) {
-      const auto f = static_cast<double>(std::max(scores[kReach + dx] - 1, 0));
-      const auto a = static_cast<double>(dx), b = static_cast<double>(dy);
-      all += f, u += a * f, v += b * f, uu += a * a * f, vv += b * b * f, uv += a * b * f;
-      if (dx == 0 && dy == 0) center = f;
-      greatest = std::max(greatest, f);
-    }
+    fast_kernels().score(circle, image.row(y + row - 1) + x - kReach, image.stride, 2 * kReach + 1, 0,
+                         scores);
+    for (int64_t column = 0; column < 3; ++column)
+      nine[row][column] = above_zero(scores[kReach + column - 1]);
   }
-  // Least squares: f = p + q x + r y + xx x^2 + yy y^2 + xy x y.
-  const double p = (5 * all - 3 * uu - 3 * vv) / 9, q = u / 6, r = v / 6, xx = uu / 2 - all / 3,
-               yy = vv / 2 - all / 3, xy = uv / 4;
-  const double det = 4 * xx * yy - xy * xy;
-  if (!(det > 0 && xx < 0)) return {none.x, none.y, center, greatest};
-  const double dx = std::clamp((xy * r - 2 * yy * q) / det, -1.0, 1.0),
-               dy = std::clamp((xy * q - 2 * xx * r) / det, -1.0, 1.0);
-  return {none.x + dx, none.y + dy, p + q * dx + r * dy + xx * dx * dx + yy * dy * dy + xy * dx * dy,
-          greatest};
+  return true;
 }
 
-// The peak, in pixels of the picture, that a neighbouring layer has where `layer` has a corner, and whether
-// it is no higher than that.
-bool neighbour_peak(const Layer& layer, const Layer& other, int64_t x, int64_t y, Peak* peak) {
+// The peak, in pixels of the picture, of a corner or of what a neighbouring layer has there.
+BriskPeak peak_at(const Layer& layer, int64_t x, int64_t y) {
+  int nine[3][3];
+  BriskPeak peak = {};
+  if (thresholds_around(layer, 16, x, y, nine))
+    peak = fitted_peak([&](int dx, int dy) { return nine[1 + dy][1 + dx]; });
+  return {layer.to_picture_x(static_cast<double>(x) + peak.x),
+          layer.to_picture_y(static_cast<double>(y) + peak.y),
+          std::max(peak.value, static_cast<double>(layer.score(x, y) - 1))};
+}
+
+// The peak that a neighbouring layer has where `layer` has a corner, and whether it is no higher than that.
+bool neighbour_peak(const Layer& layer, const Layer& other, int64_t x, int64_t y, BriskPeak* peak) {
   const double u = other.from_picture_x(layer.to_picture_x(static_cast<double>(x))),
                v = other.from_picture_y(layer.to_picture_y(static_cast<double>(y)));
   const double reach = 0.5 * layer.scale / other.scale;  // the corner's pixel
@@ -183,27 +178,8 @@ bool neighbour_peak(const Layer& layer, const Layer& other, int64_t x, int64_t y
       if (other.score(i, j) > other.score(best_x, best_y)) best_x = i, best_y = j;
     }
   }
-  *peak = fit(other, 16, best_x, best_y);
-  peak->value = std::max(peak->value, static_cast<double>(other.score(best_x, best_y) - 1));
-  peak->x = other.to_picture_x(peak->x);
-  peak->y = other.to_picture_y(peak->y);
+  *peak = peak_at(other, best_x, best_y);
   return true;
-}
-
-// Where the parabola through three values has its maximum between the first and the last, and that maximum.
-double highest(const double at[3], const double value[3], double* maximum) {
-  const double first = (value[1] - value[0]) / (at[1] - at[0]),
-               second = (value[2] - value[1]) / (at[2] - at[1]);
-  const double a = (second - first) / (at[2] - at[0]);
-  if (a >= 0) {
-    const auto i = std::max_element(value, value + 3) - value;
-    *maximum = value[i];
-    return at[i];
-  }
-  const double b = first - a * (at[0] + at[1]);
-  const double t = std::clamp(-b / (2 * a), at[0], at[2]);
-  *maximum = value[0] + (t - at[0]) * (first + a * (t - at[1]));
-  return t;
 }
 
 struct Candidate : Keypoint {
@@ -216,31 +192,28 @@ struct Candidate : Keypoint {
 bool refine(const std::vector<Layer>& layers, int64_t l, int64_t x, int64_t y, Candidate* found) {
   const Layer& layer = layers[static_cast<size_t>(l)];
   const bool has_above = l + 1 < static_cast<int64_t>(layers.size());
-  Peak below = {}, above = {};
+  BriskPeak below = {}, above = {};
   if (has_above && !neighbour_peak(layer, layers[static_cast<size_t>(l + 1)], x, y, &above)) return false;
   if (l > 0 && !neighbour_peak(layer, layers[static_cast<size_t>(l - 1)], x, y, &below)) return false;
-  Peak own = fit(layer, 16, x, y);
-  own.x = layer.to_picture_x(own.x);
-  own.y = layer.to_picture_y(own.y);
-  own.value = std::max(own.value, static_cast<double>(layer.score(x, y) - 1));
-  double scale = 1, response = own.value;
-  Peak place = own;
+  BriskPeak peak = peak_at(layer, x, y);
+  double scale = 1;
   if (has_above) {
-    if (l == 0) below = {own.x, own.y, fit(layer, 8, x, y).greatest, 0};
-    const double before = l == 0 ? kBriskBelow : layers[static_cast<size_t>(l - 1)].scale / layer.scale;
-    const double at[3] = {before, 1, layers[static_cast<size_t>(l + 1)].scale / layer.scale};
-    const double values[3] = {below.value, own.value, above.value};
-    scale = highest(at, values, &response);
-    const Peak& other = scale > 1 ? above : below;
-    const double share = scale > 1 ? (scale - 1) / (at[2] - 1) : (1 - scale) / (1 - at[0]);
-    place.x += share * (other.x - own.x);
-    place.y += share * (other.y - own.y);
+    const double scale_above = layers[static_cast<size_t>(l + 1)].scale / layer.scale;
+    double scale_below = kBriskBelow;
+    if (l > 0) {
+      scale_below = layers[static_cast<size_t>(l - 1)].scale / layer.scale;
+    } else {
+      int nine[3][3] = {};
+      thresholds_around(layer, 8, x, y, nine);
+      below = {peak.x, peak.y, static_cast<double>(*std::max_element(nine[0], nine[0] + 9))};
+    }
+    peak = peak_between(below, peak, above, scale_below, scale_above, &scale);
   }
-  found->x = static_cast<float>(place.x);
-  found->y = static_cast<float>(place.y);
+  found->x = static_cast<float>(peak.x);
+  found->y = static_cast<float>(peak.y);
   found->size = static_cast<float>(static_cast<double>(kBriskCornerSize) * scale * layer.scale);
   found->angle = -1;
-  found->response = static_cast<float>(response);
+  found->response = static_cast<float>(peak.value);
   found->octave = static_cast<int32_t>(l);
   found->row = y, found->column = x;
   return true;
