@@ -6,35 +6,42 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// Where the sums of a tile's rows go.
+// Where `count` rows of a job go, all of their columns.
 template <class E>
-struct TileTarget {
-  typename E::Out* output[kRowTile];
-  const typename E::Out* residual[kRowTile];
+struct TileTarget : TileOutputOf<E> {
   int count;
-  typename E::Sum* sums;  // (count, sums_stride), columns from sums_begin on; unused if kSumsInOutput
-  int64_t sums_stride, sums_begin;
+
+  // memory: for the sums, (kRowTile, columns of panels [panel_begin, panel_end)), unused if kSumsInOutput
+  void begin(const TileGemmOf<E>& job, typename E::Sum* memory, int64_t panel_begin, int64_t panel_end) {
+    static_cast<E&>(*this) = job.epilogue;
+    this->sums = memory;
+    this->sums_begin = panel_begin * kPanelWidth;
+    this->sums_stride = (panel_end - panel_begin) * kPanelWidth;
+    this->has_residual = job.rows.residual.data != nullptr;
+  }
 
   // Rows [r, r + pixels) are neighbours along one output row from `cursor` on.
   void set_rows(const RowMapOf<typename E::Out>& map, int r, int pixels, const PixelCursor& cursor) {
-    set_rows(r, pixels, map.output.at(cursor.n, cursor.oh, cursor.ow), map.output.stride_w, output);
+    set_rows(r, pixels, map.output.at(cursor.n, cursor.oh, cursor.ow), map.output.stride_w, this->row);
     if (map.residual.data != nullptr)
-      set_rows(r, pixels, map.residual.at(cursor.n, cursor.oh, cursor.ow), map.residual.stride_w, residual);
+      set_rows(r, pixels, map.residual.at(cursor.n, cursor.oh, cursor.ow), map.residual.stride_w,
+               this->residual);
   }
   // All `rows` rows, pixels [row, row + rows) of maps whose pixels all lie at one distance.
   void set_uniform(const RowMapOf<typename E::Out>& map, int rows, int64_t row) {
     count = rows;
-    set_rows(0, rows, map.output.data + row * map.output.stride_w, map.output.stride_w, output);
+    set_rows(0, rows, map.output.data + row * map.output.stride_w, map.output.stride_w, this->row);
     if (map.residual.data != nullptr)
-      set_rows(0, rows, map.residual.data + row * map.residual.stride_w, map.residual.stride_w, residual);
+      set_rows(0, rows, map.residual.data + row * map.residual.stride_w, map.residual.stride_w,
+               this->residual);
   }
 
   // `pixels` more, `step` apart along one output row.
   void add_rows(const RowMapOf<typename E::Out>& map, int pixels, int64_t n, int64_t oh, int64_t ow,
                 int64_t step) {
-    set_rows(count, pixels, map.output.at(n, oh, ow), step * map.output.stride_w, output);
+    set_rows(count, pixels, map.output.at(n, oh, ow), step * map.output.stride_w, this->row);
     if (map.residual.data != nullptr)
-      set_rows(count, pixels, map.residual.at(n, oh, ow), step * map.residual.stride_w, residual);
+      set_rows(count, pixels, map.residual.at(n, oh, ow), step * map.residual.stride_w, this->residual);
     count += pixels;
   }
 
@@ -68,30 +75,21 @@ inline const float* panel_block(const TileGemmOf<E>& job, int64_t panel, int64_t
 // K values of one tile from k_begin on against panels [panel_begin, panel_end). first: there are no sums yet;
 // last: none will follow. ahead(panel, b, width): the PanelAhead of the panel at b
 template <class Product, class E, class Ahead>
-inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, const TileTarget<E>& tile,
-                          int64_t k_begin, bool first, bool last, int64_t panel_begin, int64_t panel_end,
-                          Ahead ahead) {
-  if (tile.count == 0) return;
-  TileOutputOf<E> out;
-  out.sums_stride = tile.sums_stride;
-  out.has_residual = job.rows.residual.data != nullptr;
-  out.first = first;
-  out.last = last;
+inline void multiply_tile(const TileGemmOf<E>& job, const TileInput& a, TileTarget<E>* tile, int64_t k_begin,
+                          bool first, bool last, int64_t panel_begin, int64_t panel_end, Ahead ahead) {
+  if (tile->count == 0) return;
+  tile->first = first;
+  tile->last = last;
   for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-    const int64_t column = panel * kPanelWidth;
-    const int64_t left = job.out_channels - column;
-    out.columns = static_cast<int>(left < kPanelWidth ? left : kPanelWidth);
-    const bool narrow = panel_is_narrow(out.columns);
-    const int64_t width = narrow ? F32::kLanes : kPanelWidth;
-    for (int r = 0; r < tile.count; ++r) out.row[r] = tile.output[r] + column;
-    if (out.has_residual)
-      for (int r = 0; r < tile.count; ++r) out.residual[r] = tile.residual[r] + column;
-    static_cast<E&>(out) = job.epilogue.at(column);
-    if constexpr (!kSumsInOutput<E>) out.sums = tile.sums + (column - tile.sums_begin);
+    tile->column = panel * kPanelWidth;
+    const int64_t left = job.out_channels - tile->column;
+    tile->columns = static_cast<int>(left < kPanelWidth ? left : kPanelWidth);
+    const bool narrow = panel_is_narrow(tile->columns);
     const float* b = panel_block<Product>(job, panel, k_begin);
-    out.fetched = panel > panel_begin;
-    out.next = panel + 1 < panel_end ? kPanelWidth : 0;
-    pick_microkernel<Product, E>(tile.count, narrow)(a, b, ahead(panel, b, width), out);
+    tile->fetched = panel > panel_begin;
+    tile->next = panel + 1 < panel_end ? kPanelWidth : 0;
+    pick_microkernel<Product, E>(tile->count, narrow)(
+        a, b, ahead(panel, b, narrow ? F32::kLanes : kPanelWidth), *tile);
   }
 }
 
@@ -116,25 +114,23 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
   }
   Producer producer(job);
   TileTarget<E> target;
-  target.sums = reinterpret_cast<typename E::Sum*>(scratch + kRowTile * kTileStride);
-  target.sums_stride = (panel_end - panel_begin) * kPanelWidth;
-  target.sums_begin = panel_begin * kPanelWidth;
+  target.begin(job, reinterpret_cast<typename E::Sum*>(scratch + kRowTile * kTileStride), panel_begin,
+               panel_end);
   int64_t row = tile_begin(job, first_tile);
   typename Producer::Cursor cursor(job.rows, row);
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t row_end = tile_begin(job, t + 1);
     const int rows = static_cast<int>(row_end - row);
     int64_t k = 0, k_end = job.k;
+    // The rows of the next tile, as many floats for a step: the hardware sees so many short streams too late.
+    PanelAhead next_rows = {};
+    if constexpr (Producer::kMayReadInPlace)
+      if (rows_follow)
+        next_rows = PanelAhead::share(producer.uniform_rows(row_end).rows, rows, panel_end - panel_begin);
     const auto ahead = [&](int64_t panel, const float* b, int64_t width) {
-      if constexpr (Producer::kMayReadInPlace) {
-        const int64_t panels = panel_end - panel_begin;
-        const int64_t done = k * panels + (panel - panel_begin) * (k_end - k);  // of the tile
-        // The rows of the next tile, as many floats for a step: the hardware sees so many short streams too
-        // late.
-        if (rows_follow)
-          return PanelAhead::share(producer.uniform_rows(row_end).rows, rows, done / Product::kDepth, panels);
-      }
-      return PanelAhead::same(b, width);
+      const int64_t done =
+          k * (panel_end - panel_begin) + (panel - panel_begin) * (k_end - k);  // of the tile
+      return rows_follow ? next_rows.after(done / Product::kDepth) : PanelAhead::same(b, width);
     };
     bool in_place = uniform;
     if constexpr (Producer::kMayReadInPlace) {
@@ -149,7 +145,7 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
         cursor.advance(job.rows, rows);
       }
       if (in_place)
-        multiply_tile<Product>(job, a, target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end,
+        multiply_tile<Product>(job, a, &target, 0, /*first=*/true, /*last=*/true, panel_begin, panel_end,
                                ahead);
     }
     if (!in_place) {
@@ -160,7 +156,7 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
         const bool last = k_end == job.k, empty = producer.sees_nothing(k, k_end, rows);
         if (!empty) producer.fill(k, k_end, rows, scratch);
         if (!empty || last) {
-          multiply_tile<Product>(job, produced_tile<Product>(scratch, k_end - k, empty), target, k, first,
+          multiply_tile<Product>(job, produced_tile<Product>(scratch, k_end - k, empty), &target, k, first,
                                  last, panel_begin, panel_end, ahead);
           first = false;
         }
@@ -182,13 +178,10 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
   const int64_t block = k_block_size(job.k, Product::kDepth);
   Producer producer(job);
   TileTarget<E> targets[kTileGroup];
-  const int64_t sums_stride = (panel_end - panel_begin) * kPanelWidth;
-  for (int64_t t = 0; t < kTileGroup; ++t) {
-    targets[t].sums = reinterpret_cast<typename E::Sum*>(scratch + kTileGroup * kRowTile * kTileStride) +
-                      t * kRowTile * sums_stride;
-    targets[t].sums_stride = sums_stride;
-    targets[t].sums_begin = panel_begin * kPanelWidth;
-  }
+  auto* const sums = reinterpret_cast<typename E::Sum*>(scratch + kTileGroup * kRowTile * kTileStride);
+  for (int64_t t = 0; t < kTileGroup; ++t)
+    targets[t].begin(job, sums + t * kRowTile * (panel_end - panel_begin) * kPanelWidth, panel_begin,
+                     panel_end);
   for (int64_t group = first_tile; group < last_tile; group += kTileGroup) {
     const int64_t tiles = group + kTileGroup < last_tile ? kTileGroup : last_tile - group;
     bool empty[kTileGroup], first[kTileGroup];
@@ -211,9 +204,9 @@ inline void panels_outermost(const typename Producer::Job& job, int64_t first_ti
           const TileInput a =
               produced_tile<Product>(scratch + t * kRowTile * kTileStride, k_end - k, empty[t]);
           const auto ahead = [&](int64_t, const float*, int64_t width) {
-            return PanelAhead::share(next, width, t * a.runs * a.run_length, tiles);
+            return PanelAhead::share(next, width, tiles).after(t * a.runs * a.run_length);
           };
-          multiply_tile<Product>(job, a, targets[t], k, first[t], k_end == job.k, panel, panel + 1, ahead);
+          multiply_tile<Product>(job, a, &targets[t], k, first[t], k_end == job.k, panel, panel + 1, ahead);
         }
       }
       for (int64_t t = 0; t < tiles; ++t) first[t] = first[t] && empty[t];

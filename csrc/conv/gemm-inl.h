@@ -36,12 +36,12 @@ struct PanelAhead {
     return {b + kPage, width};
   }
   // For what comes after `passes` products that take as many steps, `width` floats of it for each step of one
-  // of them: a share with every pass, so that memory is as busy in the last as in the first. done: steps of
-  // all passes so far
-  static PanelAhead share(const float* next, int64_t width, int64_t done, int64_t passes) {
-    const int64_t step = (width + passes - 1) / passes;
-    return {next + done * step, step};
+  // of them: a share with every pass, so that memory is as busy in the last as in the first.
+  static PanelAhead share(const float* next, int64_t width, int64_t passes) {
+    return {next, (width + passes - 1) / passes};
   }
+  // What is left of a share after so many steps of all passes.
+  PanelAhead after(int64_t steps) const { return {from + steps * step, step}; }
 };
 
 constexpr int64_t kKBlock = k_block_limit(kRowTile);
@@ -65,19 +65,23 @@ struct F32Product {
 template <class E>
 constexpr bool kSumsInOutput = std::is_same_v<typename E::Sum, typename E::Out>;
 
-// Where the rows of a tile go, and what happens to the sums on the way. `bias` and what else the epilogue has
-// for each column begin at the panel's first one.
+// Where the rows of a tile go, and what happens to the sums on the way. A panel is at `column` of all of it,
+// so that nothing else is written between two panels of a tile: what the microkernel begins with, a pointer
+// to the bias, would have to wait for the sums that were stored before it.
 template <class E>
 struct TileOutputOf : E {
-  typename E::Out* row[kRowTile];             // (columns,) each, at the panel's first column
+  typename E::Out* row[kRowTile];             // (columns,) each
   const typename E::Out* residual[kRowTile];  // likewise; unused unless has_residual
-  typename E::Sum* sums;                      // (rows, whole panels); unused if kSumsInOutput
-  int64_t sums_stride;
-  int columns;  // valid columns of the panel
+  typename E::Sum* sums;  // (rows, sums_stride), columns from sums_begin on; unused if kSumsInOutput
+  int64_t sums_stride, sums_begin;
+  int64_t column = 0;  // the panel's first
+  int columns;         // valid columns of the panel
   bool has_residual;
   bool first, last;      // of the K blocks: start from zero, apply the epilogue
   bool fetched = false;  // the rows are in the cache
   int next = 0;          // columns from here to those that are written next, which are fetched meanwhile
+
+  typename E::Sum* sums_at(int r) const { return sums + r * sums_stride + column - sums_begin; }
 };
 using TileOutput = TileOutputOf<Epilogue>;
 
@@ -149,12 +153,13 @@ template <class Product, int MR, int NV, class Sum, class Address, int... R>
 
 // The helpers of the microkernel must be inlined: an accumulator whose address is taken lives in memory.
 template <int MR, int NV, class Out>
-[[gnu::always_inline]] inline void store_tile(const F32 (&acc)[MR][NV], Out* const* rows, int columns) {
+[[gnu::always_inline]] inline void store_tile(const F32 (&acc)[MR][NV], Out* const* rows, int64_t column,
+                                              int columns) {
   if (columns == NV * F32::kLanes) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) store_as(acc[r][v], rows[r] + v * F32::kLanes);
+      for (int v = 0; v < NV; ++v) store_as(acc[r][v], rows[r] + column + v * F32::kLanes);
     }
     return;
   }
@@ -164,21 +169,23 @@ template <int MR, int NV, class Out>
     if (lanes <= 0) return;
     const int n = lanes < F32::kLanes ? lanes : F32::kLanes;
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) store_as_n(acc[r][v], rows[r] + v * F32::kLanes, n);
+    for (int r = 0; r < MR; ++r) store_as_n(acc[r][v], rows[r] + column + v * F32::kLanes, n);
   }
 }
 
 template <int MR, int NV, class Out>
-[[gnu::always_inline]] inline void add_rows(F32 (&acc)[MR][NV], const Out* const* rows, int columns) {
+[[gnu::always_inline]] inline void add_rows(F32 (&acc)[MR][NV], const Out* const* rows, int64_t column,
+                                            int columns) {
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
     const int lanes = columns - v * F32::kLanes;
     if (lanes >= F32::kLanes) {
 #pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + load_f32(rows[r] + v * F32::kLanes);
+      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + load_f32(rows[r] + column + v * F32::kLanes);
     } else if (lanes > 0) {
 #pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) acc[r][v] = acc[r][v] + load_f32_n(rows[r] + v * F32::kLanes, lanes);
+      for (int r = 0; r < MR; ++r)
+        acc[r][v] = acc[r][v] + load_f32_n(rows[r] + column + v * F32::kLanes, lanes);
     }
   }
 }
@@ -188,16 +195,16 @@ template <int MR, int NV, class Out>
 template <int MR, int NV, class Sum, class E>
 [[gnu::always_inline]] inline void add_start(Sum (&acc)[MR][NV], const TileOutputOf<E>& out) {
   if constexpr (kSumsInOutput<E>) {
-    if (!out.first || out.has_residual) add_rows(acc, out.first ? out.residual : out.row, out.columns);
+    if (!out.first || out.has_residual)
+      add_rows(acc, out.first ? out.residual : out.row, out.column, out.columns);
   } else if (!out.first) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v)
-        acc[r][v] = acc[r][v] + Sum::load(out.sums + r * out.sums_stride + v * Sum::kLanes);
+      for (int v = 0; v < NV; ++v) acc[r][v] = acc[r][v] + Sum::load(out.sums_at(r) + v * Sum::kLanes);
     }
   } else if constexpr (std::is_same_v<Sum, F32>) {
-    if (out.has_residual) add_rows(acc, out.residual, out.columns);
+    if (out.has_residual) add_rows(acc, out.residual, out.column, out.columns);
   }
 }
 
@@ -206,7 +213,7 @@ template <int MR, int NV, class Sum, class E>
 #pragma GCC unroll 16
   for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[r][v].store(out.sums + r * out.sums_stride + v * Sum::kLanes);
+    for (int v = 0; v < NV; ++v) acc[r][v].store(out.sums_at(r) + v * Sum::kLanes);
   }
 }
 
@@ -251,13 +258,14 @@ template <int MR, int NV, class Out>
 [[gnu::always_inline]] inline void finish_tile(F32 (&acc)[MR][NV], const TileOutputOf<EpilogueTo<Out>>& out) {
   if constexpr (std::is_same_v<Out, float>) {
     if (out.last) activate_tile(acc, out.activation);
-    store_tile(acc, out.row, out.columns);
+    store_tile(acc, out.row, out.column, out.columns);
     if (out.last && !is_cheap(out.activation.kind))
-      for (int r = 0; r < MR; ++r) activate(out.activation, out.row[r], out.row[r], out.columns);
+      for (int r = 0; r < MR; ++r)
+        activate(out.activation, out.row[r] + out.column, out.row[r] + out.column, out.columns);
   } else {
     if (!out.last) return store_sums(acc, out);
     finish_before_rounding(acc, out.activation);
-    store_tile(acc, out.row, out.columns);
+    store_tile(acc, out.row, out.column, out.columns);
   }
 }
 
@@ -276,11 +284,11 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   Sum acc[MR][NV];
   if (!out.fetched) {
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) fetch_to_write<NV>(out.row[r]);
+    for (int r = 0; r < MR; ++r) fetch_to_write<NV>(out.row[r] + out.column);
   }
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
-    const Sum start = out.first ? Sum::load(out.bias + v * Sum::kLanes) : Sum::zero();
+    const Sum start = out.first ? Sum::load(out.bias + out.column + v * Sum::kLanes) : Sum::zero();
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) acc[r][v] = start;
   }
@@ -293,7 +301,7 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
     for (int64_t left = a.run_length; left > 0; left -= segment) {
-      if (next_row < MR) fetch_to_write<NV>(out.row[next_row++] + out.next);
+      if (next_row < MR) fetch_to_write<NV>(out.row[next_row++] + out.column + out.next);
       for (int64_t i = left < segment ? left : segment; i > 0; --i) {
         F32 bv[NV];
 #pragma GCC unroll 8

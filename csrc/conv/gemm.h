@@ -51,8 +51,6 @@ struct EpilogueTo {
 
   const float* bias;  // (out_channels,) padded with zeros to whole panels
   ActivationParams activation;
-
-  [[gnu::always_inline]] EpilogueTo at(int64_t column) const { return {bias + column, activation}; }
 };
 using Epilogue = EpilogueTo<float>;
 

@@ -72,13 +72,13 @@ template <int MR, int NV, class Out>
   F32 y[MR][NV];
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
-    const F32 scale = F32::load(out.scale + v * F32::kLanes);
+    const F32 scale = F32::load(out.scale + out.column + v * F32::kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) y[r][v] = to_f32(acc[r][v]) * scale;
   }
   finish_before_rounding(y, out.activation);
   if constexpr (std::is_same_v<Out, uint8_t>) quantize_tile(y, out.divisor, out.zero_point);
-  store_tile(y, out.row, out.columns);
+  store_tile(y, out.row, out.column, out.columns);
 }
 
 inline void pack_int8(const int8_t* weight, int64_t out_channels, int64_t taps, int64_t channels,
@@ -115,10 +115,11 @@ inline void depthwise_int8_pixels(const Int8Depthwise<Out>& job, int64_t n, int6
     }
   }
   TileOutputOf<RequantizeTo<Out>> out;
-  static_cast<RequantizeTo<Out>&>(out) = job.epilogue.at(c);
+  static_cast<RequantizeTo<Out>&>(out) = job.epilogue;
   out.last = true;
+  out.column = c;
   out.columns = lanes;
-  for (int p = 0; p < MR; ++p) out.row[p] = job.rows.output.at(n, oh, ow + p) + c;
+  for (int p = 0; p < MR; ++p) out.row[p] = job.rows.output.at(n, oh, ow + p);
   finish_tile(acc, out);
 }
 

@@ -21,10 +21,6 @@ struct RequantizeTo {
   const float* scale;   // (out_channels,)
   ActivationParams activation;
   float divisor, zero_point;
-
-  [[gnu::always_inline]] RequantizeTo at(int64_t column) const {
-    return {bias + column, scale + column, activation, divisor, zero_point};
-  }
 };
 
 // One group of a direct convolution.

@@ -253,7 +253,7 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
           for (int64_t r = begin; r < end; ++r)
             out.row[r - begin] = block.m + point * block.m_per_point + r * padded + column;
           const TileInput a{v + begin * block.v_stride, block.v_stride, 1, 0, k_end - k};
-          const PanelAhead ahead = PanelAhead::share(next, width, t * (k_end - k), row_tiles);
+          const PanelAhead ahead = PanelAhead::share(next, width, row_tiles).after(t * (k_end - k));
           pick_microkernel(static_cast<int>(end - begin), narrow)(a, b, ahead, out);
         }
       }

@@ -62,7 +62,7 @@ inline void match_rows(const FloatMatch& job, int64_t begin, int64_t end) {
     for (int64_t row = begin, pass = 0; row < end; ++pass) {
       const int rows = Kernels::rows_of(end - row);
       const TileInput a = {job.a + row * job.d, job.d, 1, 0, job.d};
-      Kernels::pick(rows, narrow)(a, b, PanelAhead::share(next, width, pass * job.d, passes), out);
+      Kernels::pick(rows, narrow)(a, b, PanelAhead::share(next, width, passes).after(pass * job.d), out);
       keep_best(job.best, scores, row, rows, column, width);
       row += rows;
     }
