@@ -106,9 +106,9 @@ class Case:
             # rounding of the transformed weight, two output transforms of as many as there are points, bias
             # and residual; each rounding is eps / 2.
             m = int(self.algorithm[-1])
-            depth = self.in_channels + 2 * m + 1 + 2 * (m + self.kernel[0] - 1) + 2
+            depth = self.in_channels // self.groups + 2 * m + 1 + 2 * (m + self.kernel[0] - 1) + 2
             error = EPS / 2 * depth * reference.winograd_bound(
-                x, weight, bias, m=m, padding=self.padding, residual=residual
+                x, weight, bias, m=m, padding=self.padding, groups=self.groups, residual=residual
             )  # fmt: skip
         return reference.activate(y, error, self.activation, self.slope)
 
@@ -271,12 +271,14 @@ def draw_winograd(seed: int) -> Case:
     rng = np.random.default_rng(seed)
     while True:
         kernel, algorithm = WINOGRAD_SIZES[rng.integers(len(WINOGRAD_SIZES))]
+        groups = int(pick(rng, 1, 1, 1, 2, 3, 5, 32))
         case = Case(
             batch=int(rng.integers(1, 4)),
             height=int(rng.choice(EXTENTS)),
             width=int(rng.choice(EXTENTS)),
-            in_channels=int(rng.choice(CHANNELS)),
-            out_channels=int(rng.choice(CHANNELS)),
+            in_channels=groups * int(rng.choice(CHANNELS)),
+            out_channels=groups * int(rng.choice(CHANNELS)),
+            groups=groups,
             kernel=(kernel, kernel),
             padding=tuple(int(p) for p in rng.integers(0, 4, 4)),  # type: ignore[arg-type]
             bias=bool(rng.integers(2)),
@@ -299,6 +301,7 @@ def test_winograd_over_several_blocks_of_channels_and_tiles(isa: str, kernel: in
     case = Case(in_channels=9, out_channels=8, kernel=(kernel, kernel), algorithm=algorithm)
     check(replace(case, height=8, width=8, in_channels=300, residual=True))
     check(replace(case, height=66, width=65, padding=(1, 1, 1, 1)))
+    check(replace(case, height=14, width=15, in_channels=32 * 16, out_channels=32 * 20, groups=32, bias=True))
 
 
 @pytest.mark.parametrize(("kernel", "algorithm"), [(3, "direct"), *WINOGRAD_SIZES])
@@ -414,6 +417,7 @@ def test_output_stays_between_its_neighbours(isa: str) -> None:
         Case(height=13, width=13, in_channels=80, out_channels=96, algorithm="winograd_2x2"),
         Case(height=31, width=30, in_channels=40, out_channels=33, kernel=(2, 2), algorithm="winograd_4x4"),
         Case(height=70, width=70, in_channels=16, out_channels=16, algorithm="winograd_6x6"),
+        Case(height=14, width=14, in_channels=512, out_channels=512, groups=32, algorithm="winograd_4x4"),
         Case(
             height=7, width=7, in_channels=512, out_channels=520, kernel=(1, 1)
         ),  # columns are dealt out too
@@ -471,6 +475,9 @@ def test_algorithms() -> None:
     assert chosen(128, 1, groups=64) == "depthwise"  # a channel multiplier of two
     assert chosen(128, 2, groups=64, algorithm="direct") == "direct"
     assert chosen(99, 66, groups=3, algorithm="grouped") == "grouped"
+    assert chosen(512, 16, groups=32, size=(14, 14), padding=(1, 1, 1, 1)) == "winograd_4x4"
+    assert chosen(512, 16, groups=32, size=(14, 14), allow_winograd=False) == "grouped"
+    assert chosen(128, 4, groups=32) == "grouped"  # too few channels for a product
     impossible: list[dict[str, Any]] = [
         {"kernel": 1}, {"kernel": 5}, {"stride": (2, 2)}, {"stride": (1, 2)}, {"dilation": (2, 2)},
         {"groups": 2, "stride": (2, 2)},

@@ -89,24 +89,40 @@ constexpr int64_t kWinogradBlockFloats = (1 << 20) / sizeof(float);
 constexpr int64_t kL3Floats = (12 << 20) / sizeof(float);
 constexpr int64_t kMostBlockFloats = (4 << 20) / sizeof(float);
 
-bool winograd_streams(WinogradTiling tiling, int64_t in_channels, int64_t out_channels) {
-  return tiling.points() * in_channels * out_channels > kL3Floats;
+// channels: in and out, of `groups` groups
+double winograd_weights(WinogradTiling tiling, int64_t in_channels, int64_t out_channels, int64_t groups) {
+  return static_cast<double>(tiling.points() * (in_channels / groups) * out_channels);
+}
+
+bool winograd_streams(WinogradTiling tiling, int64_t in_channels, int64_t out_channels, int64_t groups) {
+  return winograd_weights(tiling, in_channels, out_channels, groups) > kL3Floats;
 }
 
 int64_t winograd_tiles_per_block(WinogradTiling tiling, int64_t in_channels, int64_t out_channels,
-                                 const ConvMachine& machine) {
+                                 int64_t groups, const ConvMachine& machine) {
   const int64_t floats_per_tile = tiling.points() * (in_channels + out_channels);
-  const bool streams = winograd_streams(tiling, in_channels, out_channels);
+  const bool streams = winograd_streams(tiling, in_channels, out_channels, groups);
   const int64_t floats = streams ? kMostBlockFloats * machine.threads : kWinogradBlockFloats;
   const int64_t most = streams ? kGroupRows : 4 * machine.row_tile;
   const int64_t row_tiles = std::min(floats / floats_per_tile, most) / machine.row_tile;
   return std::max<int64_t>(1, row_tiles) * machine.row_tile;
 }
 
+// As many groups as stay in L2 with two row tiles of each, or with all tiles where there are fewer.
+int64_t winograd_groups_per_block(const Conv2dParams& p, WinogradTiling tiling, int64_t tiles,
+                                  const ConvMachine& machine) {
+  const int64_t per_tile = tiling.points() * (p.in_channels + p.out_channels) / p.groups;
+  const int64_t rows = std::min(tiles, 2 * machine.row_tile);
+  return std::clamp<int64_t>(kWinogradBlockFloats / (rows * per_tile), 1, p.groups);
+}
+
 // Times in units of one vector's multiply-add, fitted to thread times of 12 layers x 3 sizes of tile x 10
 // sizes of block, 16 to 512 channels, on a Zen 4 core: within 20 % of each. They depend on nothing but the
 // shape and the ISA's widths: not on the number of threads, lest results do.
 constexpr double kPerMultiply = 1.1;  // 90 % of the peak rate
+constexpr double kPerGroupedMultiply = 1.2;
+// More, of a product of few channels, for vectors of 16 floats: entry, exit, and rows that come from L2.
+constexpr double kPerGroupProduct = 110;
 // Of one transformed value, in or out.
 double cost_per_point(WinogradTiling tiling) {
   return tiling.inputs() == 4 ? 3.7 : tiling.inputs() < 8 ? 5.7 : 10;
@@ -126,32 +142,44 @@ double weights_cost(double floats, double passes, const ConvMachine& machine, in
 }
 
 double direct_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& machine, int64_t in_turn) {
-  const int64_t k = p.kernel_h * p.kernel_w * p.in_channels;
-  const int64_t vectors = ceil_div(p.out_channels, machine.lanes);
+  const int64_t k = p.kernel_h * p.kernel_w * p.in_channels / p.groups;
+  const int64_t vectors = p.groups * ceil_div(p.out_channels / p.groups, machine.lanes);
   return kPerMultiply * static_cast<double>(pixels * k * vectors) +
          weights_cost(static_cast<double>(k * p.out_channels),
                       static_cast<double>(ceil_div(pixels, kTileGroup * machine.row_tile)), machine, in_turn);
 }
 
+double grouped_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& machine) {
+  const GroupVectors vectors = group_vectors(p, machine.lanes);
+  return kPerGroupedMultiply *
+         static_cast<double>(pixels * p.kernel_h * p.kernel_w * vectors.group_in * vectors.count);
+}
+
 double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h, int64_t out_w,
                      const ConvMachine& machine, int64_t in_turn) {
   const int64_t tiles = ceil_div(out_h, tiling.outputs) * ceil_div(out_w, tiling.outputs),
-                points = tiling.points();
+                points = tiling.points(), group_in = p.in_channels / p.groups;
   const int64_t in_vectors = ceil_div(p.in_channels, machine.lanes);
   const int64_t out_vectors = ceil_div(p.out_channels, machine.lanes);
+  const int64_t group_out = p.out_channels / p.groups;
+  const int64_t products =
+      points * p.groups * ceil_div(tiles, machine.row_tile) * ceil_div(group_out, machine.panel_width);
   const int64_t per_block =
-      winograd_tiles_per_block(tiling, p.in_channels, p.out_channels,
+      winograd_tiles_per_block(tiling, p.in_channels, p.out_channels, p.groups,
                                {machine.row_tile, machine.panel_width, machine.lanes, /*threads=*/1});
-  return kPerMultiply * static_cast<double>(points * tiles * p.in_channels * out_vectors) +
+  const double per_product = p.groups > 1 ? kPerGroupProduct * 16 / static_cast<double>(machine.lanes) : 0;
+  return kPerMultiply *
+             static_cast<double>(points * tiles * p.groups * group_in * ceil_div(group_out, machine.lanes)) +
+         per_product * static_cast<double>(products) +
          cost_per_point(tiling) * static_cast<double>(points * tiles * (in_vectors + out_vectors)) +
-         weights_cost(static_cast<double>(points * p.in_channels * p.out_channels),
+         weights_cost(winograd_weights(tiling, p.in_channels, p.out_channels, p.groups),
                       static_cast<double>(ceil_div(tiles, per_block)), machine, in_turn);
 }
 
 bool winograd_applies(const Conv2dParams& p, Conv2dAlgorithm algorithm) {
   const bool fits = p.kernel_h == 3 || (p.kernel_h == 2 && algorithm == Conv2dAlgorithm::kWinograd4x4);
   return fits && p.kernel_w == p.kernel_h && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
-         p.dilation_w == 1 && p.groups == 1 && p.precision == Precision::kF32;
+         p.dilation_w == 1 && p.precision == Precision::kF32;
 }
 
 // A group's tile GEMM multiplies whole vectors at least, and copies windows for no more than a panel. The
@@ -167,21 +195,22 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
                                         int64_t w, const ConvMachine& machine, int64_t in_turn) {
   const bool is_depthwise = p.groups > 1 && p.groups == p.in_channels;
   check(winograd_tiling(p, algorithm).outputs == 0 || winograd_applies(p, algorithm), "conv2d",
-        "expected a 3x3 kernel with stride 1, dilation 1, groups 1 and precision f32 for algorithm '",
+        "expected a 3x3 kernel with stride 1, dilation 1 and precision f32 for algorithm '",
         conv2d_algorithm_name(algorithm), "' (2x2 too for 'winograd_4x4')");
   check(algorithm != Conv2dAlgorithm::kDepthwise || is_depthwise, "conv2d",
         "expected one input channel a group for algorithm 'depthwise'");
   if (algorithm != Conv2dAlgorithm::kAuto) return algorithm;
   if (is_depthwise) return Conv2dAlgorithm::kDepthwise;
-  if (grouped_pays(p, machine)) return Conv2dAlgorithm::kGrouped;
   const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
+  const bool grouped = grouped_pays(p, machine);
+  Conv2dAlgorithm best = grouped ? Conv2dAlgorithm::kGrouped : Conv2dAlgorithm::kDirect;
   // With fewer channels a product's few multiply-adds do not pay for its calls.
   constexpr int64_t kFewestChannels = 8;
   if (h == 0 || w == 0 || out_h <= 0 || out_w <= 0 || !p.allow_winograd ||
-      std::min(p.in_channels, p.out_channels) < kFewestChannels)
-    return Conv2dAlgorithm::kDirect;
-  Conv2dAlgorithm best = Conv2dAlgorithm::kDirect;
-  double best_cost = direct_cost(p, out_h * out_w, machine, in_turn);
+      std::min(p.in_channels, p.out_channels) / p.groups < kFewestChannels)
+    return best;
+  double best_cost =
+      grouped ? grouped_cost(p, out_h * out_w, machine) : direct_cost(p, out_h * out_w, machine, in_turn);
   for (const Conv2dAlgorithm candidate :
        {Conv2dAlgorithm::kWinograd2x2, Conv2dAlgorithm::kWinograd4x4, Conv2dAlgorithm::kWinograd6x6}) {
     if (!winograd_applies(p, candidate)) continue;
@@ -193,14 +222,25 @@ Conv2dAlgorithm choose_conv2d_algorithm(const Conv2dParams& p, Conv2dAlgorithm a
   return best;
 }
 
-WinogradPlan plan_winograd(WinogradTiling tiling, int64_t tiles, int64_t in_channels, int64_t out_channels,
+WinogradPlan plan_winograd(const Conv2dParams& p, WinogradTiling tiling, int64_t tiles,
                            const ConvMachine& machine) {
   WinogradPlan plan;
-  plan.blocks = ceil_div(tiles, winograd_tiles_per_block(tiling, in_channels, out_channels, machine));
-  plan.share_blocks = machine.threads > 1 && (plan.blocks < 2 * machine.threads ||
-                                              winograd_streams(tiling, in_channels, out_channels));
-  plan.tiles_per_block = ceil_div(tiles, plan.blocks);
-  plan.blocks = ceil_div(tiles, plan.tiles_per_block);
+  const auto deal_groups = [&](int64_t blocks) {
+    plan.groups_per_block = ceil_div(p.groups, std::min(p.groups, blocks));
+    plan.group_blocks = ceil_div(p.groups, plan.groups_per_block);
+  };
+  deal_groups(ceil_div(p.groups, winograd_groups_per_block(p, tiling, tiles, machine)));
+  const int64_t in_channels = p.in_channels / p.groups * plan.groups_per_block,
+                out_channels = p.out_channels / p.groups * plan.groups_per_block;
+  plan.tile_blocks = ceil_div(
+      tiles, winograd_tiles_per_block(tiling, in_channels, out_channels, plan.groups_per_block, machine));
+  const int64_t wanted = machine.threads > 1 ? 2 * machine.threads : 1;
+  if (plan.group_blocks * plan.tile_blocks < wanted) deal_groups(ceil_div(wanted, plan.tile_blocks));
+  plan.share_blocks =
+      machine.threads > 1 && (plan.group_blocks * plan.tile_blocks < wanted ||
+                              winograd_streams(tiling, in_channels, out_channels, plan.groups_per_block));
+  plan.tiles_per_block = ceil_div(tiles, plan.tile_blocks);
+  plan.tile_blocks = ceil_div(tiles, plan.tiles_per_block);
   return plan;
 }
 

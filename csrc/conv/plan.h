@@ -45,14 +45,15 @@ struct WeightGradPlan {
 WeightGradPlan plan_weight_grad(int64_t pixels, int64_t out_channels, int64_t k, int64_t groups,
                                 const ConvMachine& machine);
 
-// Winograd tiles per block: transformed input and products of one block stay in L2. Where there are fewer
-// blocks than threads want, or a block's weights come from memory, the threads share each block's stages
-// instead of taking a block each.
+// Winograd tiles and groups per block: transformed input and products of one block stay in L2. Where there
+// are fewer blocks than threads want, or a block's weights come from memory, the threads share each block's
+// stages instead of taking a block each.
 struct WinogradPlan {
-  int64_t tiles_per_block, blocks;
+  int64_t tiles_per_block, tile_blocks;
+  int64_t groups_per_block, group_blocks;
   bool share_blocks;
 };
-WinogradPlan plan_winograd(WinogradTiling tiling, int64_t tiles, int64_t in_channels, int64_t out_channels,
+WinogradPlan plan_winograd(const Conv2dParams& params, WinogradTiling tiling, int64_t tiles,
                            const ConvMachine& machine);
 
 // For producers that cost more than a copy: a row's A serves as many columns as can be. Rows are split as far

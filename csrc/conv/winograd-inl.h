@@ -204,7 +204,7 @@ inline void transform_patch(const WinogradPatch<W>& patch, int64_t c, int lanes,
 // Producer: tiles [first, last) of the block, all channels.
 template <class W>
 inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last) {
-  const int64_t channels = job.input.c, k_block = k_block_size(channels);
+  const int64_t channels = job.input.c, k_block = job.k_block;
   const int64_t point = block.tile_count * block.v_stride;
   for (int64_t t = first; t < last; ++t) {
     const WinogradPatch<W> patch(job, winograd_tile(job, block.tile_begin + t));
@@ -222,40 +222,56 @@ inline void winograd_input(const WinogradConv& job, const WinogradBlock& block, 
   with_winograd(job.tiling, [&](auto f) { winograd_input<decltype(f)>(job, block, first, last); });
 }
 
-// Matrix products of points [first, last).
+// Matrix products of points [first, last). One group's B is large: each of its panels serves all tiles before
+// the next one. Those of many groups are small, and stay in L1 while a few tiles pass through all of them.
 inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                               int64_t last) {
-  const int64_t channels = job.input.c, k_block = k_block_size(channels);
-  const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
+  const int64_t channels = job.input.c / job.groups, out_channels = job.out_channels / job.groups;
+  const int64_t packed_per_group = job.tiling.points() * job.packed_per_point;
   const int64_t row_tiles = (block.tile_count + kRowTile - 1) / kRowTile;
   TileOutput out;
   out.bias = job.zeros;
   out.has_residual = false;
   out.last = false;
+  out.fetched = true;  // in time, while the sums are computed
   for (int64_t point = first; point < last; ++point) {
-    const float* packed = job.packed + point * job.packed_per_point;
-    for (int64_t k = 0; k < channels; k += k_block) {
-      const int64_t k_end = k + k_block < channels ? k + k_block : channels;
+    const float* const of_point = job.packed + point * job.packed_per_point;
+    int64_t begin = 0, end = 0;
+    const auto take_tile = [&](int64_t t) {
+      begin = t * block.tile_count / row_tiles, end = (t + 1) * block.tile_count / row_tiles;
+      float* const m = block.m + point * block.m_per_point;
+      for (int64_t r = begin; r < end; ++r) out.row[r - begin] = m + r * job.m_stride;
+    };
+    // Of the tile that was taken, for K values from k on.
+    const auto multiply = [&](int64_t g, int64_t k, int64_t column, int64_t t) {
+      const int64_t k_end = k + job.k_block < channels ? k + job.k_block : channels;
+      const bool narrow = panel_is_narrow(out_channels - column);
+      const int64_t width = narrow ? F32::kLanes : kPanelWidth;
+      const float* const packed = of_point + g * packed_per_group;
+      const float* const b = packed + column * channels + k * width;
+      const float* const next = column + width < out_channels ? b + width * channels
+                                : k_end < channels            ? packed + k_end * kPanelWidth
+                                : g + 1 < job.groups          ? packed + packed_per_group
+                                                              : of_point + job.packed_per_point;
+      const float* const v =
+          block.v +
+          ((k / job.k_block * job.tiling.points() + point) * block.tile_count + begin) * block.v_stride;
       out.first = k == 0;
-      const float* v =
-          block.v + (k / k_block * job.tiling.points() + point) * block.tile_count * block.v_stride;
-      for (int64_t column = 0; column < job.out_channels; column += kPanelWidth) {
-        const bool narrow = panel_is_narrow(job.out_channels - column);
-        const int64_t width = narrow ? F32::kLanes : kPanelWidth;
-        out.columns = static_cast<int>(width);
-        const float* b = packed + column * channels + k * width;
-        const float* next = column + width < job.out_channels ? b + width * channels
-                            : k_end < channels                ? packed + k_end * kPanelWidth
-                                                              : packed + job.packed_per_point;
-        for (int64_t t = 0; t < row_tiles; ++t) {
-          const int64_t begin = t * block.tile_count / row_tiles,
-                        end = (t + 1) * block.tile_count / row_tiles;
-          for (int64_t r = begin; r < end; ++r)
-            out.row[r - begin] = block.m + point * block.m_per_point + r * padded + column;
-          const TileInput a{v + begin * block.v_stride, block.v_stride, 1, 0, k_end - k};
-          const PanelAhead ahead = PanelAhead::share(next, width, row_tiles).after(t * (k_end - k));
-          pick_microkernel(static_cast<int>(end - begin), narrow)(a, b, ahead, out);
-        }
+      out.column = g * out_channels + column;
+      out.columns = static_cast<int>(width);
+      pick_microkernel(static_cast<int>(end - begin), narrow)(
+          {v + g * channels, block.v_stride, 1, 0, k_end - k}, b,
+          PanelAhead::share(next, width, row_tiles).after(t * (k_end - k)), out);
+    };
+    if (job.groups == 1) {
+      for (int64_t k = 0; k < channels; k += job.k_block)
+        for (int64_t column = 0; column < out_channels; column += kPanelWidth)
+          for (int64_t t = 0; t < row_tiles; ++t) take_tile(t), multiply(0, k, column, t);
+    } else {
+      for (int64_t t = 0; t < row_tiles; ++t) {
+        take_tile(t);
+        for (int64_t g = 0; g < job.groups; ++g)
+          for (int64_t column = 0; column < out_channels; column += kPanelWidth) multiply(g, 0, column, t);
       }
     }
   }
@@ -305,7 +321,6 @@ template <class W>
 inline void winograd_output(const WinogradConv& job, const WinogradBlock& block, int64_t first,
                             int64_t last) {
   constexpr int kOutputs = W::kTiling.outputs;
-  const int64_t padded = (job.out_channels + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
   for (int64_t t = first; t < last; ++t) {
     const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
     const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
@@ -314,7 +329,7 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
     for (int64_t o = 0; o < job.out_channels; o += F32::kLanes) {
       const int64_t left = job.out_channels - o;
       const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
-      transform_outputs<W>(job, tile, block.m + t * padded + o, block.m_per_point, o, lanes, h, w);
+      transform_outputs<W>(job, tile, block.m + t * job.m_stride + o, block.m_per_point, o, lanes, h, w);
     }
     for (int i = 0; i < h; ++i)
       finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),

@@ -28,13 +28,15 @@ struct WinogradConv {
   WinogradTiling tiling;
   Nhwc<const float> input;
   int64_t pad_top, pad_left;
-  const float* packed;  // (points, panels, channels, panel_width)
+  const float* packed;  // (groups, points, panels, channels of a group, panel_width)
   int64_t packed_per_point;
-  int64_t out_channels;
+  int64_t groups, out_channels;  // out_channels: of all groups
+  int64_t k_block;               // channels of v's K blocks; all of them if there are several groups
+  int64_t m_stride;              // floats between the rows of m, see winograd_m_stride
   RowMap rows;
   Epilogue epilogue;
   int64_t tiles_h, tiles_w;  // per image
-  const float* zeros;  // a pixel outside the image, and the bias of a product: max(channels, panel_width)
+  const float* zeros;        // a pixel outside the image, and the bias of a product: max(channels, m_stride)
 };
 
 // The transformed values of one block of tiles.
@@ -42,15 +44,18 @@ struct WinogradBlock {
   int64_t tile_begin, tile_count;  // of the n * tiles_h * tiles_w tiles
   float* v;                        // (k_blocks, points, tile_count, v_stride): transformed input, A tiles
   int64_t v_stride;                // see winograd_v_stride
-  float* m;                        // (points, tile_count, padded outputs) + padding: products
+  float* m;                        // (points, tile_count, m_stride) + padding: products
   int64_t m_per_point;             // floats between the planes of m
 };
 
 // Distance between the rows of v: those of one K block, an odd number of cache lines, so that they spread
 // over all L1 sets.
-inline int64_t winograd_v_stride(int64_t channels, int64_t row_tile) {
-  const int64_t lines = (k_block_size(channels, row_tile) + 15) / 16;
-  return (lines | 1) * 16;
+inline int64_t winograd_v_stride(int64_t k_block) { return ((k_block + 15) / 16 | 1) * 16; }
+
+// Distance between the rows of m: each group's products come in whole panels, of which the next group's
+// overwrite what is too much.
+inline int64_t winograd_m_stride(int64_t groups, int64_t group_out, int64_t panel_width) {
+  return (groups - 1) * group_out + (group_out + panel_width - 1) / panel_width * panel_width;
 }
 
 }  // namespace pyvision

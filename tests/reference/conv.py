@@ -243,6 +243,7 @@ def winograd_bound(
     *,
     m: int,
     padding: Sides = (0, 0, 0, 0),
+    groups: int = 1,
     residual: np.ndarray | None = None,
 ) -> np.ndarray:
     """What sum |a * b| becomes when the products are those of Winograd's F(m x m, r x r).
@@ -252,6 +253,17 @@ def winograd_bound(
     depth counts the additions and multiplications behind one result (B. Barabasz, A. Anderson, K. Soodhalter
     and D. Gregg, Error Analysis and Improving the Accuracy of Winograd Convolution, 2020, section 4).
     """
+    if groups > 1:
+        inputs, weights = np.split(x, groups, axis=-1), np.split(weight, groups)
+        biases = np.split(bias, groups) if bias is not None else [None] * groups
+        residuals = np.split(residual, groups, axis=-1) if residual is not None else [None] * groups
+        return np.concatenate(
+            [
+                winograd_bound(*of_group, m=m, padding=padding, residual=r)
+                for *of_group, r in zip(inputs, weights, biases, residuals, strict=True)
+            ],
+            axis=-1,
+        )
     top, left, bottom, right = padding
     x, weight = np.abs(x.astype(np.float64)), np.abs(weight.astype(np.float64))
     n, height, width, _ = x.shape

@@ -36,7 +36,8 @@ struct Conv2d::Impl {
   const Conv2dKernels* kernels;
   const Bf16Kernels* bf16;  // null when products are f32
   Conv2dAlgorithm method;
-  AlignedBuffer packed;  // per group: panels of B; depthwise: (taps, out_channels); grouped: see GroupedConv
+  AlignedBuffer packed;  // per group: panels of B, of each point for Winograd; depthwise: (taps,
+                         // out_channels); grouped: see GroupedConv
   AlignedBuffer bias;    // per group, zero-padded to whole panels
   int64_t group_in, group_out, k;
   int64_t packed_per_group, bias_per_group;  // in floats
@@ -86,9 +87,9 @@ Conv2d::Conv2d(const Conv2dParams& params, const ConvWeight& weight, const float
   s.pack_weights(weight);
 
   const int64_t width = s.kernels->panel_width;
-  const bool whole_panels = s.method != Conv2dAlgorithm::kDepthwise && s.method != Conv2dAlgorithm::kGrouped;
+  const bool whole_panels = s.method == Conv2dAlgorithm::kDirect;
   s.bias_per_group = whole_panels ? (s.group_out + width - 1) / width * width : s.group_out;
-  s.bias = AlignedBuffer(static_cast<size_t>(params.groups * s.bias_per_group) * sizeof(float));
+  s.bias = AlignedBuffer(static_cast<size_t>(params.groups * s.bias_per_group + width) * sizeof(float));
   std::memset(s.bias.as<void>(), 0, s.bias.bytes());
   if (bias == nullptr) return;
   for (int64_t o = 0; o < params.out_channels; ++o)
@@ -142,19 +143,22 @@ void Conv2d::Impl::pack_weights(const ConvWeight& weight) {
     return pack_grouped(params, vectors, weight, packed.as<float>());
   }
   if (const WinogradTiling tiling = winograd_tiling(params, method); tiling.outputs > 0) {
-    packed_per_group = kernels->packed_floats(group_out, group_in);  // per point: there is one group
-    packed = AlignedBuffer(static_cast<size_t>(tiling.points() * packed_per_group) * sizeof(float));
+    const int64_t per_point = kernels->packed_floats(group_out, group_in);
+    packed_per_group = tiling.points() * per_point;
+    packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
     std::memset(packed.as<void>(), 0, packed.bytes());
     AlignedBuffer dense(static_cast<size_t>(group_out * k) * sizeof(float));
-    float* to = dense.as<float>();
-    for (int64_t o = 0; o < group_out; ++o)
-      for (int64_t i = 0; i < group_in; ++i)
-        for (int64_t kh = 0; kh < tiling.taps; ++kh)
-          for (int64_t kw = 0; kw < tiling.taps; ++kw)
-            *to++ = weight.data[o * weight.stride_o + i * weight.stride_i + kh * weight.stride_h +
-                                kw * weight.stride_w];
-    kernels->winograd_pack(tiling, dense.as<float>(), group_out, group_in, packed.as<float>(),
-                           packed_per_group);
+    for (int64_t g = 0; g < params.groups; ++g) {
+      float* to = dense.as<float>();
+      for (int64_t o = 0; o < group_out; ++o)
+        for (int64_t i = 0; i < group_in; ++i)
+          for (int64_t kh = 0; kh < tiling.taps; ++kh)
+            for (int64_t kw = 0; kw < tiling.taps; ++kw)
+              *to++ = weight.data[g * weight.stride_g + o * weight.stride_o + i * weight.stride_i +
+                                  kh * weight.stride_h + kw * weight.stride_w];
+      kernels->winograd_pack(tiling, dense.as<float>(), group_out, group_in,
+                             packed.as<float>() + g * packed_per_group, per_point);
+    }
     return;
   }
   const int64_t depth = tile().depth;
@@ -196,44 +200,57 @@ void Conv2d::Impl::run_grouped(const Nhwc<const float>& input, const RowMap& row
 }
 
 void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
-  const int64_t channels = params.in_channels, width = kernels->panel_width;
+  const int64_t width = kernels->panel_width;
   const WinogradTiling tiling = winograd_tiling(params, method);
   const int points = tiling.points();
-  WinogradConv job;
-  job.tiling = tiling;
-  job.input = input;
-  job.pad_top = pad_top, job.pad_left = params.pad_left;
-  job.packed = packed.as<float>();
-  job.packed_per_point = packed_per_group;
-  job.out_channels = params.out_channels;
-  job.rows = rows;
-  job.epilogue = {bias.as<float>(), params.activation};
-  job.tiles_h = (rows.out_h + tiling.outputs - 1) / tiling.outputs;
-  job.tiles_w = (rows.out_w + tiling.outputs - 1) / tiling.outputs;
-  const int64_t zero_count = std::max(channels, width);
+  WinogradConv all;
+  all.tiling = tiling;
+  all.input = input;
+  all.pad_top = pad_top, all.pad_left = params.pad_left;
+  all.packed_per_point = packed_per_group / points;
+  all.rows = rows;
+  all.tiles_h = (rows.out_h + tiling.outputs - 1) / tiling.outputs;
+  all.tiles_w = (rows.out_w + tiling.outputs - 1) / tiling.outputs;
+  const int64_t tiles = input.n * all.tiles_h * all.tiles_w;
+  const WinogradPlan plan = plan_winograd(params, tiling, tiles, conv_machine(*kernels));
+  const int64_t most_in = plan.groups_per_block * group_in;
+  all.k_block = params.groups == 1 ? k_block_size(group_in, kernels->row_tile) : most_in;
+  all.m_stride = winograd_m_stride(plan.groups_per_block, group_out, width);
+  const int64_t zero_count = std::max(most_in, all.m_stride);
   const Scratch<float> zeros(zero_count);
   std::memset(zeros.get(), 0, static_cast<size_t>(zero_count) * sizeof(float));
-  job.zeros = zeros;
-
-  const int64_t tiles = input.n * job.tiles_h * job.tiles_w;
-  const WinogradPlan plan =
-      plan_winograd(tiling, tiles, channels, params.out_channels, conv_machine(*kernels));
-  const int64_t k_block = k_block_size(channels, kernels->row_tile);
-  const int64_t k_blocks = (channels + k_block - 1) / k_block;
-  const int64_t v_stride = winograd_v_stride(channels, kernels->row_tile);
+  all.zeros = zeros;
+  const int64_t k_blocks = (most_in + all.k_block - 1) / all.k_block;
+  const int64_t v_stride = winograd_v_stride(all.k_block);
   const int64_t v_floats = k_blocks * points * plan.tiles_per_block * v_stride;
   // One cache line between the planes of m: at a multiple of 4 KB they would all fall into the same L1 set.
-  const int64_t m_per_point = plan.tiles_per_block * ((params.out_channels + width - 1) / width * width) + 16;
+  const int64_t m_per_point = plan.tiles_per_block * all.m_stride + 16;
+  const int64_t blocks = plan.group_blocks * plan.tile_blocks;
+  // Block `index` of all: some groups of some tiles.
+  const auto job_at = [&](int64_t index) {
+    const int64_t g = index / plan.tile_blocks * plan.groups_per_block;
+    WinogradConv job = all;
+    job.groups = std::min(plan.groups_per_block, params.groups - g);
+    job.input = channel_slice(all.input, g * group_in, job.groups * group_in);
+    job.out_channels = job.groups * group_out;
+    job.rows.output = channel_slice(rows.output, g * group_out, job.out_channels);
+    if (rows.residual.data != nullptr)
+      job.rows.residual = channel_slice(rows.residual, g * group_out, job.out_channels);
+    job.packed = packed.as<float>() + g * packed_per_group;
+    job.epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
+    return job;
+  };
   const auto block_at = [&](int64_t index, float* memory) {
-    const int64_t begin = index * plan.tiles_per_block;
+    const int64_t begin = index % plan.tile_blocks * plan.tiles_per_block;
     return WinogradBlock{
         begin,      std::min(plan.tiles_per_block, tiles - begin), memory, v_stride, memory + v_floats,
         m_per_point};
   };
   if (!plan.share_blocks) {
-    parallel_for(plan.blocks, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
       const Scratch<float> memory(v_floats + points * m_per_point);
       for (int64_t index = begin; index < end; ++index) {
+        const WinogradConv job = job_at(index);
         const WinogradBlock block = block_at(index, memory);
         kernels->winograd_input(job, block, 0, block.tile_count);
         kernels->winograd_multiply(job, block, 0, points);
@@ -243,7 +260,8 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
     return;
   }
   const Scratch<float> memory(v_floats + points * m_per_point);
-  for (int64_t index = 0; index < plan.blocks; ++index) {
+  for (int64_t index = 0; index < blocks; ++index) {
+    const WinogradConv job = job_at(index);
     const WinogradBlock block = block_at(index, memory);
     parallel_for(block.tile_count, 2,
                  [&](int64_t b, int64_t e) { kernels->winograd_input(job, block, b, e); });

@@ -49,9 +49,8 @@ struct Conv2dParams {
 void check_conv2d_params(const char* op, const Conv2dParams& params);
 void check_conv2d(const char* op, const Conv2dParams& params, int64_t h, int64_t w);
 
-// kWinogradMxM: F(M x M, 3x3), for 3x3 kernels with stride, dilation and groups 1; kWinograd4x4 for 2x2
-// kernels too. kDepthwise: one input
-// channel a group. kGrouped: any groups, meant for few channels in each.
+// kWinogradMxM: F(M x M, 3x3), for 3x3 kernels with stride and dilation 1; kWinograd4x4 for 2x2 kernels too.
+// kDepthwise: one input channel a group. kGrouped: any groups, meant for few channels in each.
 enum class Conv2dAlgorithm : uint8_t {
   kAuto,
   kDirect,
