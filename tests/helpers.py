@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pyvision import _core
 from tests._guard import guarded
+
+T = TypeVar("T")
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -45,6 +47,19 @@ def check_gradients(case: Any) -> None:
         for gradient, (value, tolerance) in zip(gradients, expected, strict=True):
             assert gradient.dtype == case.dtype
             assert_within(gradient, value, tolerance)
+
+
+def by_isa(call: Callable[[], T]) -> dict[str, T]:
+    """What ``call`` returns on each instruction set that this CPU has."""
+    before = _core.isa()
+    results = {}
+    try:
+        for name in _core.supported_isas():
+            _core.set_isa(name)
+            results[name] = call()
+    finally:
+        _core.set_isa(before)
+    return results
 
 
 def check_threads_agree(call: Callable[[], np.ndarray]) -> None:

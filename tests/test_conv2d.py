@@ -51,15 +51,8 @@ class Case:
 
     @property
     def out_size(self) -> tuple[int, int]:
-        extents = (
-            (self.height, self.padding[0], self.padding[2]),
-            (self.width, self.padding[1], self.padding[3]),
-        )
-        h, w = (
-            (sum(extent) - d * (k - 1) - 1) // s + 1
-            for extent, k, s, d in zip(extents, self.kernel, self.stride, self.dilation, strict=True)
-        )
-        return h, w
+        size = (self.height, self.width)
+        return reference.out_size(size, self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def terms(self) -> int:

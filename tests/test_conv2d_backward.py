@@ -37,14 +37,8 @@ class Case:
 
     @property
     def out_size(self) -> tuple[int, int]:
-        extents = (self.height, self.width)
-        h, w = (
-            (x + 2 * p - d * (k - 1) - 1) // s + 1
-            for x, p, k, s, d in zip(
-                extents, self.padding, self.kernel, self.stride, self.dilation, strict=True
-            )
-        )
-        return h, w
+        size = (self.height, self.width)
+        return reference.out_size(size, self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def possible(self) -> bool:

@@ -43,12 +43,10 @@ class Case:
 
     @property
     def out_size(self) -> tuple[int, int]:
-        axes = zip(
+        return reference.transposed_size(
             (self.height, self.width), self.kernel, self.stride, self.padding, self.output_padding,
-            self.dilation, strict=True,
+            self.dilation,
         )  # fmt: skip
-        h, w = ((extent - 1) * s - 2 * p + d * (k - 1) + extra + 1 for extent, k, s, p, extra, d in axes)
-        return h, w
 
     @property
     def terms(self) -> int:

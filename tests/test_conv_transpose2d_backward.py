@@ -36,14 +36,10 @@ class Case:
 
     @property
     def out_size(self) -> tuple[int, int]:
-        h, w = (
-            (x - 1) * s - 2 * p + d * (k - 1) + extra + 1
-            for x, s, p, d, k, extra in zip(
-                (self.height, self.width), self.stride, self.padding, self.dilation, self.kernel,
-                self.output_padding, strict=True,
-            )
+        return reference.transposed_size(
+            (self.height, self.width), self.kernel, self.stride, self.padding, self.output_padding,
+            self.dilation,
         )  # fmt: skip
-        return h, w
 
     @property
     def geometry(self) -> dict[str, Any]:

@@ -36,6 +36,25 @@ def color(height: int, width: int, channels: int) -> np.ndarray:
     return np.stack([noise(height, width, seed) for seed in range(channels)], axis=2)
 
 
+def given_keypoints(n: int) -> Keypoints:
+    """In and beside a picture of 60 rows and 70 columns, of sizes from a third of a pixel to 54, some without
+    an angle."""
+    rng = np.random.default_rng(0)
+    angles = np.where(np.arange(n) % 4 == 3, -1, rng.uniform(0, 360, n))
+    return Keypoints(
+        rng.uniform(-3, 72, (n, 2)).astype(np.float32),
+        np.exp(rng.uniform(-1, 4, n)).astype(np.float32),
+        angles.astype(np.float32),
+    )
+
+
+def assert_detects_within(cuda: Cuda, detector: Any, image: np.ndarray, mask: np.ndarray) -> None:
+    """What the CPU finds where the mask lets it, which is something but not everything."""
+    known = detector.detect(image, mask)
+    assert 0 < len(known) < len(detector.detect(image))
+    assert_same(on_host(cuda, detector.detect(cuda.array(image), cuda.array(mask))), known)
+
+
 @pytest.mark.parametrize("circle", ["9-16", "7-12", "5-8"])
 @pytest.mark.parametrize("suppress", [True, False])
 def test_fast(cuda: Cuda, circle: Any, suppress: bool) -> None:
@@ -55,11 +74,8 @@ def test_fast_of_floats_colour_and_masks(cuda: Cuda) -> None:
     mask[8:30, 10:25] = True
     for image in (color(32, 40, 3), color(32, 40, 4), color(32, 40, 1)):
         for x in (image, image.astype(np.float32) * 1.1 - 7.3):
-            known = fast.detect(x, mask)
-            assert 0 < len(known) < len(fast.detect(x))
-            assert_same(on_host(cuda, fast.detect(cuda.array(x), cuda.array(mask))), known)
-            bytes_mask = cuda.array(mask.astype(np.uint8) * 3)
-            assert_same(on_host(cuda, fast.detect(cuda.array(x), bytes_mask)), known)
+            assert_detects_within(cuda, fast, x, mask)
+            assert_detects_within(cuda, fast, x, mask.astype(np.uint8) * 3)
 
 
 @pytest.mark.parametrize("most", [5, 60])
@@ -77,10 +93,7 @@ def test_orb(cuda: Cuda, most: int) -> None:
 def test_orb_of_colour_and_a_mask(cuda: Cuda) -> None:
     image, mask = color(80, 90, 3), np.zeros((80, 90), np.uint8)
     mask[20:45, 24:60] = 1
-    orb = ORB(500, levels=2, edge_threshold=22, threshold=5)
-    known = orb.detect(image, mask)
-    assert 0 < len(known) < len(orb.detect(image))
-    assert_same(on_host(cuda, orb.detect(cuda.array(image), cuda.array(mask))), known)
+    assert_detects_within(cuda, ORB(500, levels=2, edge_threshold=22, threshold=5), image, mask)
 
 
 def assert_same_values(found: np.ndarray, known: np.ndarray) -> None:
@@ -107,22 +120,14 @@ def test_sift_of_floats_colour_and_a_mask(cuda: Cuda) -> None:
     mask[:, 10:30] = 1
     images = (noise(40, 50) * np.float32(0.9) + np.float32(3.3), color(40, 50, 3), color(40, 50, 4))
     for image in images:
-        known = SIFT().detect(image, mask)
-        assert 0 < len(known) < len(SIFT().detect(image))
-        assert_same(on_host(cuda, SIFT().detect(cuda.array(image), cuda.array(mask))), known)
+        assert_detects_within(cuda, SIFT(), image, mask)
     floats = color(40, 50, 3).astype(np.float32)
     assert len(SIFT().detect(cuda.array(floats))) > 0.9 * len(SIFT().detect(floats))
 
 
 def test_sift_at_given_keypoints(cuda: Cuda) -> None:
-    """In and beside the picture, of sizes that its pyramid has and others; RootSIFT."""
-    image = noise(60, 70)
-    rng = np.random.default_rng(0)
-    given = Keypoints(
-        rng.uniform(-3, 72, (30, 2)).astype(np.float32),
-        np.exp(rng.uniform(-1, 4, 30)).astype(np.float32),
-        rng.uniform(-1, 360, 30).astype(np.float32),
-    )
+    """Of sizes that its pyramid has and others; RootSIFT."""
+    image, given = noise(60, 70), given_keypoints(30)
     known, known_values = SIFT().compute(image, given)
     found, values = SIFT().compute(cuda.array(image), held(cuda, given))
     assert 5 < len(known) < 30
@@ -152,15 +157,8 @@ def test_surf(cuda: Cuda, options: dict[str, Any]) -> None:
 def test_surf_with_a_mask_and_at_given_keypoints(cuda: Cuda) -> None:
     image, mask = color(60, 70, 3), np.zeros((60, 70), bool)
     mask[:, 20:40] = True
-    known = SURF().detect(image, mask)
-    assert 0 < len(known) < len(SURF().detect(image))
-    assert_same(on_host(cuda, SURF().detect(cuda.array(image), cuda.array(mask))), known)
-    rng = np.random.default_rng(0)
-    given = Keypoints(
-        rng.uniform(-3, 72, (30, 2)).astype(np.float32),
-        np.exp(rng.uniform(-1, 4, 30)).astype(np.float32),
-        rng.uniform(-1, 360, 30).astype(np.float32),
-    )
+    assert_detects_within(cuda, SURF(), image, mask)
+    given = given_keypoints(30)
     known, known_values = SURF().compute(image, given)
     found, values = SURF().compute(cuda.array(image), held(cuda, given))
     assert 5 < len(known) < 30
@@ -191,22 +189,13 @@ def test_brisk(cuda: Cuda, options: dict[str, Any]) -> None:
 def test_brisk_of_floats_colour_and_a_mask(cuda: Cuda) -> None:
     mask = np.zeros((60, 70), bool)
     mask[:, 20:40] = True
-    brisk = BRISK(threshold=10)
     for image in (noise(60, 70) * np.float32(0.9) + np.float32(3.3), color(60, 70, 3), color(60, 70, 4)):
-        known = brisk.detect(image, mask)
-        assert 0 < len(known) < len(brisk.detect(image))
-        assert_same(on_host(cuda, brisk.detect(cuda.array(image), cuda.array(mask))), known)
+        assert_detects_within(cuda, BRISK(threshold=10), image, mask)
 
 
 def test_brisk_at_given_keypoints(cuda: Cuda) -> None:
-    """In and beside the picture; of sizes that one pixel covers and others; with angles and without."""
-    image = noise(60, 70)
-    rng = np.random.default_rng(0)
-    given = Keypoints(
-        rng.uniform(-3, 72, (40, 2)).astype(np.float32),
-        np.exp(rng.uniform(-1, 4, 40)).astype(np.float32),
-        np.where(np.arange(40) % 2, -1, rng.uniform(0, 360, 40)).astype(np.float32),
-    )
+    """Of sizes that one pixel covers and others; with angles and without."""
+    image, given = noise(60, 70), given_keypoints(40)
     for keypoints in (given, given[:0]):
         known, known_bits = BRISK().compute(image, keypoints)
         assert len(known) < len(given) and (len(known) > 5) == (len(keypoints) > 0)

@@ -10,20 +10,12 @@ import pytest
 
 from pyvision.features import find_affine, find_homography
 from tests.cuda_device import Cuda
-from tests.photos import project
-
-PROJECTIVE = np.array([[0.9, 0.1, 40], [-0.05, 0.85, 60], [1e-4, -5e-5, 1]])
-AFFINE = np.array([[0.9, 0.1, 40], [-0.05, 0.85, 60], [0, 0, 1]])
-FINDERS = [(find_homography, PROJECTIVE), (find_affine, AFFINE)]
+from tests.test_homography import BAD_ARGUMENTS, FINDERS, GOOD_ARGUMENTS, PROJECTIVE, pairs
 
 
-def pairs(matrix: np.ndarray, n: int, wrong: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def rough_pairs(matrix: np.ndarray, n: int, wrong: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Points and where they go, to within fractions of a pixel, but for a share of them."""
-    rng = np.random.default_rng(seed)
-    src = rng.uniform((0, 0), (640, 480), (n, 2))
-    dst = project(matrix, src) + rng.normal(0, 0.3, (n, 2))
-    is_wrong = rng.permutation(n) < round(wrong * n)
-    dst[is_wrong] = rng.uniform((0, 0), (640, 480), (is_wrong.sum(), 2))
+    src, dst, _ = pairs(matrix, n, wrong, noise=0.3, seed=seed)
     return src, dst
 
 
@@ -40,7 +32,7 @@ def assert_as_on_the_cpu(cuda: Cuda, find: Any, src: np.ndarray, dst: np.ndarray
 def test_wrong_pairs(cuda: Cuda, find: Any, matrix: np.ndarray) -> None:
     """Few samples, and several batches of them."""
     for n, wrong in ((200, 0.3), (257, 0.6), (60, 0.75)):
-        src, dst = pairs(matrix, n, wrong)
+        src, dst = rough_pairs(matrix, n, wrong)
         assert_as_on_the_cpu(cuda, find, src, dst, seed=7)
         assert 0 < cuda.numpy(find(cuda.array(src), cuda.array(dst))[1]).sum() < n
 
@@ -53,7 +45,7 @@ def test_ends_where_the_cpu_ends(
     """Within a round of samples, after the first round with anything, within the second batch: where most
     pairs are wrong, or all, what is found hangs on which samples were looked at."""
     for seed in range(8):
-        src, dst = pairs(matrix, 40, 0.8 if seed < 4 else 1, seed)
+        src, dst = rough_pairs(matrix, 40, 0.8 if seed < 4 else 1, seed)
         options = {"max_iterations": most, "confidence": confidence, "seed": seed}
         known, known_inliers = find(src, dst, **options)
         found, inliers = find(cuda.array(src), cuda.array(dst), **options)
@@ -68,13 +60,12 @@ def test_ends_where_the_cpu_ends(
 def test_few_pairs_and_all_right(cuda: Cuda, find: Any, matrix: np.ndarray, method: str) -> None:
     """Smallest samples, which draw one number again and again; floats."""
     for n in (4, 5, 33):
-        src, _ = pairs(matrix, n, seed=n)
-        dst = project(matrix, src)
+        src, dst, _ = pairs(matrix, n, seed=n)
         assert_as_on_the_cpu(cuda, find, src, dst, method=method)
         floats = (src.astype(np.float32), dst.astype(np.float32))
         assert_as_on_the_cpu(cuda, find, *floats, method=method)
         assert_as_on_the_cpu(cuda, find, src, floats[1], method=method)
-    assert_as_on_the_cpu(cuda, find, *pairs(matrix, 300), method=method)
+    assert_as_on_the_cpu(cuda, find, *rough_pairs(matrix, 300), method=method)
 
 
 @pytest.mark.parametrize(("find", "matrix"), FINDERS)
@@ -82,7 +73,7 @@ def test_few_pairs_and_all_right(cuda: Cuda, find: Any, matrix: np.ndarray, meth
 def test_nothing_is_decided(cuda: Cuda, find: Any, matrix: np.ndarray, method: str) -> None:
     line = np.column_stack([np.arange(20.0), 2 * np.arange(20.0)])
     one = np.full((20, 2), 7.0)
-    src, dst = pairs(matrix, 20)
+    src, dst = rough_pairs(matrix, 20)
     for a, b in ((src[:2], dst[:2]), (src[:0], dst[:0]), (line, line), (one, one), (one, dst)):
         found, inliers = find(cuda.array(a), cuda.array(b), method=method)
         assert found is None and inliers.shape == (len(a),)
@@ -91,7 +82,7 @@ def test_nothing_is_decided(cuda: Cuda, find: Any, matrix: np.ndarray, method: s
 
 def test_the_order_of_blocks_and_threads_does_not_matter(cuda: Cuda) -> None:
     """To the bit; pairs for two blocks a sample."""
-    src, dst = pairs(PROJECTIVE, 2060, 0.4)
+    src, dst = rough_pairs(PROJECTIVE, 2060, 0.4)
     results = []
     for falling in (False, True):
         cuda.falling_order(falling)
@@ -103,31 +94,16 @@ def test_the_order_of_blocks_and_threads_does_not_matter(cuda: Cuda) -> None:
 
 
 def test_arrays_that_are_not_dense(cuda: Cuda) -> None:
-    src, dst = pairs(PROJECTIVE, 100, 0.2)
+    src, dst = rough_pairs(PROJECTIVE, 100, 0.2)
     found, _ = find_homography(cuda.array(src)[::2], cuda.array(dst)[::2])
     np.testing.assert_allclose(cuda.numpy(found), find_homography(src[::2], dst[::2])[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("find", [find_homography, find_affine])
-@pytest.mark.parametrize(
-    ("argument", "overrides"),
-    [
-        ("src", {"src": np.zeros((5, 3))}),
-        ("src", {"src": np.zeros(10)}),
-        ("src", {"src": np.zeros((5, 2), np.int64)}),
-        ("dst", {"dst": np.zeros((4, 2))}),
-        ("src", {"src": np.full((5, 2), np.nan)}),
-        ("dst", {"dst": np.full((5, 2), np.inf)}),
-        ("src", {"src": np.full((2, 2), 1e300), "dst": np.zeros((2, 2))}),
-        *[("threshold", {"threshold": v}) for v in (0, float("nan"), "3")],
-        *[("max_iterations", {"max_iterations": v}) for v in (0, 1.5)],
-        *[("confidence", {"confidence": v}) for v in (1, -0.1)],
-        ("seed", {"seed": -1}),
-        ("method", {"method": "lmeds"}),
-    ],
-)
+@pytest.mark.parametrize(("argument", "overrides"), BAD_ARGUMENTS)
 def test_bad_arguments_are_refused(cuda: Cuda, find: Any, argument: str, overrides: dict[str, Any]) -> None:
-    good = {"src": np.random.default_rng(0).random((5, 2)), "dst": np.random.default_rng(1).random((5, 2))}
-    arguments = {k: cuda.array(v) if isinstance(v, np.ndarray) else v for k, v in (good | overrides).items()}
+    arguments = {
+        k: cuda.array(v) if isinstance(v, np.ndarray) else v for k, v in (GOOD_ARGUMENTS | overrides).items()
+    }
     with pytest.raises((ValueError, TypeError), match=rf"^\[{find.__name__}\] expected .*\b{argument}\b"):
         find(**arguments)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,17 @@ import pytest
 from pyvision import ops
 from tests.cuda_device import Cuda
 from tests.reference import boxes as reference
-from tests.test_suppression import DTYPES, METHODS, clustered, mask_iou, masks_and_scores
-
-Found = tuple[np.ndarray, np.ndarray]
+from tests.test_suppression import (
+    DTYPES,
+    METHODS,
+    check_any_scale,
+    check_mask_matrix_nms,
+    check_matrix_nms,
+    check_soft_nms,
+    clustered,
+    mask_iou,
+    masks_and_scores,
+)
 
 
 def run(cuda: Cuda, op: str, *arrays: np.ndarray | None, **options: Any) -> Any:
@@ -82,14 +91,7 @@ def test_mask_nms(cuda: Cuda, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [1, 2, 33, 600])
 def test_soft_nms(cuda: Cuda, dtype: str, method: str, n: int) -> None:
-    boxes, scores = clustered(n, dtype, n)
-    options: dict[str, Any] = {"iou_threshold": 0.3, "sigma": 0.5, "score_threshold": 0.3, "method": method}
-    keep, values = run(cuda, "soft_nms", boxes, scores, **options)
-    expected_keep, expected = reference.soft_nms(boxes, scores, **options)
-    assert (keep.dtype, values.dtype) == (np.int64, dtype)
-    assert keep.tolist() == expected_keep
-    np.testing.assert_allclose(values, expected, rtol=8 * (n + 1) * np.finfo(dtype).eps)
-    assert run(cuda, "soft_nms", boxes, scores, **options, max_output=2)[0].tolist() == expected_keep[:2]
+    check_soft_nms(partial(run, cuda), n, dtype, method, 0.3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -106,32 +108,14 @@ def test_soft_nms_of_ties_and_boxes_that_take_no_part(cuda: Cuda, method: str) -
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
 @pytest.mark.parametrize("op", ["soft_nms", "matrix_nms"])
 def test_scores_fall_alike_at_any_scale(cuda: Cuda, op: str, scale: float) -> None:
-    boxes, scores = clustered(40)
-    keep, values = run(cuda, op, boxes, scores)
-    scaled_keep, scaled = run(cuda, op, boxes * np.float32(scale), scores)
-    np.testing.assert_array_equal(scaled_keep, keep)
-    np.testing.assert_allclose(scaled, values, rtol=1e-4)
+    check_any_scale(partial(run, cuda), op, scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_matrix_nms(cuda: Cuda, dtype: str, method: str, classes: int) -> None:
-    boxes, scores = clustered(90, dtype, 2)
-    boxes[60] = boxes[61]
-    idxs = np.random.default_rng(3).integers(0, classes, 90)
-    expected = reference.matrix_nms(reference.box_iou(boxes, boxes), scores, idxs, method, 2.0)
-    for given in (idxs, None) if classes == 1 else (idxs,):
-        keep, new = run(cuda, "matrix_nms", boxes, scores, given, method=method)
-        assert sorted(keep.tolist()) == list(range(90))
-        assert (np.diff(new) <= 0).all()
-        np.testing.assert_allclose(new, expected[keep], rtol=2000 * np.finfo(dtype).eps, atol=1e-7)
-    options: dict[str, Any] = {"method": method, "score_threshold": 0.2, "max_output": 7}
-    few, new_few = run(cuda, "matrix_nms", boxes, scores, idxs, **options)
-    known = ops.matrix_nms(boxes, scores, idxs, **options)
-    np.testing.assert_array_equal(few, known[0])
-    np.testing.assert_allclose(new_few, known[1], rtol=1e-5)
-    assert len(run(cuda, "matrix_nms", boxes, scores, idxs, method=method, score_threshold=2.0)[0]) == 0
+    check_matrix_nms(partial(run, cuda), dtype, method, classes)
 
 
 def test_matrix_nms_of_boxes_that_take_no_part(cuda: Cuda) -> None:
@@ -145,12 +129,7 @@ def test_matrix_nms_of_boxes_that_take_no_part(cuda: Cuda) -> None:
 
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
 def test_mask_matrix_nms(cuda: Cuda, method: str) -> None:
-    masks, scores = masks_and_scores(40, 15, 18)
-    idxs = np.arange(40) % 2
-    expected = reference.matrix_nms(mask_iou(masks), scores, idxs, method, 2.0)
-    keep, new = run(cuda, "mask_matrix_nms", masks, scores, idxs, method=method)
-    assert sorted(keep.tolist()) == list(range(40))
-    np.testing.assert_allclose(new, expected[keep], rtol=1e-4, atol=1e-7)
+    check_mask_matrix_nms(partial(run, cuda), method)
 
 
 def test_nothing(cuda: Cuda) -> None:

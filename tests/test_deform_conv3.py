@@ -14,6 +14,7 @@ from pyvision import ops
 from tests._guard import guarded
 from tests.helpers import EPS, assert_within, check_threads_agree
 from tests.reference import deform as reference
+from tests.reference.conv import out_size
 
 Pair = tuple[int, int]
 
@@ -38,9 +39,7 @@ class Case:
 
     @property
     def out_size(self) -> Pair:
-        axes = zip(self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        h, w = ((extent + 2 * p - d * (k - 1) - 1) // s + 1 for extent, k, s, p, d in axes)
-        return h, w
+        return out_size(self.size, self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def geometry(self) -> tuple[Any, ...]:

@@ -37,13 +37,8 @@ class Case:
 
     @property
     def out_size(self) -> tuple[int, int]:
-        h, w = (
-            (size + 2 * p - d * (k - 1) - 1) // s + 1
-            for size, p, k, d, s in zip(
-                (self.height, self.width), self.padding, self.kernel, self.dilation, self.stride, strict=True
-            )
-        )
-        return h, w
+        size = (self.height, self.width)
+        return reference.out_size(size, self.kernel, self.stride, self.padding, self.dilation)
 
     def data(self) -> tuple[np.ndarray, list[np.ndarray | None], np.ndarray | None]:
         """Input (NHWC), the three weights and the three biases, residual (NHWC)."""

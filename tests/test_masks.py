@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyvision import _core, ops
+from pyvision import ops
 from tests._guard import guarded
-from tests.helpers import EPS, check_threads_agree, random
+from tests.helpers import EPS, by_isa, check_threads_agree, random
 from tests.reference import masks as reference
 
 with_fixtures = settings(
@@ -109,15 +109,8 @@ def test_paste_masks_is_torchvisions(torchvision: ModuleType, isa: str) -> None:
 
 def test_paste_masks_is_the_same_on_every_isa_and_any_number_of_threads() -> None:
     masks, boxes = np.abs(random((50, 28, 28))), boxes_around(50, 90, 130)
-    before = _core.isa()
-    results = set()
-    try:
-        for name in _core.supported_isas():
-            _core.set_isa(name)
-            results.add(ops.paste_masks(masks, boxes, (90, 130)).tobytes())
-    finally:
-        _core.set_isa(before)
-    assert len(results) == 1
+    results = by_isa(lambda: ops.paste_masks(masks, boxes, (90, 130)).tobytes())
+    assert len(set(results.values())) == 1
     check_threads_agree(lambda: ops.paste_masks(masks, boxes, (90, 130)))
 
 

@@ -40,8 +40,8 @@ class Case:
 
     @property
     def possible(self) -> bool:
-        extents = zip((self.height, self.width), self.padding, self.kernel, self.dilation, strict=True)
-        return all(size + 2 * p > d * (k - 1) for size, p, k, d in extents)
+        size = (self.height, self.width)
+        return min(reference.out_size(size, self.kernel, padding=self.padding, dilation=self.dilation)) > 0
 
     def data(self) -> tuple[np.ndarray | None, ...]:
         """Input (NHWC), depthwise weight, pointwise weight, depthwise bias, pointwise bias."""

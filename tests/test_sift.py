@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pyvision import _core
 from pyvision.features import SIFT, Keypoints, match
 from tests._guard import guarded
-from tests.helpers import check_threads_agree
+from tests.helpers import by_isa, check_threads_agree
 from tests.photos import noise, photo, project, rotation, warp
 
 
@@ -94,15 +93,7 @@ def test_mask() -> None:
 
 def test_isas_agree() -> None:
     """Sums of products fuse where the instructions do: places differ in the seventh digit."""
-    before = _core.isa()
-    results = []
-    try:
-        for name in _core.supported_isas():
-            _core.set_isa(name)
-            results.append(SIFT().detect_and_compute(photo()))
-    finally:
-        _core.set_isa(before)
-    (first, values), *others = results
+    (first, values), *others = by_isa(lambda: SIFT().detect_and_compute(photo())).values()
     for keypoints, other in others:
         assert abs(len(keypoints) - len(first)) <= 2
         distance = np.linalg.norm(keypoints.xy[:, None] - first.xy[None], axis=2)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,13 @@ from tests.reference import boxes as reference
 DTYPES = ["float32", "float64"]
 METHODS = ["linear", "gaussian", "hard"]
 
+Run = Callable[..., Any]
+"""run(op's name, *arrays, **options): arrays and results on the host, whatever device has the op."""
+
+
+def run(op: str, *arrays: np.ndarray | None, **options: Any) -> Any:
+    return getattr(ops, op)(*arrays, **options)
+
 
 def clustered(n: int, dtype: str = "float32", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Boxes around five objects, and scores in (0, 1)."""
@@ -24,19 +32,57 @@ def clustered(n: int, dtype: str = "float32", seed: int = 0) -> tuple[np.ndarray
     return boxes, rng.uniform(0.01, 1, n).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 33, 120])
-def test_soft_nms(isa: str, dtype: str, method: str, n: int) -> None:
+def check_soft_nms(run: Run, n: int, dtype: str, method: str, score_threshold: float) -> None:
     boxes, scores = clustered(n, dtype, n)
-    options: dict[str, Any] = {"iou_threshold": 0.3, "sigma": 0.5, "score_threshold": 0.05, "method": method}
-    keep, values = ops.soft_nms(boxes, scores, **options)
+    options = {"iou_threshold": 0.3, "sigma": 0.5, "score_threshold": score_threshold, "method": method}
+    keep, values = run("soft_nms", boxes, scores, **options)
     expected_keep, expected = reference.soft_nms(boxes, scores, **options)
     assert (keep.dtype, values.dtype) == (np.int64, dtype)
     assert keep.tolist() == expected_keep
     # Each of up to n factors rounds, an exponential within 2 ulp.
     np.testing.assert_allclose(values, expected, rtol=8 * (n + 1) * np.finfo(dtype).eps)
-    assert ops.soft_nms(boxes, scores, **options, max_output=2)[0].tolist() == expected_keep[:2]
+    assert run("soft_nms", boxes, scores, **options, max_output=2)[0].tolist() == expected_keep[:2]
+
+
+def check_any_scale(run: Run, op: str, scale: float) -> None:
+    boxes, scores = clustered(40)
+    keep, values = run(op, boxes, scores)
+    scaled_keep, scaled = run(op, boxes * np.float32(scale), scores)
+    np.testing.assert_array_equal(scaled_keep, keep)
+    np.testing.assert_allclose(scaled, values, rtol=1e-4)
+
+
+def check_matrix_nms(run: Run, dtype: str, method: str, classes: int) -> None:
+    boxes, scores = clustered(90, dtype, 2)
+    boxes[60] = boxes[61]
+    idxs = np.random.default_rng(3).integers(0, classes, 90)
+    expected = reference.matrix_nms(reference.box_iou(boxes, boxes), scores, idxs, method, 2.0)
+    for given in (idxs, None) if classes == 1 else (idxs,):
+        keep, new = run("matrix_nms", boxes, scores, given, method=method)
+        assert sorted(keep.tolist()) == list(range(90))
+        assert (np.diff(new) <= 0).all()
+        np.testing.assert_allclose(new, expected[keep], rtol=2000 * np.finfo(dtype).eps, atol=1e-7)
+    few, values = run("matrix_nms", boxes, scores, idxs, method=method, score_threshold=0.2, max_output=7)
+    np.testing.assert_array_equal(few, keep[:7])
+    np.testing.assert_array_equal(values, new[:7])
+    assert (values >= 0.2).all()
+    assert len(run("matrix_nms", boxes, scores, idxs, method=method, score_threshold=2.0)[0]) == 0
+
+
+def check_mask_matrix_nms(run: Run, method: str) -> None:
+    masks, scores = masks_and_scores(40, 15, 18)
+    idxs = np.arange(40) % 2
+    expected = reference.matrix_nms(mask_iou(masks), scores, idxs, method, 2.0)
+    keep, new = run("mask_matrix_nms", masks, scores, idxs, method=method)
+    assert sorted(keep.tolist()) == list(range(40))
+    np.testing.assert_allclose(new, expected[keep], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 33, 120])
+def test_soft_nms(isa: str, dtype: str, method: str, n: int) -> None:
+    check_soft_nms(run, n, dtype, method, 0.05)
 
 
 def test_soft_nms_by_the_hard_method_is_nms() -> None:
@@ -59,31 +105,16 @@ def test_soft_nms_of_ties_and_boxes_that_take_no_part(isa: str, method: str) -> 
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
-def test_soft_nms_at_any_scale(isa: str, scale: float) -> None:
-    boxes, scores = clustered(40)
-    keep, values = ops.soft_nms(boxes, scores)
-    scaled_keep, scaled = ops.soft_nms(boxes * np.float32(scale), scores)
-    np.testing.assert_array_equal(scaled_keep, keep)
-    np.testing.assert_allclose(scaled, values, rtol=1e-4)
+@pytest.mark.parametrize("op", ["soft_nms", "matrix_nms"])
+def test_scores_fall_alike_at_any_scale(isa: str, op: str, scale: float) -> None:
+    check_any_scale(run, op, scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_matrix_nms(isa: str, dtype: str, method: str, classes: int) -> None:
-    boxes, scores = clustered(90, dtype, 2)
-    boxes[60] = boxes[61]
-    idxs = np.random.default_rng(3).integers(0, classes, 90)
-    expected = reference.matrix_nms(reference.box_iou(boxes, boxes), scores, idxs, method, 2.0)
-    for given in (idxs, None) if classes == 1 else (idxs,):
-        keep, new = ops.matrix_nms(boxes, scores, given, method=method)
-        assert sorted(keep.tolist()) == list(range(90))
-        assert (np.diff(new) <= 0).all()
-        np.testing.assert_allclose(new, expected[keep], rtol=2000 * np.finfo(dtype).eps, atol=1e-7)
-    few, new_few = ops.matrix_nms(boxes, scores, idxs, method=method, score_threshold=0.2, max_output=7)
-    np.testing.assert_array_equal(few, ops.matrix_nms(boxes, scores, idxs, method=method)[0][:7])
-    assert (new_few >= 0.2).all()
-    assert len(ops.matrix_nms(boxes, scores, idxs, method=method, score_threshold=2.0)[0]) == 0
+    check_matrix_nms(run, dtype, method, classes)
 
 
 def masks_and_scores(n: int, height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -121,12 +152,7 @@ def test_mask_nms(threads: int, shape: tuple[int, int], threshold: float) -> Non
 
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
 def test_mask_matrix_nms(method: str) -> None:
-    masks, scores = masks_and_scores(40, 15, 18)
-    idxs = np.arange(40) % 2
-    expected = reference.matrix_nms(mask_iou(masks), scores, idxs, method, 2.0)
-    keep, new = ops.mask_matrix_nms(masks, scores, idxs, method=method)
-    assert sorted(keep.tolist()) == list(range(40))
-    np.testing.assert_allclose(new, expected[keep], rtol=1e-4, atol=1e-7)
+    check_mask_matrix_nms(run, method)
 
 
 def test_weighted_boxes_fusion_by_hand() -> None:

@@ -8,10 +8,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pyvision import _core
 from pyvision.features import SIFT, SURF, Keypoints, find_homography, match
 from tests._guard import guarded
-from tests.helpers import check_threads_agree
+from tests.helpers import by_isa, check_threads_agree
 from tests.photos import noise, photo, project, rotation, warp
 from tests.reference import features as reference
 
@@ -99,15 +98,7 @@ def test_mask() -> None:
 
 
 def test_isas_agree() -> None:
-    before = _core.isa()
-    results = []
-    try:
-        for name in _core.supported_isas():
-            _core.set_isa(name)
-            results.append(SURF().detect_and_compute(photo()))
-    finally:
-        _core.set_isa(before)
-    (first, values), *others = results
+    (first, values), *others = by_isa(lambda: SURF().detect_and_compute(photo())).values()
     for keypoints, other in others:
         # Boxes are whole numbers and products are rounded one by one: places agree to the bit.
         np.testing.assert_array_equal(keypoints.xy, first.xy)

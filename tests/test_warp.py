@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision import _core, ops
+from pyvision import ops
 from tests._guard import guarded
-from tests.helpers import check_threads_agree
+from tests.helpers import by_isa, check_threads_agree
 from tests.photos import noise, photo, project
 from tests.reference.warp import positions, sample
 
@@ -189,16 +189,10 @@ def test_threads_agree_and_batches_are_images(isa: str) -> None:
 
 def test_isas_agree() -> None:
     """Fused multiply-adds move a position by an ulp, and with it a weight of 256ths or a level by 1."""
-    if "avx512" not in _core.supported_isas():
-        pytest.skip("this CPU has no avx512")
     x = photo()[:200, :300]
-    before, results = _core.isa(), {}
-    try:
-        for isa in ("scalar", "avx2", "avx512"):
-            _core.set_isa(isa)
-            results[isa] = ops.warp_perspective(x, TILTED, (300, 200)).astype(int)
-    finally:
-        _core.set_isa(before)
+    results = by_isa(lambda: ops.warp_perspective(x, TILTED, (300, 200)).astype(int))
+    if "avx512" not in results:
+        pytest.skip("this CPU has no avx512")
     np.testing.assert_array_equal(results["avx2"], results["avx512"])
     assert np.abs(results["scalar"] - results["avx2"]).max() <= 1
 

@@ -182,4 +182,19 @@ py::array own_channels_backward(const char* op, const py::array& grad_output, co
   return result;
 }
 
+// A pooling that takes no more than this, of which there is one for each type of maps.
+template <class Pooled>
+void define_roi_pooling(py::module_& m, const char* op,
+                        Pooled (*of_f32)(const py::array&, const py::array&, const RoiSize&, double, bool),
+                        Pooled (*of_f64)(const py::array&, const py::array&, const RoiSize&, double, bool)) {
+  m.def(
+      op,
+      [=](const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
+          bool planar) {
+        return (is_f64(input) ? of_f64 : of_f32)(input, boxes, output_size, scale, planar);
+      },
+      py::arg("input"), py::arg("boxes"), py::arg("output_size"), py::arg("spatial_scale"),
+      py::arg("planar"));
+}
+
 }  // namespace pyvision

@@ -49,4 +49,15 @@ inline void inclusive_scan(const char* op, const Stream& stream, const int32_t* 
   launch(op, stream, {1, kScanThreads}, inclusive_scan_kernel<>, values, n, sums);
 }
 
+template <class = void>
+__global__ void put_last_kernel(const int32_t* sums, int64_t n, int64_t most, int32_t* total) {
+  *total = static_cast<int32_t>(min(static_cast<int64_t>(sums[n - 1]), most));
+}
+
+// total: (1,), the last of n > 0 running sums, or `most` if that is less
+inline void put_last(const char* op, const Stream& stream, const int32_t* sums, int64_t n, int64_t most,
+                     int32_t* total) {
+  launch(op, stream, {1, 1}, put_last_kernel<>, sums, n, most, total);
+}
+
 }  // namespace pyvision::cuda

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "features/brief.cuh"
 
+#include "features/given.cuh"
 #include "features/grey.cuh"
-#include "features/lists.cuh"
 #include "ops/brief/params.h"
 
 namespace pyvision::cuda {
@@ -80,13 +80,9 @@ struct Space {
   Workspace workspace;
   Levels blurred;
   Marks marks;
-  int32_t* begin;
 
   Space(const BriefProblem& p, void* memory)
-      : workspace(memory),
-        blurred(p.levels),
-        marks(&workspace, Chunks(1, [&](int) { return p.keypoints.n; })) {
-    begin = workspace.take<int32_t>(1);
+      : workspace(memory), blurred(p.levels), marks(&workspace, Chunks(p.keypoints.n)) {
     for (int l = 0; l < blurred.count; ++l)
       blurred.of[l].data = workspace.take<uint8_t>(int64_t{blurred.of[l].h} * blurred.of[l].w);
   }
@@ -107,9 +103,7 @@ void brief(const char* op, const Stream& stream, const BriefProblem& p, void* wo
            int32_t* count, uint8_t* descriptors) {
   const Space space(p, workspace);
   GivenKeypoints keypoints = p.keypoints;
-  mark(op, stream, space.marks, Fits{p.levels, keypoints, p.turned});
-  list(op, stream, space.marks, PutIndex{kept});
-  find_spans(op, stream, space.marks, space.begin, count);
+  list_kept(op, stream, space.marks, Fits{p.levels, keypoints, p.turned}, kept, count);
   blur_grey(op, stream, p.levels, space.blurred);
   if (!p.turned) keypoints.angle = nullptr;
   describe_pairs(op, stream, space.blurred, p.pairs, keypoints, kept, count, descriptors);

@@ -5,8 +5,8 @@
 
 #include "features/corners.cuh"
 #include "features/falling.cuh"
+#include "features/given.cuh"
 #include "features/grey.cuh"
-#include "features/integral.cuh"
 #include "features/pixels.cuh"
 #include "ops/brisk/peak.h"
 
@@ -366,7 +366,6 @@ struct SearchSpace {
   Marks corners;
   Candidates candidates;
   Marks kept;
-  int32_t* begin;
 
   SearchSpace(const BriskProblem& p, void* memory)
       : workspace(memory),
@@ -374,8 +373,7 @@ struct SearchSpace {
         layers(layers_in(p, &workspace)),
         corners(&workspace, pixel_chunks(layers.levels)),
         candidates(candidates_in(corner_room(layers.levels, true), &workspace)),
-        kept(&workspace, Chunks(1, [&](int) { return candidates.room; })),
-        begin(workspace.take<int32_t>(1)) {}
+        kept(&workspace, Chunks(candidates.room)) {}
 
   static Candidates candidates_in(int64_t room, Workspace* workspace) {
     return {workspace->take<int32_t>(room), workspace->take<uint8_t>(room), workspace->take<Found>(room),
@@ -401,18 +399,9 @@ struct CanBeDescribed {
   }
 };
 
-struct DescribeSpace {
-  Workspace workspace;
-  IntegralSpace integral;
-  Marks marks;
-  int32_t* begin;
-
-  DescribeSpace(const Level& picture, const GivenKeypoints& keypoints, void* memory)
-      : workspace(memory),
-        integral(&workspace, picture.h, picture.w, false),
-        marks(&workspace, Chunks(1, [&](int) { return keypoints.n; })),
-        begin(workspace.take<int32_t>(1)) {}
-};
+DescribeSpace describe_space(const Level& picture, const GivenKeypoints& keypoints, void* memory) {
+  return {picture.h, picture.w, false, keypoints, memory};
+}
 
 }  // namespace
 
@@ -439,11 +428,10 @@ void brisk_search(const char* op, const Stream& stream, const BriskProblem& p, v
   }
   mark(op, stream, space.corners, IsHighest{layers});
   list(op, stream, space.corners, PutCandidate{space.candidates});
-  const int32_t* const candidates = space.corners.ends + space.corners.chunks.count() - 1;
   launch(op, stream, {blocks_of(space.candidates.room, kRefineThreads), kRefineThreads}, refine_kernel,
-         layers, space.candidates, candidates, p.allowed, brisk_pattern().reach);
-  mark(op, stream, space.kept, Stays{space.candidates, candidates});
-  find_spans(op, stream, space.kept, space.begin, count);
+         layers, space.candidates, space.corners.total(), p.allowed, brisk_pattern().reach);
+  mark(op, stream, space.kept, Stays{space.candidates, space.corners.total()});
+  put_total(op, stream, space.kept, count);
 }
 
 size_t brisk_put_bytes(const Stream& stream, int64_t number) {
@@ -463,16 +451,15 @@ void brisk_put(const char* op, const Stream& stream, const BriskProblem& p, void
 }
 
 size_t brisk_describe_bytes(const Level& picture, const GivenKeypoints& keypoints) {
-  return DescribeSpace(picture, keypoints, nullptr).workspace.bytes();
+  return describe_space(picture, keypoints, nullptr).workspace.bytes();
 }
 
 void brisk_describe(const char* op, const Stream& stream, const Level& picture,
                     const GivenKeypoints& keypoints, void* workspace, int64_t* kept, int32_t* count,
                     float* angles, uint8_t* descriptors) {
-  const DescribeSpace space(picture, keypoints, workspace);
-  mark(op, stream, space.marks, CanBeDescribed{keypoints, brisk_pattern().reach, picture.h, picture.w});
-  list(op, stream, space.marks, PutIndex{kept});
-  find_spans(op, stream, space.marks, space.begin, count);
+  const DescribeSpace space = describe_space(picture, keypoints, workspace);
+  list_kept(op, stream, space.marks, CanBeDescribed{keypoints, brisk_pattern().reach, picture.h, picture.w},
+            kept, count);
   integrate(op, stream, picture.data, space.integral);
   describe(op, stream, space.integral.sums, keypoints, kept, count, angles, descriptors);
 }

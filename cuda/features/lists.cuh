@@ -37,6 +37,8 @@ struct Chunks {
     for (int l = 0; l < levels; ++l)
       begins[l + 1] = begins[l] + blocks_of(sizes(l) > 0 ? sizes(l) : 1, kListThreads);
   }
+  explicit Chunks(int64_t items) : Chunks(1, [=](int) { return items; }) {}
+
   unsigned count() const { return begins[levels]; }
 };
 
@@ -51,6 +53,8 @@ struct Marks {
         bits(workspace->take<uint32_t>(int64_t{of.count()} * 32)),
         counts(workspace->take<int32_t>(of.count())),
         ends(workspace->take<int32_t>(of.count())) {}
+
+  const int32_t* total() const { return ends + chunks.count() - 1; }  // (1,), of all levels together
 };
 
 __device__ inline int level_of_block(const Chunks& chunks) {
@@ -115,18 +119,17 @@ void list(const char* op, const Stream& stream, const Marks& marks, const Emit& 
          marks.ends, emit);
 }
 
+// count: (1,), of all levels together
+inline void put_total(const char* op, const Stream& stream, const Marks& marks, int32_t* count) {
+  put_last(op, stream, marks.ends, marks.chunks.count(), INT32_MAX, count);
+}
+
 // begins, counts: (levels,)
 inline void find_spans(const char* op, const Stream& stream, const Marks& marks, int32_t* begins,
                        int32_t* counts) {
   launch(op, stream, {1, static_cast<unsigned>(marks.chunks.levels)}, level_spans<>, marks.chunks, marks.ends,
          begins, counts);
 }
-
-// emit of a list of indices.
-struct PutIndex {
-  int64_t* kept;
-  __device__ void operator()(int, int64_t i, int32_t place) const { kept[place] = i; }
-};
 
 // How many are wanted of each level.
 struct Wanted {

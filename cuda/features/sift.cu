@@ -236,10 +236,6 @@ __global__ void __launch_bounds__(kSiftThreads)
   if (lane == 0) angles.counts[i] = found;
 }
 
-__global__ void total_kernel(const int32_t* ends, int64_t n, int64_t most, int32_t* count) {
-  *count = static_cast<int32_t>(min(static_cast<int64_t>(ends[n - 1]), most));
-}
-
 __global__ void __launch_bounds__(kSiftThreads)
     put_kernel(const Candidate* candidates, const int32_t* chosen, Angles angles, int64_t n,
                KeypointColumns keypoints) {
@@ -276,7 +272,7 @@ struct RatedSpace {
   Candidate* candidates;
   uint64_t *places, *sorted_places;
   uint32_t *responses, *keys, *sorted_keys;
-  int32_t *indices, *by_place, *order, *chosen, *span;
+  int32_t *indices, *by_place, *order, *chosen;
   Angles angles;
   size_t sort_bytes;
   char* sort_memory;
@@ -295,13 +291,12 @@ struct RatedSpace {
         by_place(workspace.take<int32_t>(n)),
         order(workspace.take<int32_t>(n)),
         chosen(workspace.take<int32_t>(n)),
-        span(workspace.take<int32_t>(2)),
         angles{workspace.take<int32_t>(n), workspace.take<int32_t>(n),
                workspace.take<float>(n * kMostAngles)},
         sort_bytes(std::max(sort_temporary_bytes<uint64_t>("SIFT", stream, n),
                             sort_temporary_bytes<uint32_t>("SIFT", stream, n))),
         sort_memory(workspace.take<char>(static_cast<int64_t>(sort_bytes))),
-        marks(&workspace, Chunks(1, [=](int) { return n; })) {}
+        marks(&workspace, Chunks(n)) {}
 };
 
 int64_t most_features(const SiftProblem& p) {
@@ -316,8 +311,7 @@ void sift_search(const char* op, const Stream& stream, const SiftProblem& p, voi
   const SearchSpace space(p, search);
   fill_sift_pyramid(op, stream, p, space.pyramid);
   mark(op, stream, space.marks, IsExtremum{space.pyramid, p.params.least_difference()});
-  launch(op, stream, {1, 1}, total_kernel, space.marks.ends, int64_t{space.marks.chunks.count()},
-         int64_t{INT32_MAX}, count);
+  put_total(op, stream, space.marks, count);
 }
 
 size_t sift_rate_bytes(const Stream& stream, int64_t extrema) {
@@ -340,11 +334,10 @@ void sift_rate(const char* op, const Stream& stream, const SiftProblem& p, void*
              space.sorted_keys, space.order);
   mark(op, stream, space.marks, IsFirstOfPlace{space.places, space.order, n});
   list(op, stream, space.marks, PutChosen{space.order, space.chosen});
-  find_spans(op, stream, space.marks, space.span, space.span + 1);
   launch(op, stream, {blocks_of(n, kWarps), kSiftThreads}, angles_kernel, found.pyramid, space.candidates,
-         space.chosen, space.span + 1, most_features(p), n, space.angles);
+         space.chosen, space.marks.total(), most_features(p), n, space.angles);
   inclusive_scan(op, stream, space.angles.counts, n, space.angles.ends);
-  launch(op, stream, {1, 1}, total_kernel, space.angles.ends, n, most_features(p), count);
+  put_last(op, stream, space.angles.ends, n, most_features(p), count);
 }
 
 void sift_put(const char* op, const Stream& stream, int64_t n, void* rated,

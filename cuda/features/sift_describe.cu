@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Descriptors: histograms of gradient directions.
 #include "features/direction.cuh"
-#include "features/lists.cuh"
+#include "features/given.cuh"
 #include "features/sift.cuh"
 
 namespace pyvision::cuda {
@@ -145,13 +145,11 @@ struct Space {
   Workspace workspace;
   SiftPyramid pyramid;
   Marks marks;
-  int32_t* begin;
 
   Space(const SiftProblem& p, const GivenKeypoints& keypoints, void* memory)
       : workspace(memory),
         pyramid(sift_pyramid(p, workspace.take<char>(static_cast<int64_t>(sift_pyramid_bytes(p))))),
-        marks(&workspace, Chunks(1, [&](int) { return keypoints.n; })),
-        begin(workspace.take<int32_t>(1)) {}
+        marks(&workspace, Chunks(keypoints.n)) {}
 };
 
 }  // namespace
@@ -171,9 +169,7 @@ void sift_describe(const char* op, const Stream& stream, const SiftProblem& p,
                    const GivenKeypoints& keypoints, bool root, void* workspace, int64_t* kept, int32_t* count,
                    float* descriptors) {
   const Space space(p, keypoints, workspace);
-  mark(op, stream, space.marks, CanBeDescribed{space.pyramid, keypoints, p.h, p.w});
-  list(op, stream, space.marks, PutIndex{kept});
-  find_spans(op, stream, space.marks, space.begin, count);
+  list_kept(op, stream, space.marks, CanBeDescribed{space.pyramid, keypoints, p.h, p.w}, kept, count);
   fill_sift_pyramid(op, stream, p, space.pyramid);
   describe_sift(op, stream, space.pyramid, keypoints, kept, count, root, descriptors);
 }

@@ -6,7 +6,7 @@
 
 #include "core/parabola.h"
 #include "features/falling.cuh"
-#include "features/lists.cuh"
+#include "features/given.cuh"
 #include "features/pixels.cuh"
 
 namespace pyvision::cuda {
@@ -145,8 +145,6 @@ __global__ void __launch_bounds__(kSurfThreads)
   put_keypoint(keypoints, i, found.x, found.y, found.size, kNoAngle, maxima.response(octave, item), octave);
 }
 
-__global__ void put_count(const int32_t* ends, int64_t n, int32_t* count) { *count = ends[n - 1]; }
-
 struct SearchSpace {
   Workspace workspace;
   IntegralSpace integral;
@@ -194,18 +192,9 @@ struct CanBeDescribed {
   }
 };
 
-struct DescribeSpace {
-  Workspace workspace;
-  IntegralSpace integral;
-  Marks marks;
-  int32_t* begin;
-
-  DescribeSpace(const SurfProblem& p, const GivenKeypoints& keypoints, void* memory)
-      : workspace(memory),
-        integral(&workspace, p.h, p.w, p.floats),
-        marks(&workspace, Chunks(1, [&](int) { return keypoints.n; })),
-        begin(workspace.take<int32_t>(1)) {}
-};
+DescribeSpace describe_space(const SurfProblem& p, const GivenKeypoints& keypoints, void* memory) {
+  return {p.h, p.w, p.floats, keypoints, memory};
+}
 
 }  // namespace
 
@@ -218,7 +207,7 @@ void surf_search(const char* op, const Stream& stream, const SurfProblem& p, voi
     launch(op, stream, {{blocks_of(space.maps.size(o), kSurfThreads), kLayers}, kSurfThreads}, respond_kernel,
            space.integral.sums, space.maps, o);
   mark(op, stream, space.marks, space.maxima(p));
-  launch(op, stream, {1, 1}, put_count, space.marks.ends, int64_t{space.marks.chunks.count()}, count);
+  put_total(op, stream, space.marks, count);
 }
 
 size_t surf_put_bytes(const Stream& stream, int64_t maxima) {
@@ -241,16 +230,14 @@ void surf_put(const char* op, const Stream& stream, const SurfProblem& p, void* 
 }
 
 size_t surf_describe_bytes(const SurfProblem& p, const GivenKeypoints& keypoints) {
-  return DescribeSpace(p, keypoints, nullptr).workspace.bytes();
+  return describe_space(p, keypoints, nullptr).workspace.bytes();
 }
 
 void surf_describe(const char* op, const Stream& stream, const SurfProblem& p,
                    const GivenKeypoints& keypoints, void* workspace, int64_t* kept, int32_t* count,
                    float* descriptors) {
-  const DescribeSpace space(p, keypoints, workspace);
-  mark(op, stream, space.marks, CanBeDescribed{keypoints, p.h, p.w});
-  list(op, stream, space.marks, PutIndex{kept});
-  find_spans(op, stream, space.marks, space.begin, count);
+  const DescribeSpace space = describe_space(p, keypoints, workspace);
+  list_kept(op, stream, space.marks, CanBeDescribed{keypoints, p.h, p.w}, kept, count);
   integrate(op, stream, p.picture, space.integral);
   describe_surf(op, stream, space.integral.sums, keypoints, kept, count, p.extended, descriptors);
 }

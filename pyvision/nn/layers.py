@@ -276,7 +276,31 @@ class Softmax(Module):
         return x.tracer.node("softmax", [x])[0]
 
 
-class MaxPool2d(Module):
+class _Pool2d(Module):
+    """What poolings over windows have in common."""
+
+    def __init__(
+        self, kernel_size: IntPair, stride: IntPair | None, padding: IntPair, ceil_mode: bool
+    ) -> None:
+        op = type(self).__name__
+        self.kernel_size = _positive_pair(kernel_size, op, "kernel_size")
+        self.stride = self.kernel_size if stride is None else _positive_pair(stride, op, "stride")
+        self.padding = _non_negative_pair(padding, op, "padding")
+        self.ceil_mode = ceil_mode
+
+    def _window(self) -> Attributes:
+        return {
+            "kernel": [*self.kernel_size],
+            "stride": [*self.stride],
+            "padding": [*self.padding],
+            "ceil_mode": int(self.ceil_mode),
+        }
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
     """torch.nn.MaxPool2d"""
 
     def __init__(
@@ -288,28 +312,14 @@ class MaxPool2d(Module):
         *,
         ceil_mode: bool = False,
     ) -> None:
-        op = "MaxPool2d"
-        self.kernel_size = _positive_pair(kernel_size, op, "kernel_size")
-        self.stride = self.kernel_size if stride is None else _positive_pair(stride, op, "stride")
-        self.padding = _non_negative_pair(padding, op, "padding")
-        self.dilation = _positive_pair(dilation, op, "dilation")
-        self.ceil_mode = ceil_mode
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.dilation = _positive_pair(dilation, "MaxPool2d", "dilation")
 
     def forward(self, x: Value) -> Value:
-        attributes: Attributes = {
-            "kernel": [*self.kernel_size],
-            "stride": [*self.stride],
-            "padding": [*self.padding],
-            "dilation": [*self.dilation],
-            "ceil_mode": int(self.ceil_mode),
-        }
-        return _map_node("max_pool2d", x, attributes)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return _map_node("max_pool2d", x, {**self._window(), "dilation": [*self.dilation]})
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_Pool2d):
     """torch.nn.AvgPool2d"""
 
     def __init__(
@@ -321,27 +331,17 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        op = "AvgPool2d"
-        self.kernel_size = _positive_pair(kernel_size, op, "kernel_size")
-        self.stride = self.kernel_size if stride is None else _positive_pair(stride, op, "stride")
-        self.padding = _non_negative_pair(padding, op, "padding")
-        self.ceil_mode = ceil_mode
+        super().__init__(kernel_size, stride, padding, ceil_mode)
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
     def forward(self, x: Value) -> Value:
         attributes: Attributes = {
-            "kernel": [*self.kernel_size],
-            "stride": [*self.stride],
-            "padding": [*self.padding],
-            "ceil_mode": int(self.ceil_mode),
+            **self._window(),
             "count_include_pad": int(self.count_include_pad),
             "divisor_override": self.divisor_override or 0,
         }
         return _map_node("avg_pool2d", x, attributes)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AdaptiveAvgPool2d(Module):

@@ -44,26 +44,16 @@ def max_pool2d(
         ValueError: a size is out of range, or the window is larger than the padded image.
     """
     op = "max_pool2d"
-    kernel = pair(kernel_size, op, "kernel_size")
+    kernel, steps, sides = window(op, kernel_size, stride, padding)
+    parameters = pair(dilation, op, "dilation"), flag(ceil_mode, op, "ceil_mode")
+    places = flag(return_indices, op, "return_indices")
     if device := device_of(op, input=input):
-        found = _pool_on_device(
-            device, op, input, layout, kernel, kernel if stride is None else pair(stride, op, "stride"),
-            pair(padding, op, "padding"), pair(dilation, op, "dilation"), flag(ceil_mode, op, "ceil_mode"),
-            places=flag(return_indices, op, "return_indices"),
-        )  # fmt: skip
-        return found if return_indices else found[0]
+        found = _pool_on_device(device, op, input, layout, kernel, steps, sides, *parameters, places=places)
+        return found if places else found[0]
     x = as_numpy(input, op, "input")
-    result = _core.max_pool2d(
-        to_nhwc(x, layout, op, "input"),
-        kernel,
-        kernel if stride is None else pair(stride, op, "stride"),
-        pair(padding, op, "padding") * 2,
-        pair(dilation, op, "dilation"),
-        flag(ceil_mode, op, "ceil_mode"),
-        flag(return_indices, op, "return_indices"),
-    )
+    result = _core.max_pool2d(to_nhwc(x, layout, op, "input"), kernel, steps, sides * 2, *parameters, places)
     channels_last = is_channels_last(x, layout)
-    if not return_indices:
+    if not places:
         return result_like(from_nhwc(result, layout, channels_last), input)
     maxima, indices = result
     return (
@@ -103,24 +93,12 @@ def avg_pool2d(
         ValueError: a size is out of range, or the window is larger than the padded image.
     """
     op = "avg_pool2d"
-    kernel = pair(kernel_size, op, "kernel_size")
-    divisor = None if divisor_override is None else integer(divisor_override, op, "divisor_override")
+    kernel, steps, sides = window(op, kernel_size, stride, padding)
+    parameters = averaging(op, ceil_mode, count_include_pad, divisor_override)
     if device := device_of(op, input=input):
-        return _pool_on_device(
-            device, op, input, layout, kernel, kernel if stride is None else pair(stride, op, "stride"),
-            pair(padding, op, "padding"), flag(ceil_mode, op, "ceil_mode"),
-            flag(count_include_pad, op, "count_include_pad"), divisor,
-        )[0]  # fmt: skip
+        return _pool_on_device(device, op, input, layout, kernel, steps, sides, *parameters)[0]
     x = as_numpy(input, op, "input")
-    y = _core.avg_pool2d(
-        to_nhwc(x, layout, op, "input"),
-        kernel,
-        kernel if stride is None else pair(stride, op, "stride"),
-        pair(padding, op, "padding") * 2,
-        flag(ceil_mode, op, "ceil_mode"),
-        flag(count_include_pad, op, "count_include_pad"),
-        divisor,
-    )
+    y = _core.avg_pool2d(to_nhwc(x, layout, op, "input"), kernel, steps, sides * 2, *parameters)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
 
@@ -151,6 +129,22 @@ def adaptive_avg_pool2d(
     sizes = _filled(sizes, nhwc.shape[1:3], op)
     y = _core.adaptive_avg_pool2d(nhwc, sizes)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+
+
+def window(
+    op: str, kernel_size: IntPair, stride: IntPair | None, padding: IntPair
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding."""
+    kernel = pair(kernel_size, op, "kernel_size")
+    return kernel, kernel if stride is None else pair(stride, op, "stride"), pair(padding, op, "padding")
+
+
+def averaging(
+    op: str, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None
+) -> tuple[bool, bool, int | None]:
+    """What an average takes beside its window."""
+    divisor = None if divisor_override is None else integer(divisor_override, op, "divisor_override")
+    return flag(ceil_mode, op, "ceil_mode"), flag(count_include_pad, op, "count_include_pad"), divisor
 
 
 def _filled(sizes: Any, extents: tuple[int, ...], op: str) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from typing import Any
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import device_of
-from pyvision.ops._args import IntPair, flag, integer, nhwc_shape, pair
+from pyvision.ops._args import IntPair, flag, nhwc_shape, pair
 from pyvision.ops.conv import CUDA_FLOATS, FLOATS, Layout
+from pyvision.ops.pooling import averaging, window
 
 
 def max_pool2d_backward(
@@ -45,7 +46,7 @@ def max_pool2d_backward(
     op = "max_pool2d_backward"
     return _gradient(
         op, grad_output, input_shape, layout, (indices,),
-        *_windows(op, kernel_size, stride, padding),
+        *window(op, kernel_size, stride, padding),
         pair(dilation, op, "dilation"), flag(ceil_mode, op, "ceil_mode"),
     )  # fmt: skip
 
@@ -69,9 +70,8 @@ def avg_pool2d_backward(
     op = "avg_pool2d_backward"
     return _gradient(
         op, grad_output, input_shape, layout, (),
-        *_windows(op, kernel_size, stride, padding),
-        flag(ceil_mode, op, "ceil_mode"), flag(count_include_pad, op, "count_include_pad"),
-        None if divisor_override is None else integer(divisor_override, op, "divisor_override"),
+        *window(op, kernel_size, stride, padding),
+        *averaging(op, ceil_mode, count_include_pad, divisor_override),
     )  # fmt: skip
 
 
@@ -80,13 +80,6 @@ def adaptive_avg_pool2d_backward(
 ) -> Array:
     """Gradient of :func:`adaptive_avg_pool2d` by its input; all as :func:`max_pool2d_backward`."""
     return _gradient("adaptive_avg_pool2d_backward", grad_output, input_shape, layout, ())
-
-
-def _windows(
-    op: str, kernel_size: IntPair, stride: IntPair | None, padding: IntPair
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    kernel = pair(kernel_size, op, "kernel_size")
-    return kernel, kernel if stride is None else pair(stride, op, "stride"), pair(padding, op, "padding")
 
 
 def _gradient(

@@ -372,16 +372,8 @@ def ps_roi_align(
     if device := device_of(op, input=input, boxes=boxes):
         run = on_cuda.align(device, op, "own_channels", spatial_scale, sampling_ratio, True)
         return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, own_channels=True)
-    x = _Map(input, layout, op, "input")
-    pooled = _core.ps_roi_align(
-        x.array,
-        _boxes(boxes, x.dtype, op),
-        pair(output_size, op, "output_size"),
-        real(spatial_scale, op, "spatial_scale"),
-        integer(sampling_ratio, op, "sampling_ratio"),
-        x.planar,
-    )
-    return x.result(pooled)
+    ratio = integer(sampling_ratio, op, "sampling_ratio")
+    return _pooled(op, input, boxes, output_size, spatial_scale, ratio, layout=layout)
 
 
 def ps_roi_align_backward(
@@ -398,16 +390,8 @@ def ps_roi_align_backward(
     if device := device_of(op, grad_output=grad_output, boxes=boxes):
         run = on_cuda.align(device, op, "own_channels", spatial_scale, sampling_ratio, True)
         return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
-    g = _Map(grad_output, layout, op, "grad_output")
-    grad = _core.ps_roi_align_backward(
-        g.array,
-        g.core_shape(input_shape, op),
-        _boxes(boxes, g.dtype, op),
-        real(spatial_scale, op, "spatial_scale"),
-        integer(sampling_ratio, op, "sampling_ratio"),
-        g.planar,
-    )
-    return g.result(grad)
+    ratio = integer(sampling_ratio, op, "sampling_ratio")
+    return _pulled(op, grad_output, boxes, input_shape, spatial_scale, ratio, layout=layout)
 
 
 def ps_roi_pool(
@@ -431,15 +415,7 @@ def ps_roi_pool(
     if device := device_of(op, input=input, boxes=boxes):
         run = on_cuda.ps_pool(device, op, spatial_scale)
         return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, own_channels=True)
-    x = _Map(input, layout, op, "input")
-    pooled = _core.ps_roi_pool(
-        x.array,
-        _boxes(boxes, x.dtype, op),
-        pair(output_size, op, "output_size"),
-        real(spatial_scale, op, "spatial_scale"),
-        x.planar,
-    )
-    return x.result(pooled)
+    return _pooled(op, input, boxes, output_size, spatial_scale, layout=layout)
 
 
 def ps_roi_pool_backward(
@@ -455,15 +431,7 @@ def ps_roi_pool_backward(
     if device := device_of(op, grad_output=grad_output, boxes=boxes):
         run = on_cuda.ps_pool(device, op, spatial_scale)
         return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
-    g = _Map(grad_output, layout, op, "grad_output")
-    grad = _core.ps_roi_pool_backward(
-        g.array,
-        g.core_shape(input_shape, op),
-        _boxes(boxes, g.dtype, op),
-        real(spatial_scale, op, "spatial_scale"),
-        g.planar,
-    )
-    return g.result(grad)
+    return _pulled(op, grad_output, boxes, input_shape, spatial_scale, layout=layout)
 
 
 def roi_align_rotated(
@@ -636,16 +604,7 @@ def prroi_pool(
 
     The errors are those of :func:`roi_align`.
     """
-    op = "prroi_pool"
-    x = _Map(input, layout, op, "input")
-    pooled = _core.prroi_pool(
-        x.array,
-        _boxes(boxes, x.dtype, op),
-        pair(output_size, op, "output_size"),
-        real(spatial_scale, op, "spatial_scale"),
-        x.planar,
-    )
-    return x.result(pooled)
+    return _pooled("prroi_pool", input, boxes, output_size, spatial_scale, layout=layout)
 
 
 def prroi_pool_backward(
@@ -722,6 +681,50 @@ class _Map:
 
     def result(self, y: np.ndarray) -> Array:
         return self.narrow(self.in_layout(y))
+
+
+def _pooled(
+    op: str,
+    input: Array,
+    boxes: Boxes,
+    output_size: IntPair,
+    spatial_scale: float,
+    *parameters: int,
+    layout: Layout,
+) -> Array:
+    """``op`` of the extension, by its name."""
+    x = _Map(input, layout, op, "input")
+    pooled = getattr(_core, op)(
+        x.array,
+        _boxes(boxes, x.dtype, op),
+        pair(output_size, op, "output_size"),
+        real(spatial_scale, op, "spatial_scale"),
+        *parameters,
+        x.planar,
+    )
+    return x.result(pooled)
+
+
+def _pulled(
+    op: str,
+    grad_output: Array,
+    boxes: Boxes,
+    input_shape: Shape,
+    spatial_scale: float,
+    *parameters: int,
+    layout: Layout,
+) -> Array:
+    """``op`` of the extension, the gradient of a pooling that is linear, by its name."""
+    g = _Map(grad_output, layout, op, "grad_output")
+    grad = getattr(_core, op)(
+        g.array,
+        g.core_shape(input_shape, op),
+        _boxes(boxes, g.dtype, op),
+        real(spatial_scale, op, "spatial_scale"),
+        *parameters,
+        g.planar,
+    )
+    return g.result(grad)
 
 
 def _widen(array: np.ndarray) -> np.ndarray:

@@ -17,6 +17,29 @@ Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]
 
 
+def out_size(
+    size: Pair,
+    kernel: Pair,
+    stride: Pair = (1, 1),
+    padding: Pair | Sides = (0, 0),
+    dilation: Pair = (1, 1),
+) -> Pair:
+    """(height, width) of a convolution's result."""
+    sides = padding * 2 if len(padding) == 2 else padding
+    axes = zip(size, kernel, stride, sides[:2], sides[2:], dilation, strict=True)
+    h, w = ((n + before + after - d * (k - 1) - 1) // s + 1 for n, k, s, before, after, d in axes)
+    return h, w
+
+
+def transposed_size(
+    size: Pair, kernel: Pair, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair
+) -> Pair:
+    """(height, width) of a transposed convolution's result."""
+    axes = zip(size, kernel, stride, padding, output_padding, dilation, strict=True)
+    h, w = ((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in axes)
+    return h, w
+
+
 def conv2d(
     x: np.ndarray,
     weight: np.ndarray,
@@ -34,8 +57,7 @@ def conv2d(
     weight = weight.astype(np.float64)
     n, height, width, _ = x.shape
     out_channels, group_in, kernel_h, kernel_w = weight.shape
-    out_h = (height - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
-    out_w = (width - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
+    out_h, out_w = out_size((height, width), (kernel_h, kernel_w), stride, dilation=dilation)
     group_out = out_channels // groups
 
     y = np.zeros((groups, n * out_h * out_w, group_out))

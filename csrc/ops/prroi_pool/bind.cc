@@ -41,15 +41,7 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
 }
 
 void define(py::module_& m) {
-  m.def(
-      kOp,
-      [](const py::array& input, const py::array& boxes, const RoiSize& output_size, double scale,
-         bool planar) {
-        const auto run = is_f64(input) ? forward<double> : forward<float>;
-        return run(input, boxes, output_size, scale, planar);
-      },
-      py::arg("input"), py::arg("boxes"), py::arg("output_size"), py::arg("spatial_scale"),
-      py::arg("planar"));
+  define_roi_pooling(m, kOp, forward<float>, forward<double>);
   m.def(
       kBackward,
       [](const py::array& grad_output, const py::array& input, const py::array& boxes, double scale) {
