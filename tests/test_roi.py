@@ -622,7 +622,7 @@ def test_infinite_pixels_stay_where_they_are(isa: str) -> None:
 
 
 @pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
-@pytest.mark.parametrize("width", range(4, 9))
+@pytest.mark.parametrize("width", [*range(4, 9), *range(15, 19), 35])
 def test_an_infinite_pixel_counts_once(op: str, width: int, isa: str) -> None:
     """However a bin's columns are grouped: what is counted twice and taken back is no number any more."""
     box = np.array([[0, 0, 0, width, 6]], np.float32)
@@ -630,6 +630,38 @@ def test_an_infinite_pixel_counts_once(op: str, width: int, isa: str) -> None:
         x = np.ones((1, 1, 6, width), np.float32)
         x[..., 3, column] = np.inf
         assert getattr(ops, op)(x, box, 1) == np.inf, column
+
+
+@pytest.mark.parametrize("width", [12, 30, 75])
+def test_an_infinite_pixel_between_samples_counts_not(width: int, isa: str) -> None:
+    x = np.full((1, 1, 6, width), np.inf, np.float32)
+    box = np.array([[0, 0, 0, width, 6]], np.float32)
+    for column in (width * i / 4 - 0.5 for i in (1, 3)):  # of two samples across
+        x[..., int(column) : int(column) + 2] = 2
+    assert ops.ps_roi_align(x, box, 1, sampling_ratio=2) == 2
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("ratio", [0, 1, 3, None])
+@pytest.mark.parametrize("width", [7, 15, 16, 17, 33, 75])
+def test_bins_of_many_columns(width: int, ratio: int | None, layout: str, isa: str) -> None:
+    """As many columns as vectors have lanes, and more, up to the last byte of the map."""
+    op = "ps_roi_pool" if ratio is None else "ps_roi_align"
+    sides = np.array([width, width / 2, width / 3, 2.0])
+    boxes = np.array([[n, width - s, 0, width, 9] for n in (0, 1) for s in sides], np.float32)
+    x = np.random.default_rng(width).standard_normal((2, 9, width, 12), dtype=np.float32)
+    arguments: Arguments = {"input": x, "boxes": boxes, "output_size": (2, 2), "spatial_scale": 1.0}
+    if ratio is not None:
+        arguments["sampling_ratio"] = ratio
+    y, bound = expected(op, arguments)
+    for before in (False, True):
+        if layout == "NCHW":
+            got = getattr(ops, op)(
+                **(arguments | {"input": guarded(x.transpose(0, 3, 1, 2), before=before)}), layout=layout
+            ).transpose(0, 2, 3, 1)
+        else:
+            got = run(op, arguments | {"input": guarded(x, before=before)})
+        assert_within(got, y, 40 * EPS * (bound + np.abs(x).max()))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/kept_memory.h"
 #include "core/tensor.h"
 
 namespace pyvision {
@@ -85,12 +86,22 @@ Nhwc<T> nhwc_view(const py::array& array, const char* op, const char* name) {
           t.shape[3], t.strides[0], t.strides[1], t.strides[2]};
 }
 
-// A fresh C-contiguous array, uninitialised. Throws when the shape overflows; NumPy throws when memory is
+// A fresh C-contiguous array, uninitialised. Throws when the shape overflows, and bad_alloc when memory is
 // short.
 template <class T>
 py::array_t<typename NumpyType<T>::type> empty(const char* op, const std::vector<int64_t>& shape) {
-  checked_numel(op, shape.data(), static_cast<int>(shape.size()), sizeof(T));
-  return py::array_t<typename NumpyType<T>::type>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  using Held = typename NumpyType<T>::type;
+  const int64_t numel = checked_numel(op, shape.data(), static_cast<int>(shape.size()), sizeof(T));
+  const size_t bytes = static_cast<size_t>(numel) * sizeof(T);
+  const std::vector<py::ssize_t> extents(shape.begin(), shape.end());
+  if (bytes <= kLargeResult) return py::array_t<Held>(extents);
+  auto memory = take_memory(bytes);
+  const Held* const data = memory->as<Held>();
+  const py::capsule owner(memory.get(), [](void* block) {
+    keep_memory(std::unique_ptr<AlignedBuffer>(static_cast<AlignedBuffer*>(block)));
+  });
+  memory.release();  // the owner's from here on
+  return py::array_t<Held>(extents, data, owner);
 }
 
 // The same of zeros, from NumPy: the system hands out large ones unwritten, page by page as they are touched.

@@ -254,35 +254,103 @@ void gather_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
   });
 }
 
+// The taps of a group's regions on a map of `width` columns, as kernels for planes take them: one list for
+// every row of bins, one for every column of them.
+template <class T>
+class OwnBins {
+ public:
+  OwnBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group, int64_t width,
+          int64_t lanes)
+      : grid_(grid), y_(static_cast<size_t>(grid.h)), x_(static_cast<size_t>(grid.w)) {
+    parallel_for(grid.h + grid.w, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t bin = begin; bin < end; ++bin) {
+        for (int64_t k = group.begin; k < group.end; ++k) {
+          if (bin < grid.h)
+            add_rows(regions[k].taps.y, bin);
+          else
+            add_spans(regions[k].taps.x, bin - grid.h, width, lanes);
+        }
+      }
+    });
+  }
+
+  RoiAxis<T> y(int64_t bin) const { return y_[static_cast<size_t>(bin / grid_.w)].from(0); }
+  RoiSpans<T> x(int64_t bin) const {
+    const Spans& x = x_[static_cast<size_t>(bin % grid_.w)];
+    return {x.first.data(), x.column.data(), x.weight.data()};
+  }
+
+ private:
+  struct Spans {
+    std::vector<int64_t> first{0};
+    std::vector<int32_t> column;
+    std::vector<T> weight;
+  };
+
+  void add_rows(const RoiAxis<T>& y, int64_t bin) {
+    AxisBuilder<T>& rows = y_[static_cast<size_t>(bin)];
+    for (int64_t i = y.first[bin]; i < y.first[bin + 1]; ++i) rows.append(y.index[i], y.weight[i]);
+    rows.end_bin();
+  }
+  void add_spans(const RoiAxis<T>& x, int64_t bin, int64_t width, int64_t lanes) {
+    Spans& spans = x_[static_cast<size_t>(bin)];
+    int64_t end = 0;  // of the last span
+    for (int64_t i = x.first[bin]; i < x.first[bin + 1]; ++i) {
+      if (x.index[i] >= end) {
+        spans.column.push_back(static_cast<int32_t>(std::clamp<int64_t>(width - lanes, 0, x.index[i])));
+        spans.weight.resize(spans.weight.size() + static_cast<size_t>(lanes));
+        end = spans.column.back() + lanes;
+      }
+      *(spans.weight.end() - (end - x.index[i])) += x.weight[i];
+    }
+    spans.first.push_back(static_cast<int64_t>(spans.column.size()));
+  }
+
+  const RoiGrid& grid_;
+  std::vector<AxisBuilder<T>> y_;
+  std::vector<Spans> x_;
+};
+
 // Planar maps with a channel for every bin: bin after bin, and of each the planes of all outputs. A plane
 // stays in the cache for all regions, which read it here and there: the next is fetched in order meanwhile.
 template <class T>
-void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
-  constexpr int64_t kLine = 64 / sizeof(T);
+void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
+                       const PlaneKernel<T>& kernel, T* out) {
+  constexpr int64_t kLine = 64 / sizeof(T), kStep = 16;  // regions between prefetches
   const RoiLevel<const T>& level = maps.levels[0];
-  const int64_t bins = grid.bins(), outputs = maps.channels / bins, plane_size = level.h * level.w;
+  const int64_t all = maps.channels, bins = grid.bins(), outputs = all / bins, plane_size = level.h * level.w;
   const auto channel = [&](int64_t i) { return i % outputs * bins + i / outputs; };
-  parallel_for(maps.channels, outputs, [&](int64_t begin, int64_t end) {
-    std::vector<BinSum<T>> sums;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t c = channel(i);
-      if (sums.empty() || i % outputs == 0) {
-        sums.clear();
-        for (int64_t k = 0; k < regions.size(); ++k)
-          sums.emplace_back(grid, regions[k], i / outputs, level.w, 1);
-      }
-      for (const RegionGroup& group : regions.groups()) {
-        const T* const image = level.data + regions[group.begin].image * maps.channels * plane_size;
-        const T *const plane = image + c * plane_size, *next = image + channel(i + 1) * plane_size;
-        const T* const next_end = i + 1 < maps.channels ? next + plane_size : next;
-        const int64_t lines = plane_size / (kLine * (group.end - group.begin)) + 1;
-        for (int64_t k = group.begin; k < group.end; ++k) {
+  // Where most lines are read.
+  const bool fetch = reads_per_pixel(maps, grid, regions) * kLine > static_cast<double>(bins);
+  // (channels, regions): a region's results, written where they belong, would be a cache line each
+  const AlignedBuffer buffer(static_cast<size_t>(all * regions.size()) * sizeof(T));
+  T* const sums = buffer.as<T>();
+  for (const RegionGroup& group : regions.groups()) {
+    const T* const image = level.data + regions[group.begin].image * all * plane_size;
+    const int64_t count = group.end - group.begin,
+                  lines = fetch ? plane_size * kStep / (kLine * count) + 1 : 0;
+    const OwnBins<T> taps(grid, regions, group, level.w, kernel.lanes);
+    parallel_for(all, outputs, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const RoiAxis<T> y = taps.y(i / outputs);
+        const RoiSpans<T> x = taps.x(i / outputs);
+        const T *const plane = image + channel(i) * plane_size, *next = image + channel(i + 1) * plane_size;
+        const T* const next_end = i + 1 < all ? next + plane_size : next;
+        for (int64_t k = 0; k < count; k += kStep) {
           for (int64_t line = 0; line < lines && next < next_end; ++line, next += kLine)
             __builtin_prefetch(next, 0, 2);
-          out[regions[k].box * maps.channels + c] = sums[static_cast<size_t>(k)](plane);
+          kernel.sum(y, x, k, std::min(k + kStep, count), plane, level.w,
+                     sums + channel(i) * regions.size() + group.begin);
         }
       }
-    }
+    });
+  }
+  constexpr int64_t kRows = 16;  // a cache line of every channel's sums
+  parallel_for(regions.size(), kRows, [&](int64_t begin, int64_t end) {
+    const Scratch<T> rows(kRows * all);
+    transpose<T>(sums + begin, regions.size(), rows.get(), all, all, end - begin);
+    for (int64_t k = begin; k < end; ++k)
+      copy_rows<T>(rows.get() + (k - begin) * all, all, out + regions[k].box * all, all, 1, all);
   });
 }
 
@@ -377,9 +445,9 @@ void gather_regions(const RoiMaps<const T>& maps, const RoiGrid& grid, const Reg
 
 template <class T>
 void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                         T* out) {
+                         const PlaneKernel<T>& kernel, T* out) {
   if (maps.planar)
-    gather_own_planes(maps, grid, regions, out);
+    gather_own_planes(maps, grid, regions, kernel, out);
   else
     gather_own_pixels(maps, grid, regions, out);
 }
@@ -445,7 +513,8 @@ void bin_dots(GatherBins<T> kernel, const RoiGrid& grid, const RoiTaps<T>& taps,
                                T*);                                                                       \
   template void scatter_regions(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, ScatterBins<T>,     \
                                 const T*);                                                                \
-  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, T*);      \
+  template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&,           \
+                                    const PlaneKernel<T>&, T*);                                           \
   template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);     \
   template void bin_dots(GatherBins<T>, const RoiGrid&, const RoiTaps<T>&, const T*, int64_t, int64_t,    \
                          int64_t, const T*, T*);

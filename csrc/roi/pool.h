@@ -33,7 +33,7 @@ void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<
 // channel c * bins + b. out, grad: (K, bins, C / bins), or (K, C / bins, bins) of planar maps.
 template <class T>
 void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                         T* out);
+                         const PlaneKernel<T>& kernel, T* out);
 template <class T>
 void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                           const T* grad);

@@ -75,4 +75,22 @@ template <class T>
 using ScatterBins = void (*)(const RoiGrid& grid, const RoiTaps<T>& taps, const T* grad, int64_t channels,
                              int64_t begin, int64_t end, T* map, int64_t stride_h, int64_t stride_w);
 
+// The x taps of one bin of many regions, spread over spans of neighbouring columns: bin k has spans
+// [first[k], first[k + 1]), each of as many columns as a vector has lanes. A map less wide has one span.
+template <class T>
+struct RoiSpans {
+  const int64_t* first;
+  const int32_t* column;  // a span's first
+  const T* weight;        // of all its columns, 0 where the bin has no tap
+};
+// sums[k] = bin k of the plane, k in [begin, end). y: the bin's y taps in each region
+template <class T>
+using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t end,
+                          const T* plane, int64_t width, T* sums);
+template <class T>
+struct PlaneKernel {
+  SumPlane<T> sum;
+  int64_t lanes;
+};
+
 }  // namespace pyvision

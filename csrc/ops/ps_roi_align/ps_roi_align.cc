@@ -2,6 +2,7 @@
 #include "ops/ps_roi_align/ps_roi_align.h"
 
 #include <limits>
+#include <type_traits>
 
 #include "roi/axes.h"
 #include "roi/pool.h"
@@ -24,9 +25,17 @@ Regions<T> averages(const RoiGrid& grid, int64_t sampling_ratio, const RoiMaps<M
 }  // namespace
 
 template <class T>
+const PlaneKernel<T>& plane_kernel() {
+  if constexpr (std::is_same_v<T, float>)
+    return ps_roi_align_kernels().plane_f32;
+  else
+    return ps_roi_align_kernels().plane_f64;
+}
+
+template <class T>
 void ps_roi_align(const RoiGrid& grid, int64_t sampling_ratio, const RoiMaps<const T>& maps,
                   const RoiBoxes<T>& boxes, T* out) {
-  gather_own_channels(maps, grid, averages(grid, sampling_ratio, maps, boxes), out);
+  gather_own_channels(maps, grid, averages(grid, sampling_ratio, maps, boxes), plane_kernel<T>(), out);
 }
 
 template <class T>
@@ -36,6 +45,7 @@ void ps_roi_align_backward(const RoiGrid& grid, int64_t sampling_ratio, const Ro
 }
 
 #define PYVISION_INSTANTIATE(T)                                                                         \
+  template const PlaneKernel<T>& plane_kernel();                                                        \
   template void ps_roi_align(const RoiGrid&, int64_t, const RoiMaps<const T>&, const RoiBoxes<T>&, T*); \
   template void ps_roi_align_backward(const RoiGrid&, int64_t, const RoiMaps<T>&, const RoiBoxes<T>&,   \
                                       const T*);

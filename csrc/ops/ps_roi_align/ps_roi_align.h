@@ -5,9 +5,22 @@
 // Arrays are dense. T: float or double.
 #pragma once
 
+#include "core/dispatch.h"
 #include "roi/roi.h"
 
 namespace pyvision {
+
+struct PsRoiAlignKernels {
+  const char* isa;
+  PlaneKernel<float> plane_f32;
+  PlaneKernel<double> plane_f64;
+};
+
+PYVISION_KERNELS(PsRoiAlignKernels, ps_roi_align)
+
+// The kernel of T, for the ops that share it.
+template <class T>
+const PlaneKernel<T>& plane_kernel();
 
 // out: (K, bins, C / bins), or (K, C / bins, bins) where the maps are planar.
 template <class T>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/ps_roi_pool/ps_roi_pool.h"
 
+#include "ops/ps_roi_align/ps_roi_align.h"
 #include "roi/axes.h"
 #include "roi/pool.h"
 
@@ -29,7 +30,7 @@ Regions<T> averages(const RoiGrid& grid, const RoiMaps<Map>& maps, const RoiBoxe
 
 template <class T>
 void ps_roi_pool(const RoiGrid& grid, const RoiMaps<const T>& maps, const RoiBoxes<T>& boxes, T* out) {
-  gather_own_channels(maps, grid, averages(grid, maps, boxes), out);
+  gather_own_channels(maps, grid, averages(grid, maps, boxes), plane_kernel<T>(), out);
 }
 
 template <class T>
