@@ -240,6 +240,10 @@ struct Wavelets {
     dy[i] = static_cast<int32_t>((c2 - c0) + (a2 - a0) - 2 * (b2 - b0));
   }
   void measure(const SurfWindow& window, int64_t n) {
+#if defined(__AVX512F__)
+    if (window.half < 4) return measure_rows<true>(window, n);
+    if (window.half < 8) return measure_rows<false>(window, n);
+#endif
     const int64_t stride = window.image->stride(), half = window.half;
     const auto* const a = reinterpret_cast<const uint32_t*>(window.image->data);
     const uint32_t *const b = a + half * stride, *const c = b + half * stride;
@@ -248,6 +252,46 @@ struct Wavelets {
       set(i, a[first], a[second], a[third], b[first], b[third], c[first], c[second], c[third]);
     }
   }
+#if defined(__AVX512F__)
+  // The same where a vector holds all that is needed of a row.
+  template <bool kShort>
+  void measure_rows(const SurfWindow& window, int64_t n) {
+    const int64_t stride = window.image->stride();
+    const int32_t* const above = window.image->data;
+    const int32_t *const line = above + window.half * stride, *const below = line + window.half * stride;
+    // Of the differences between the rows the values at the right, the left and in the middle; of their
+    // second differences those at the right, the left and the left once more
+    const int h = window.half, other = kShort ? 8 : 16;
+    const __m256i places = _mm256_setr_epi32(2 * h, other + 2 * h, 0, other, h, other, 0, 0);
+    alignas(64) int32_t both[2 * kMost];
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t first = top[i] * stride + left[i];
+      __m256i values;
+      if constexpr (kShort) {
+        const auto load = [=](const int32_t* row) {
+          return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + first));
+        };
+        const __m256i a = load(above), b = load(line), c = load(below);
+        const __m256i second = _mm256_sub_epi32(_mm256_sub_epi32(c, b), _mm256_sub_epi32(b, a));
+        values = _mm256_permutex2var_epi32(_mm256_sub_epi32(c, a), places, second);
+      } else {
+        const I32 a = I32::load(above + first), b = I32::load(line + first), c = I32::load(below + first);
+        const I32 second = (c - b) - (b - a);
+        values = _mm512_castsi512_si256(
+            _mm512_permutex2var_epi32((c - a).v, _mm512_castsi256_si512(places), second.v));
+      }
+      const __m128i sides = _mm256_castsi256_si128(values), middle = _mm256_extracti128_si256(values, 1);
+      const __m128i sum = _mm_sub_epi32(_mm_add_epi32(sides, _mm_unpackhi_epi64(sides, sides)),
+                                        _mm_add_epi32(middle, middle));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(both + 2 * i), sum);
+    }
+    for (int64_t i = 0; i < n; i += I32::kLanes) {
+      I32 x, y;
+      deinterleave(I32::load(both + 2 * i), I32::load(both + 2 * i + I32::kLanes), &x, &y);
+      x.store(dx + i), y.store(dy + i);
+    }
+  }
+#endif
   void measure_clipped(const SurfWindow& window, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       const auto row = [&](int32_t y) { return reinterpret_cast<const uint32_t*>(window.image->row(y)); };
@@ -289,7 +333,7 @@ template <class Take>
 }
 
 inline void orient(const SurfWindow& window, const SurfWeights& weights, float* dx, float* dy) {
-  constexpr int64_t kOpen = kSurfDirections / 6;  // a window of 60 degrees
+  constexpr int64_t kOpen = 12;  // a window of 60 degrees
   alignas(64) float across[kSurfAnglePoints + 16], down[kSurfAnglePoints + 16];
   alignas(64) int32_t bins[kSurfAnglePoints + 16];
   for_each_wavelet(window, weights.angle_u, weights.angle_v, kSurfAnglePoints,
@@ -299,28 +343,37 @@ inline void orient(const SurfWindow& window, const SurfWeights& weights, float* 
                      a.store(across + i), b.store(down + i);
                      to_i32(direction(a, b) * F32::set(kSurfDirections / 360.0f)).store(bins + i);
                    });
-  float sum_x[kSurfDirections + kOpen] = {}, sum_y[kSurfDirections + kOpen] = {};
+  // Neighbours point alike: were their sums one, each would wait for the one before.
+  constexpr int64_t kParts = 4;
+  alignas(64) float sums[kParts][2][kSurfDirections] = {};
   for (int64_t i = 0; i < kSurfAnglePoints; ++i) {
-    sum_x[bins[i]] += across[i];
-    sum_y[bins[i]] += down[i];
+    sums[i % kParts][0][bins[i]] += across[i];
+    sums[i % kParts][1][bins[i]] += down[i];
   }
-  float open_x[kSurfDirections] = {}, open_y[kSurfDirections] = {};
-  for (int64_t k = 0; k < kOpen; ++k) {
-    sum_x[kSurfDirections + k] = sum_x[k];
-    sum_y[kSurfDirections + k] = sum_y[k];
+  // A window of twelve is three of four.
+  alignas(64) float open[2][kSurfDirections];
+  for (int axis = 0; axis < 2; ++axis) {
+    alignas(64) float one[kSurfDirections + kOpen], four[kSurfDirections + 8];
+    for (int64_t i = 0; i < kSurfDirections; ++i)
+      one[i] = (sums[0][axis][i] + sums[1][axis][i]) + (sums[2][axis][i] + sums[3][axis][i]);
+    for (int64_t i = 0; i < kOpen; ++i) one[kSurfDirections + i] = one[i];
+    for (int64_t i = 0; i < kSurfDirections + 8; ++i)
+      four[i] = (one[i] + one[i + 1]) + (one[i + 2] + one[i + 3]);
+    for (int64_t i = 0; i < kSurfDirections; ++i) open[axis][i] = (four[i] + four[i + 4]) + four[i + 8];
   }
-  for (int64_t k = 0; k < kOpen; ++k) {
-    for (int64_t i = 0; i < kSurfDirections; ++i) open_x[i] += sum_x[i + k];
-    for (int64_t i = 0; i < kSurfDirections; ++i) open_y[i] += sum_y[i + k];
-  }
-  float longest = -1;
-  for (int64_t i = 0; i < kSurfDirections; ++i) {
-    const float length = open_x[i] * open_x[i] + open_y[i] * open_y[i];
-    if (length <= longest) continue;
-    longest = length;
-    *dx = open_x[i];
-    *dy = open_y[i];
-  }
+  alignas(64) float lengths[kSurfDirections];
+  F32 most = F32::zero();
+  for_each_vector<float>(kSurfDirections, [&](int64_t i, int lanes) {
+    const F32 x = load_lanes(open[0] + i, lanes), y = load_lanes(open[1] + i, lanes);
+    const F32 length = x * x + y * y;
+    most = max(length, most);
+    store_lanes(length, lengths + i, lanes);
+  });
+  const float greatest = reduce_max(most);
+  int64_t longest = 0;  // the first of them
+  while (lengths[longest] < greatest) ++longest;
+  *dx = open[0][longest];
+  *dy = open[1][longest];
 }
 
 // Sums of a grid's wavelets over the rows of the cells that stand at one height.

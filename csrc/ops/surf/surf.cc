@@ -237,7 +237,8 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
   for (const Ranked& c : candidates) keypoints.push_back(*c.candidate);
   if (params.upright) return keypoints;
   const auto count = static_cast<int64_t>(keypoints.size());
-  const std::vector<int64_t> order = from_top_to_bottom(keypoints.data(), count, image.integral.h);
+  const std::vector<int64_t> order =
+      in_reading_order(keypoints.data(), count, image.integral.h, image.integral.w);
   parallel_for(count, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Keypoint& k = keypoints[static_cast<size_t>(order[static_cast<size_t>(i)])];
@@ -250,7 +251,7 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
 void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
                    float* descriptors) {
   const int64_t length = extended ? 128 : 64;
-  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.integral.h);
+  const std::vector<int64_t> order = in_reading_order(keypoints, n, image.integral.h, image.integral.w);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t k_th = begin; k_th < end; ++k_th) {
       const int64_t i = order[static_cast<size_t>(k_th)];
