@@ -57,17 +57,23 @@ struct Keypoint {
   int32_t octave;
 };
 
-// The indices of keypoints from the top of a picture of h rows to its bottom: in that order each finds in the
-// cache what the one before has read.
+// The indices of keypoints as one reads, in lines of 64 rows of a picture of h by w: in that order each finds
+// in the cache what the one before has read.
 template <class K>
-std::vector<int64_t> from_top_to_bottom(const K* keypoints, int64_t n, int64_t h) {
-  const auto row = [&](int64_t i) {
-    return static_cast<size_t>(std::min(std::max(keypoints[i].y, 0.0f), static_cast<float>(h - 1)));
+std::vector<int64_t> in_reading_order(const K* keypoints, int64_t n, int64_t h, int64_t w) {
+  constexpr int64_t kRows = 64, kColumns = 16;
+  const int64_t places = (w + kColumns - 1) / kColumns;
+  const auto place = [=](const K& k) {
+    const auto inside = [](float value, int64_t extent) {
+      return static_cast<int64_t>(std::min(std::max(value, 0.0f), static_cast<float>(extent - 1)));
+    };
+    return static_cast<size_t>(inside(k.y, h) / kRows * places + inside(k.x, w) / kColumns);
   };
-  std::vector<int64_t> next(static_cast<size_t>(h) + 1), order(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) ++next[row(i) + 1];
-  for (size_t y = 1; y < next.size(); ++y) next[y] += next[y - 1];
-  for (int64_t i = 0; i < n; ++i) order[static_cast<size_t>(next[row(i)]++)] = i;
+  std::vector<int64_t> next(static_cast<size_t>((h + kRows - 1) / kRows * places) + 1);
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) ++next[place(keypoints[i]) + 1];
+  for (size_t p = 1; p < next.size(); ++p) next[p] += next[p - 1];
+  for (int64_t i = 0; i < n; ++i) order[static_cast<size_t>(next[place(keypoints[i])]++)] = i;
   return order;
 }
 

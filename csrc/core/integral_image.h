@@ -21,7 +21,7 @@ struct IntegralImage {
   const int32_t* row(int64_t y) const { return data + y * stride(); }
 };
 
-constexpr int64_t kIntegralReadAhead = 32;  // values that a kernel may read behind the last
+constexpr int64_t kIntegralReadAhead = 48;  // values that a kernel may read behind the last
 inline int64_t integral_size(int64_t h, int64_t w) {
   return (h + 1) * IntegralImage::stride_of(w) + kIntegralReadAhead;
 }

@@ -286,7 +286,7 @@ bool brisk_fits(const IntegralImage& image, const Keypoint& k) {
 void brisk_describe(const IntegralImage& image, Keypoint* keypoints, int64_t n, uint8_t* descriptors) {
   const BriskPattern& pattern = brisk_pattern();
   const BriskKernels& kernels = brisk_kernels();
-  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.h);
+  const std::vector<int64_t> order = in_reading_order(keypoints, n, image.h, image.w);
   parallel_for(n, 16, [&](int64_t begin, int64_t end) {
     alignas(64) float values[kBriskPadded];
     for (int64_t k_th = begin; k_th < end; ++k_th) {

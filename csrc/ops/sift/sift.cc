@@ -438,7 +438,8 @@ SiftDetection sift_detect(const AnyImage& image, const SiftParams& params, const
 }
 
 void sift_describe(const SiftPyramid& pyramid, const SiftKeypoint* keypoints, int64_t n, float* descriptors) {
-  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, pyramid.octaves()[0].h / 2);
+  const std::vector<int64_t> order =
+      in_reading_order(keypoints, n, pyramid.octaves()[0].h / 2, pyramid.octaves()[0].w / 2);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t k_th = begin; k_th < end; ++k_th) {
       const int64_t i = order[static_cast<size_t>(k_th)];

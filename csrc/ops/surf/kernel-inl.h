@@ -36,21 +36,36 @@ struct ColumnSums {
   }
 };
 
-inline void respond(const int32_t* const rows[10], int64_t l, int64_t octave, int64_t first, int64_t n,
-                    float unit, float* out) {
+// What of the integral image a filter's rows leave at one column: differences between them, by the box.
+struct ColumnSum {
+  I32 xx, yy, xy;
+};
+inline ColumnSum column_sum(const int32_t* const rows[10], int64_t x) {
+  const auto row = [=](int k) { return I32::load(rows[k] + x); };
+  const I32 inner = row(6) - row(3);
+  return {row(7) - row(1), row(9) - row(0) - (inner + inner + inner), (row(4) - row(2)) - (row(8) - row(5))};
+}
+
+inline F32 response(I32 xx, I32 yy, I32 xy, F32 all) {
+  const F32 a = to_f32(xx) * all, b = to_f32(xy) * all, c = to_f32(yy) * all;
+  return a * c - F32::set(0.81f) * (b * b);
+}
+
+// Any octave: loads at any place, of sums in memory.
+inline void respond_by_loads(const int32_t* const rows[10], int64_t l, int64_t octave, int64_t first,
+                             int64_t n, float unit, float* out) {
   const int64_t h = l / 2, r = l + h, step = int64_t{1} << octave;
-  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1))), weight = F32::set(0.81f);
+  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1)));
   ColumnSums xx_sums, yy_sums, xy_sums;
   const int64_t middle = first * step;               // of the first filter
   const int64_t left = (middle - r) & ~int64_t{15};  // where vectors do not cross cache lines
   const int64_t needed = middle - left + (n - 1) * step + r + 2, whole = I32::kLanes << octave;
   const int64_t columns = (needed + whole - 1) & ~(whole - 1);
   for (int64_t i = 0; i < needed; i += I32::kLanes) {
-    const auto row = [=](int k) { return I32::load(rows[k] + left + i); };
-    (row(7) - row(1)).store(xx_sums.sums + i);
-    const I32 inner = row(6) - row(3);
-    (row(9) - row(0) - (inner + inner + inner)).store(yy_sums.sums + i);
-    ((row(4) - row(2)) - (row(8) - row(5))).store(xy_sums.sums + i);
+    const ColumnSum sum = column_sum(rows, left + i);
+    sum.xx.store(xx_sums.sums + i);
+    sum.yy.store(yy_sums.sums + i);
+    sum.xy.store(xy_sums.sums + i);
   }
   const int32_t *const upright = xx_sums.split(columns, octave),
                        *const level = yy_sums.split(columns, octave),
@@ -70,48 +85,140 @@ inline void respond(const int32_t* const rows[10], int64_t l, int64_t octave, in
     const I32 xx = at(xx_at[3]) - at(xx_at[0]) - (inner + inner + inner);
     const I32 yy = at(yy_at[1]) - at(yy_at[0]);
     const I32 xy = (at(xy_at[1]) - at(xy_at[0])) - (at(xy_at[3]) - at(xy_at[2]));
-    const F32 a = to_f32(xx) * all, b = to_f32(xy) * all, c = to_f32(yy) * all;
-    const int64_t rest = n - i;
-    store_lanes(a * c - weight * (b * b), out + i, rest < F32::kLanes ? static_cast<int>(rest) : F32::kLanes);
+    response(xx, yy, xy, all).store(out + i);
   }
 }
 
-inline void highest(const float* const rows[kSurfLayers][3], int64_t n, float* lower, float* upper) {
-  for_each_vector<float>(n, [&](int64_t x, int lanes) {
+#if defined(__AVX512F__)
+template <int64_t kValue>
+struct Constant {
+  constexpr int64_t operator()() const { return kValue; }
+};
+
+// Of sixteen columns one step apart, and where steps are of two pixels, of those between them
+struct ColumnSums16 {
+  ColumnSum even, odd;
+};
+
+template <int64_t kOctave>
+inline ColumnSums16 column_sums16(const int32_t* const rows[10], int64_t x) {
+  ColumnSums16 s = {};
+  s.even = column_sum(rows, x);
+  if constexpr (kOctave == 1) {
+    const ColumnSum first = s.even, second = column_sum(rows, x + I32::kLanes);
+    deinterleave(first.xx, second.xx, &s.even.xx, &s.odd.xx);
+    deinterleave(first.yy, second.yy, &s.even.yy, &s.odd.yy);
+    deinterleave(first.xy, second.xy, &s.even.xy, &s.odd.xy);
+  }
+  return s;
+}
+
+// The first octaves from registers: of sixteen lanes a load at any place crosses a cache line.
+template <int64_t kOctave, int64_t l>
+inline void respond_in_registers(const int32_t* const given[10], int64_t first, int64_t n, float unit,
+                                 float* out) {
+  constexpr int64_t h = l / 2, r = l + h, kStep = int64_t{1} << kOctave;
+  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1)));
+  const int32_t* rows[10];  // which `out` cannot change
+  for (int k = 0; k < 10; ++k) rows[k] = given[k];
+  int64_t x = first & ~int64_t{15};
+  ColumnSums16 before = {}, here = column_sums16<kOctave>(rows, x * kStep);
+  if (x > 0) before = column_sums16<kOctave>(rows, (x - I32::kLanes) * kStep);
+  for (; x < first + n; x += I32::kLanes) {
+    const ColumnSums16 behind = column_sums16<kOctave>(rows, (x + I32::kLanes) * kStep);
+    // One of the sums `away` columns beside those of the filters' middles
+    const auto at = [&](I32 ColumnSum::* sum, auto away) -> I32 {
+      constexpr int64_t steps = away() >> kOctave;
+      constexpr auto part = steps * kStep == away() ? &ColumnSums16::even : &ColumnSums16::odd;
+      if constexpr (steps < 0)
+        return {_mm512_alignr_epi32((here.*part.*sum).v, (before.*part.*sum).v, I32::kLanes + steps)};
+      else
+        return {_mm512_alignr_epi32((behind.*part.*sum).v, (here.*part.*sum).v, steps)};
+    };
+    const I32 inner = at(&ColumnSum::xx, Constant<h + 1>()) - at(&ColumnSum::xx, Constant<-h>());
+    const I32 xx =
+        at(&ColumnSum::xx, Constant<r + 1>()) - at(&ColumnSum::xx, Constant<-r>()) - (inner + inner + inner);
+    const I32 yy = at(&ColumnSum::yy, Constant<l>()) - at(&ColumnSum::yy, Constant<1 - l>());
+    const I32 xy = (here.even.xy - at(&ColumnSum::xy, Constant<-l>())) -
+                   (at(&ColumnSum::xy, Constant<l + 1>()) - at(&ColumnSum::xy, Constant<1>()));
+    response(xx, yy, xy, all).store(out + (x - first));
+    before = here;
+    here = behind;
+  }
+}
+#endif
+
+inline void respond(const int32_t* const rows[10], int64_t l, int64_t octave, int64_t first, int64_t n,
+                    float unit, float* out) {
+#if defined(__AVX512F__)
+  constexpr decltype(&respond_in_registers<0, 3>) kFirst[] = {
+      respond_in_registers<0, 3>, respond_in_registers<0, 5>, respond_in_registers<0, 7>,
+      respond_in_registers<0, 9>};
+  if (octave == 0) return kFirst[l / 2 - 1](rows, first, n, unit, out);
+  if (octave == 1)
+    return (l == 13 ? respond_in_registers<1, 13> : respond_in_registers<1, 17>)(rows, first, n, unit, out);
+#endif
+  respond_by_loads(rows, l, octave, first, n, unit, out);
+}
+
+inline void halve(const float* row, int64_t n, float* out) {
+  for_each_vector<float>(n, [&](int64_t i, int lanes) {
+    const auto at = [=](int64_t k) { return bits_as_i32(F32::load(row + 2 * i + k)); };
+    I32 even, odd;
+    deinterleave(at(0), at(F32::kLanes), &even, &odd);
+    store_lanes(bits_as_f32(even), out + i, lanes);
+  });
+}
+
+inline void peaks(const float* const rows[kSurfLayers][3], float threshold, SurfPeaks lists[2]) {
+  // Of three rows and three layers each
+  struct Greatest {
+    F32 lower, upper;
+  };
+  const auto greatest = [&](int64_t x) -> Greatest {
     const auto of = [&](int64_t layer) {
-      const auto row = [&](int i) { return load_lanes(rows[layer][i] + x, lanes); };
+      const auto row = [&](int i) { return F32::load(rows[layer][i] + x); };
       return max(max(row(0), row(1)), row(2));
     };
     const F32 both = max(of(1), of(2));
-    store_lanes(max(of(0), both), lower + x, lanes);
-    store_lanes(max(both, of(3)), upper + x, lanes);
-  });
-}
-
-inline int64_t peaks(const float* row, const float* highest, int64_t first, int64_t last, float threshold,
-                     int32_t* columns) {
-  int64_t count = 0;
+    return {max(of(0), both), max(both, of(3))};
+  };
   const F32 limit = F32::set(threshold);
-  for_each_vector<float>(last - first, [&](int64_t i, int lanes) {
-    const int64_t x = first + i;
-    const auto around = [&](int64_t dx) { return load_lanes(highest + x + dx, lanes); };
-    const F32 value = load_lanes(row + x, lanes);
-    const auto is_peak = (limit < value) & (max(max(around(-1), around(0)), around(1)) <= value);
-    for (uint64_t found = bits(is_peak) & ((uint64_t{1} << lanes) - 1); found != 0; found &= found - 1)
-      columns[count++] = static_cast<int32_t>(x + __builtin_ctzll(found));
-  });
-  return count;
+  const int64_t first = lists[0].first / F32::kLanes * F32::kLanes;
+  Greatest before = greatest(first - F32::kLanes), here = greatest(first);
+  for (int64_t x = first; x < lists[0].last; x += F32::kLanes) {
+    const Greatest behind = greatest(x + F32::kLanes);
+    const auto find = [&](const float* row, F32 left, F32 middle, F32 right, SurfPeaks* list) {
+      const F32 value = F32::load(row + x);
+      const auto is_peak =
+          (limit < value) & (max(max(move_up(left, middle), middle), move_down(middle, right)) <= value);
+      for (uint64_t found = bits(is_peak); found != 0; found &= found - 1) {
+        const int64_t column = x + __builtin_ctzll(found);
+        if (list->first <= column && column < list->last)
+          list->columns[list->count++] = static_cast<int32_t>(column);
+      }
+    };
+    find(rows[1][1], before.lower, here.lower, behind.lower, &lists[0]);
+    find(rows[2][1], before.upper, here.upper, behind.upper, &lists[1]);
+    before = here;
+    here = behind;
+  }
 }
 
-// Wavelets of a few points around a window's middle, so that L1 has room for the integral image as well;
-// beyond the picture they are what lies inside.
+// Wavelets of a few points around a window's middle, so that L1 has room for the integral image as well.
 struct Wavelets {
   static constexpr int64_t kMost = 64;
   alignas(64) int32_t left[kMost], middle[kMost], right[kMost], top[kMost], line[kMost], bottom[kMost];
   alignas(64) int32_t dx[kMost], dy[kMost];
 
-  // Points [i, i + lanes) lie at (x, y).
+  // Points [i, i + lanes) lie at (x, y): the wavelets around them in the picture.
   void place(const SurfWindow& window, int64_t i, F32 x, F32 y) {
+    const F32 corner = F32::set(static_cast<float>(1 - window.half));
+    to_i32(floor(x) + corner).store(left + i);
+    to_i32(floor(y) + corner).store(top + i);
+  }
+  // The same where they may reach beyond it: they are what lies inside.
+  void place_clipped(const SurfWindow& window, int64_t i, F32 x, F32 y) {
     const F32 half = F32::set(static_cast<float>(window.half)), one = F32::set(1.0f);
     const auto limit = [](F32 value, int64_t extent) {
       return to_i32(min(max(value, F32::zero()), F32::set(static_cast<float>(extent))));
@@ -125,14 +232,72 @@ struct Wavelets {
     limit(row + half, window.image->h).store(bottom + i);
   }
 
-  void measure(const IntegralImage& image, int64_t n) {
+  // a: the values at the left, in the middle and at the right of the row above; b, c: of that of the point,
+  // which has none in the middle, and of the row below
+  void set(int64_t i, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t b0, uint32_t b2, uint32_t c0,
+           uint32_t c1, uint32_t c2) {
+    dx[i] = static_cast<int32_t>((c2 - a2) + (c0 - a0) - 2 * (c1 - a1));
+    dy[i] = static_cast<int32_t>((c2 - c0) + (a2 - a0) - 2 * (b2 - b0));
+  }
+  void measure(const SurfWindow& window, int64_t n) {
+#if defined(__AVX512F__)
+    if (window.half < 4) return measure_rows<true>(window, n);
+    if (window.half < 8) return measure_rows<false>(window, n);
+#endif
+    const int64_t stride = window.image->stride(), half = window.half;
+    const auto* const a = reinterpret_cast<const uint32_t*>(window.image->data);
+    const uint32_t *const b = a + half * stride, *const c = b + half * stride;
     for (int64_t i = 0; i < n; ++i) {
-      const auto at = [&](const int32_t* row, int32_t column) { return static_cast<uint32_t>(row[column]); };
-      const int32_t *a = image.row(top[i]), *b = image.row(line[i]), *c = image.row(bottom[i]);
-      const uint32_t a0 = at(a, left[i]), a2 = at(a, right[i]), c0 = at(c, left[i]), c2 = at(c, right[i]);
-      const uint32_t across = at(c, middle[i]) - at(a, middle[i]), along = at(b, right[i]) - at(b, left[i]);
-      dx[i] = static_cast<int32_t>((c2 - a2) + (c0 - a0) - 2 * across);
-      dy[i] = static_cast<int32_t>((c2 - c0) + (a2 - a0) - 2 * along);
+      const int64_t first = top[i] * stride + left[i], second = first + half, third = second + half;
+      set(i, a[first], a[second], a[third], b[first], b[third], c[first], c[second], c[third]);
+    }
+  }
+#if defined(__AVX512F__)
+  // The same where a vector holds all that is needed of a row.
+  template <bool kShort>
+  void measure_rows(const SurfWindow& window, int64_t n) {
+    const int64_t stride = window.image->stride();
+    const int32_t* const above = window.image->data;
+    const int32_t *const line = above + window.half * stride, *const below = line + window.half * stride;
+    // Of the differences between the rows the values at the right, the left and in the middle; of their
+    // second differences those at the right, the left and the left once more
+    const int h = window.half, other = kShort ? 8 : 16;
+    const __m256i places = _mm256_setr_epi32(2 * h, other + 2 * h, 0, other, h, other, 0, 0);
+    alignas(64) int32_t both[2 * kMost];
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t first = top[i] * stride + left[i];
+      __m256i values;
+      if constexpr (kShort) {
+        const auto load = [=](const int32_t* row) {
+          return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + first));
+        };
+        const __m256i a = load(above), b = load(line), c = load(below);
+        const __m256i second = _mm256_sub_epi32(_mm256_sub_epi32(c, b), _mm256_sub_epi32(b, a));
+        values = _mm256_permutex2var_epi32(_mm256_sub_epi32(c, a), places, second);
+      } else {
+        const I32 a = I32::load(above + first), b = I32::load(line + first), c = I32::load(below + first);
+        const I32 second = (c - b) - (b - a);
+        values = _mm512_castsi512_si256(
+            _mm512_permutex2var_epi32((c - a).v, _mm512_castsi256_si512(places), second.v));
+      }
+      const __m128i sides = _mm256_castsi256_si128(values), middle = _mm256_extracti128_si256(values, 1);
+      const __m128i sum = _mm_sub_epi32(_mm_add_epi32(sides, _mm_unpackhi_epi64(sides, sides)),
+                                        _mm_add_epi32(middle, middle));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(both + 2 * i), sum);
+    }
+    for (int64_t i = 0; i < n; i += I32::kLanes) {
+      I32 x, y;
+      deinterleave(I32::load(both + 2 * i), I32::load(both + 2 * i + I32::kLanes), &x, &y);
+      x.store(dx + i), y.store(dy + i);
+    }
+  }
+#endif
+  void measure_clipped(const SurfWindow& window, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      const auto row = [&](int32_t y) { return reinterpret_cast<const uint32_t*>(window.image->row(y)); };
+      const uint32_t *const a = row(top[i]), *const b = row(line[i]), *const c = row(bottom[i]);
+      set(i, a[left[i]], a[middle[i]], a[right[i]], b[left[i]], b[right[i]], c[left[i]], c[middle[i]],
+          c[right[i]]);
     }
   }
 };
@@ -147,12 +312,20 @@ template <class Take>
   Wavelets wavelets;
   for (int64_t first = 0; first < n; first += Wavelets::kMost) {
     const int64_t count = n - first < Wavelets::kMost ? n - first : Wavelets::kMost;
-    for_each_vector<float>(count, [&](int64_t i, int lanes) {
-      const F32 across = load_lanes(u + first + i, lanes) * scale,
-                down = load_lanes(v + first + i, lanes) * scale;
-      wavelets.place(window, i, x + (across * c - down * s), y + (across * s + down * c));
-    });
-    wavelets.measure(*window.image, count);
+    const auto place = [&](auto put) {
+      for_each_vector<float>(count, [&](int64_t i, int lanes) {
+        const F32 across = load_lanes(u + first + i, lanes) * scale,
+                  down = load_lanes(v + first + i, lanes) * scale;
+        put(i, x + (across * c - down * s), y + (across * s + down * c));
+      });
+    };
+    if (window.is_inside) {
+      place([&](int64_t i, F32 at_x, F32 at_y) { wavelets.place(window, i, at_x, at_y); });
+      wavelets.measure(window, count);
+    } else {
+      place([&](int64_t i, F32 at_x, F32 at_y) { wavelets.place_clipped(window, i, at_x, at_y); });
+      wavelets.measure_clipped(window, count);
+    }
     for_each_vector<float>(count, [&](int64_t i, int lanes) {
       take(first + i, lanes, to_f32(I32::load(wavelets.dx + i)), to_f32(I32::load(wavelets.dy + i)));
     });
@@ -160,7 +333,7 @@ template <class Take>
 }
 
 inline void orient(const SurfWindow& window, const SurfWeights& weights, float* dx, float* dy) {
-  constexpr int64_t kOpen = kSurfDirections / 6;  // a window of 60 degrees
+  constexpr int64_t kOpen = 12;  // a window of 60 degrees
   alignas(64) float across[kSurfAnglePoints + 16], down[kSurfAnglePoints + 16];
   alignas(64) int32_t bins[kSurfAnglePoints + 16];
   for_each_wavelet(window, weights.angle_u, weights.angle_v, kSurfAnglePoints,
@@ -170,69 +343,111 @@ inline void orient(const SurfWindow& window, const SurfWeights& weights, float* 
                      a.store(across + i), b.store(down + i);
                      to_i32(direction(a, b) * F32::set(kSurfDirections / 360.0f)).store(bins + i);
                    });
-  float sum_x[kSurfDirections + kOpen] = {}, sum_y[kSurfDirections + kOpen] = {};
+  // Neighbours point alike: were their sums one, each would wait for the one before.
+  constexpr int64_t kParts = 4;
+  alignas(64) float sums[kParts][2][kSurfDirections] = {};
   for (int64_t i = 0; i < kSurfAnglePoints; ++i) {
-    sum_x[bins[i]] += across[i];
-    sum_y[bins[i]] += down[i];
+    sums[i % kParts][0][bins[i]] += across[i];
+    sums[i % kParts][1][bins[i]] += down[i];
   }
-  float open_x[kSurfDirections] = {}, open_y[kSurfDirections] = {};
-  for (int64_t k = 0; k < kOpen; ++k) {
-    sum_x[kSurfDirections + k] = sum_x[k];
-    sum_y[kSurfDirections + k] = sum_y[k];
+  // A window of twelve is three of four.
+  alignas(64) float open[2][kSurfDirections];
+  for (int axis = 0; axis < 2; ++axis) {
+    alignas(64) float one[kSurfDirections + kOpen], four[kSurfDirections + 8];
+    for (int64_t i = 0; i < kSurfDirections; ++i)
+      one[i] = (sums[0][axis][i] + sums[1][axis][i]) + (sums[2][axis][i] + sums[3][axis][i]);
+    for (int64_t i = 0; i < kOpen; ++i) one[kSurfDirections + i] = one[i];
+    for (int64_t i = 0; i < kSurfDirections + 8; ++i)
+      four[i] = (one[i] + one[i + 1]) + (one[i + 2] + one[i + 3]);
+    for (int64_t i = 0; i < kSurfDirections; ++i) open[axis][i] = (four[i] + four[i + 4]) + four[i + 8];
   }
-  for (int64_t k = 0; k < kOpen; ++k) {
-    for (int64_t i = 0; i < kSurfDirections; ++i) open_x[i] += sum_x[i + k];
-    for (int64_t i = 0; i < kSurfDirections; ++i) open_y[i] += sum_y[i + k];
-  }
-  float longest = -1;
-  for (int64_t i = 0; i < kSurfDirections; ++i) {
-    const float length = open_x[i] * open_x[i] + open_y[i] * open_y[i];
-    if (length <= longest) continue;
-    longest = length;
-    *dx = open_x[i];
-    *dy = open_y[i];
-  }
+  alignas(64) float lengths[kSurfDirections];
+  F32 most = F32::zero();
+  for_each_vector<float>(kSurfDirections, [&](int64_t i, int lanes) {
+    const F32 x = load_lanes(open[0] + i, lanes), y = load_lanes(open[1] + i, lanes);
+    const F32 length = x * x + y * y;
+    most = max(length, most);
+    store_lanes(length, lengths + i, lanes);
+  });
+  const float greatest = reduce_max(most);
+  int64_t longest = 0;  // the first of them
+  while (lengths[longest] < greatest) ++longest;
+  *dx = open[0][longest];
+  *dy = open[1][longest];
 }
 
-inline void describe(const SurfWindow& window, const SurfWeights& weights, bool extended, float* values) {
+// Sums of a grid's wavelets over the rows of the cells that stand at one height.
+template <int kValues>
+inline void add_rows(const float* across, const float* down, const float* weights, float (*sums)[kSurfGrid]) {
+  for_each_vector<float>(kSurfGrid, [&](int64_t u, int lanes) {
+    F32 sum[kValues];
+    for (F32& s : sum) s = F32::zero();
+    for (int64_t row = 0; row < kSurfCell; ++row) {
+      const F32 weight = F32::set(weights[row]);
+      const F32 dx = load_lanes(across + row * kSurfGrid + u, lanes) * weight,
+                dy = load_lanes(down + row * kSurfGrid + u, lanes) * weight;
+      if constexpr (kValues == 4) {
+        sum[0] = sum[0] + dx;
+        sum[1] = sum[1] + dy;
+        sum[2] = sum[2] + abs(dx);
+        sum[3] = sum[3] + abs(dy);
+      } else {
+        const auto down_is_negative = dy < F32::zero(), across_is_negative = dx < F32::zero();
+        const auto add = [&](int k, F32 value, auto is_second) {
+          const F32 second = select(is_second, value, F32::zero());
+          sum[k] = sum[k] + (value - second);
+          sum[k + 2] = sum[k + 2] + second;
+        };
+        add(0, dx, down_is_negative), add(1, abs(dx), down_is_negative);
+        add(4, dy, across_is_negative), add(5, abs(dy), across_is_negative);
+      }
+    }
+    for (int k = 0; k < kValues; ++k) store_lanes(sum[k], sums[k] + u, lanes);
+  });
+}
+
+// kValues: of each cell
+template <int kValues>
+inline void describe_cells(const SurfWindow& window, const SurfWeights& weights, float* values) {
   const F32 c = F32::set(window.cosine), s = F32::set(window.sine);
   alignas(64) float across[kSurfPoints + 16], down[kSurfPoints + 16];
   for_each_wavelet(window, weights.grid_u, weights.grid_v, kSurfPoints, [&](int64_t i, int, F32 dx, F32 dy) {
     (dx * c + dy * s).store(across + i);
     (dy * c - dx * s).store(down + i);
   });
-  for (int64_t cell = 0; cell < kSurfCells * kSurfCells; ++cell) {
-    const int64_t top = cell / kSurfCells, left = cell % kSurfCells;
-    const int64_t first = 5 * top * kSurfGrid + 5 * left;
-    F32 sums[8];
-    for (F32& sum : sums) sum = F32::zero();
-    for (int64_t row = 0; row < kSurfCell; ++row) {
-      for_each_vector<float>(kSurfCell, [&](int64_t i, int lanes) {
-        const int64_t at = first + row * kSurfGrid + i;
-        const F32 weight = load_lanes(weights.cell[row] + i, lanes);
-        const F32 dx = load_lanes(across + at, lanes) * weight, dy = load_lanes(down + at, lanes) * weight;
-        if (!extended) {
-          sums[0] = sums[0] + dx;
-          sums[1] = sums[1] + dy;
-          sums[2] = sums[2] + abs(dx);
-          sums[3] = sums[3] + abs(dy);
-          return;
-        }
-        const auto down_is_negative = dy < F32::zero(), across_is_negative = dx < F32::zero();
-        const auto add = [&](int k, F32 value, auto is_second) {
-          const F32 second = select(is_second, value, F32::zero());
-          sums[k] = sums[k] + (value - second);
-          sums[k + 2] = sums[k + 2] + second;
-        };
-        add(0, dx, down_is_negative), add(1, abs(dx), down_is_negative);
-        add(4, dy, across_is_negative), add(5, abs(dy), across_is_negative);
-      });
+  // Along the columns first, then along the rows, of all cells side by side at once.
+  constexpr int64_t kAll = kSurfCells * kValues;
+  alignas(64) float columns[kAll][kSurfGrid], rows[kSurfGrid][kAll];
+  for (int64_t top = 0; top < kSurfCells; ++top) {
+    const int64_t first = 5 * top * kSurfGrid;
+    add_rows<kValues>(across + first, down + first, weights.cell, columns + top * kValues);
+  }
+  for (int64_t k = 0; k < kAll; k += F32::kLanes) {
+    for_each_vector<float>(kSurfGrid, [&](int64_t u, int lanes) {
+      F32 block[F32::kLanes];
+      for (int i = 0; i < F32::kLanes; ++i) block[i] = load_lanes(columns[k + i] + u, lanes);
+      transpose(block);
+      for (int i = 0; i < lanes; ++i) block[i].store(rows[u + i] + k);
+    });
+  }
+  for (int64_t left = 0; left < kSurfCells; ++left) {
+    alignas(64) float sums[kAll];
+    for (int64_t k = 0; k < kAll; k += F32::kLanes) {
+      F32 sum = F32::zero();
+      for (int64_t u = 0; u < kSurfCell; ++u)
+        sum = sum + F32::load(rows[5 * left + u] + k) * F32::set(weights.cell[u]);
+      sum.store(sums + k);
     }
-    const int count = extended ? 8 : 4;
-    for (int k = 0; k < count; ++k) values[cell * count + k] = weights.cells[top][left] * reduce_add(sums[k]);
+    for (int64_t top = 0; top < kSurfCells; ++top)
+      for (int64_t k = 0; k < kValues; ++k)
+        values[(top * kSurfCells + left) * kValues + k] = weights.cells[top][left] * sums[top * kValues + k];
   }
 }
 
-const SurfKernels surf = {F32::kIsaName, respond, highest, peaks, orient, describe};
+inline void describe(const SurfWindow& window, const SurfWeights& weights, bool extended, float* values) {
+  (extended ? describe_cells<8> : describe_cells<4>)(window, weights, values);
+}
+
+const SurfKernels surf = {F32::kIsaName, respond, halve, peaks, orient, describe};
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <tuple>
+#include <utility>
 
 #include "core/arena.h"
 #include "core/parabola.h"
@@ -32,24 +33,34 @@ bool refine(const float* const rows[3][3], int64_t column, double step[3]) {
 }
 
 struct Tile {
-  int64_t octave, row, column;  // of the octave's grid
+  int64_t row, column;  // of the octave's grid
 };
 
-void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMask& mask, const Tile& tile,
+// The first two layers of an octave: every second response of the second and the last layer of that below.
+struct SharedLayers {
+  static constexpr int64_t kLayers = 2;
+  float* data = nullptr;
+  int64_t rows = 0, columns = 0;
+
+  int64_t size() const { return kLayers * rows * columns; }
+  float* row(int64_t layer, int64_t i) const { return data + (layer * rows + i) * columns; }
+};
+
+void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMask& mask, int64_t octave,
+                 const Tile& tile, const SharedLayers& given, const SharedLayers& next,
                  std::vector<Candidate>* found) {
   const IntegralImage& sums = image.integral;
-  const int64_t octave = tile.octave, step = int64_t{1} << octave, w = sums.w, h = sums.h;
+  const int64_t step = int64_t{1} << octave, w = sums.w, h = sums.h;
   const auto end_of = [=](int64_t start, int64_t extent, int64_t pixels) {
     return std::min(start + extent, (pixels + step - 1) / step - 1);
   };
   const int64_t top = std::max<int64_t>(tile.row, 1), bottom = end_of(tile.row, kSurfTileRows, h);
   const int64_t left = std::max<int64_t>(tile.column, 1), right = end_of(tile.column, kSurfTileColumns, w);
   if (top >= bottom || left >= right) return;
-  // Rows begin with the column before the tile and end with the one behind it.
-  const int64_t origin = left - 1;
-  constexpr int64_t kColumns = kSurfTileColumns + 16;  // two, and whole cache lines
-  alignas(64) float memory[3 * kSurfLayers * kColumns], greatest[2 * kColumns];
-  int32_t places[kSurfTileColumns];
+  // Rows begin a whole vector before the tile, and end one or two behind it.
+  constexpr int64_t kBefore = 16, kColumns = kBefore + kSurfTileColumns + 32;
+  const int64_t origin = tile.column - kBefore;
+  alignas(64) float memory[3 * kSurfLayers * kColumns];
   const auto row_of = [&](int64_t layer, int64_t i) { return memory + (3 * layer + i % 3) * kColumns; };
   // Columns of a row whose filters lie in the picture.
   struct Span {
@@ -61,19 +72,26 @@ void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMa
   };
   const auto respond = [&](int64_t layer, int64_t i) {
     const int64_t l = lobe_of(octave, layer), r = radius_of(octave, layer), y = i * step, half = l / 2;
-    const Span span = span_of(r, origin, right + 1);
+    const Span span = span_of(r, left - 1, right + 1);
     float* const out = row_of(layer, i);
     if (y < r || y + r >= h || span.first >= span.last) {
       std::fill_n(out, kColumns, 0.0f);
       return;
     }
-    const int64_t offsets[10] = {-r, 1 - l, -l, -half, 0, 1, half + 1, l, l + 1, r + 1};
-    const int32_t* lines[10];
-    for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]);
+    const int64_t count = span.last - span.first;
+    if (layer < SharedLayers::kLayers && octave > 0) {
+      std::copy_n(given.row(layer, i) + origin + span.first, count, out + span.first);
+    } else {
+      const int64_t offsets[10] = {-r, 1 - l, -l, -half, 0, 1, half + 1, l, l + 1, r + 1};
+      const int32_t* lines[10];
+      for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]);
+      surf_kernels().respond(lines, l, octave, origin + span.first, count, image.unit, out + span.first);
+    }
     std::fill_n(out, span.first, 0.0f);
-    surf_kernels().respond(lines, l, octave, origin + span.first, span.last - span.first, image.unit,
-                           out + span.first);
     std::fill(out + span.last, out + kColumns, 0.0f);
+    if (next.data != nullptr && layer % 2 == 1 && i % 2 == 0 && i >= tile.row && i < bottom)
+      surf_kernels().halve(out + kBefore, (right + 1 - tile.column) / 2,
+                           next.row(layer / 2, i / 2) + tile.column / 2);
   };
   for (int64_t layer = 0; layer < kSurfLayers; ++layer)
     for (int64_t i = top - 1; i <= top; ++i) respond(layer, i);
@@ -83,16 +101,19 @@ void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMa
       respond(layer, i + 1);
       for (int64_t r = 0; r < 3; ++r) rows_at[layer][r] = row_of(layer, i - 1 + r);
     }
-    surf_kernels().highest(rows_at, right + 1 - origin, greatest, greatest + kColumns);
+    SurfPeaks peaks[2];
+    for (int64_t k = 0; k < 2; ++k) {
+      const int64_t reach = radius_of(octave, k + 2);  // the next layer's filter has to fit
+      const Span span = span_of(reach, left, right);
+      const bool fits = i * step >= reach && i * step + reach < h;
+      peaks[k].first = span.first, peaks[k].last = fits ? span.last : span.first;
+    }
+    if (peaks[0].first >= peaks[0].last) continue;
+    surf_kernels().peaks(rows_at, static_cast<float>(params.threshold), peaks);
     for (int64_t layer = 1; layer + 1 < kSurfLayers; ++layer) {
       const auto* const nine = rows_at + (layer - 1);
-      const int64_t reach = radius_of(octave, layer + 1);
-      const Span span = span_of(reach, left, right);
-      if (i * step < reach || i * step + reach >= h || span.first >= span.last) continue;
-      const int64_t count = surf_kernels().peaks(nine[1][1], greatest + (layer - 1) * kColumns, span.first,
-                                                 span.last, static_cast<float>(params.threshold), places);
-      for (int64_t k = 0; k < count; ++k) {
-        const int64_t x = places[k];
+      for (int64_t k = 0; k < peaks[layer - 1].count; ++k) {
+        const int64_t x = peaks[layer - 1].columns[k];
         double move[3];
         if (!refine(nine, x, move)) continue;
         const double size =
@@ -129,8 +150,7 @@ const SurfWeights& surf_weights() {
       w.grid_u[i] = static_cast<float>(i % kSurfGrid) - (kSurfGrid - 1) / 2.0f;
       w.grid_v[i] = static_cast<float>(i / kSurfGrid) - (kSurfGrid - 1) / 2.0f;
     }
-    for (int v = 0; v < kSurfCell; ++v)
-      for (int u = 0; u < kSurfCell; ++u) w.cell[v][u] = gaussian(u - 4, v - 4, 2.5);
+    for (int u = 0; u < kSurfCell; ++u) w.cell[u] = gaussian(u - 4, 0, 2.5);
     for (int v = 0; v < kSurfCells; ++v)
       for (int u = 0; u < kSurfCells; ++u) w.cells[v][u] = gaussian(u - 1.5, v - 1.5, 1.5);
     return w;
@@ -138,7 +158,9 @@ const SurfWeights& surf_weights() {
   return weights;
 }
 
-SurfWindow window_of(const SurfImage& image, const Keypoint& k, double angle, double half_side) {
+// reach: how many scales the farthest point is away
+SurfWindow window_of(const SurfImage& image, const Keypoint& k, double angle, double half_side,
+                     double reach) {
   const double scale = static_cast<double>(k.size) * (1.2 / 9);
   SurfWindow window;
   window.image = &image.integral;
@@ -147,12 +169,15 @@ SurfWindow window_of(const SurfImage& image, const Keypoint& k, double angle, do
   window.cosine = static_cast<float>(std::cos(angle * (kPi / 180)));
   window.sine = static_cast<float>(std::sin(angle * (kPi / 180)));
   window.half = static_cast<int32_t>(std::max(std::nearbyint(scale * half_side), 1.0));
+  const double margin = reach * scale + window.half + 2;
+  window.is_inside =
+      k.x >= margin && k.y >= margin && k.x + margin <= image.integral.w && k.y + margin <= image.integral.h;
   return window;
 }
 
 float angle_of(const SurfImage& image, const Keypoint& k) {
   float dx, dy;
-  surf_kernels().orient(window_of(image, k, 0, 2), surf_weights(), &dx, &dy);
+  surf_kernels().orient(window_of(image, k, 0, 2, 6), surf_weights(), &dx, &dy);
   const double degrees = std::atan2(static_cast<double>(dy), static_cast<double>(dx)) * (180 / kPi);
   const auto angle = static_cast<float>(degrees < 0 ? degrees + 360 : degrees);
   return angle < 360 ? angle : 0;
@@ -166,28 +191,54 @@ SurfImage surf_image(const AnyImage& image, int32_t* memory) {
 }
 
 std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask) {
-  std::vector<Tile> tiles;
-  for (int64_t o = params.octaves - 1; o >= 0; --o)  // the greatest shares of work first
-    for (int64_t y = 0; y << o < image.integral.h; y += kSurfTileRows)
-      for (int64_t x = 0; x << o < image.integral.w; x += kSurfTileColumns) tiles.push_back({o, y, x});
-  std::vector<std::vector<Candidate>> found(tiles.size());
-  parallel_for(static_cast<int64_t>(tiles.size()), 1, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-      find_maxima(image, params, mask, tiles[i], &found[i]);
-  });
-  std::vector<Candidate> candidates;
-  for (const auto& tile : found) candidates.insert(candidates.end(), tile.begin(), tile.end());
-  const auto before = [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); };
+  const auto points = [](int64_t pixels, int64_t octave) { return ((pixels - 1) >> octave) + 1; };
+  SharedLayers shared[kSurfOctaves + 1];  // none of the first octave, and none behind the last
+  int64_t size = 0;
+  for (int64_t o = 1; o < params.octaves; ++o) {
+    shared[o] = {nullptr, points(image.integral.h, o), points(image.integral.w, o)};
+    size += shared[o].size();
+  }
+  const Scratch<float> memory(size);
+  float* free = memory;
+  for (int64_t o = 1; o < params.octaves; ++o) shared[o].data = std::exchange(free, free + shared[o].size());
+  std::vector<std::vector<Candidate>> found;
+  for (int64_t o = 0; o < params.octaves; ++o) {
+    std::vector<Tile> tiles;
+    for (int64_t y = 0; y < points(image.integral.h, o); y += kSurfTileRows)
+      for (int64_t x = 0; x < points(image.integral.w, o); x += kSurfTileColumns) tiles.push_back({y, x});
+    const size_t before = found.size();
+    found.resize(before + tiles.size());
+    parallel_for(static_cast<int64_t>(tiles.size()), 1, [&](int64_t begin, int64_t end) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+        find_maxima(image, params, mask, o, tiles[i], shared[o], shared[o + 1], &found[before + i]);
+    });
+  }
+  struct Ranked {
+    float response;  // at hand, since few are equal
+    const Candidate* candidate;
+  };
+  size_t count_of_all = 0;
+  for (const auto& tile : found) count_of_all += tile.size();
+  std::vector<Ranked> candidates;
+  candidates.reserve(count_of_all);
+  for (const auto& tile : found)
+    for (const Candidate& c : tile) candidates.push_back({c.response, &c});
+  const auto before = [](const Ranked& a, const Ranked& b) {
+    return a.response != b.response ? a.response > b.response : a.candidate->order() < b.candidate->order();
+  };
   if (params.max_features > 0 && candidates.size() > static_cast<size_t>(params.max_features)) {
     const auto last = candidates.begin() + params.max_features;
     std::nth_element(candidates.begin(), last, candidates.end(), before);
     candidates.erase(last, candidates.end());
   }
   std::sort(candidates.begin(), candidates.end(), before);
-  std::vector<Keypoint> keypoints(candidates.begin(), candidates.end());
+  std::vector<Keypoint> keypoints;
+  keypoints.reserve(candidates.size());
+  for (const Ranked& c : candidates) keypoints.push_back(*c.candidate);
   if (params.upright) return keypoints;
   const auto count = static_cast<int64_t>(keypoints.size());
-  const std::vector<int64_t> order = from_top_to_bottom(keypoints.data(), count, image.integral.h);
+  const std::vector<int64_t> order =
+      in_reading_order(keypoints.data(), count, image.integral.h, image.integral.w);
   parallel_for(count, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Keypoint& k = keypoints[static_cast<size_t>(order[static_cast<size_t>(i)])];
@@ -200,14 +251,15 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
 void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
                    float* descriptors) {
   const int64_t length = extended ? 128 : 64;
-  const std::vector<int64_t> order = from_top_to_bottom(keypoints, n, image.integral.h);
+  const std::vector<int64_t> order = in_reading_order(keypoints, n, image.integral.h, image.integral.w);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t k_th = begin; k_th < end; ++k_th) {
       const int64_t i = order[static_cast<size_t>(k_th)];
       const Keypoint& k = keypoints[i];
       const double angle = k.angle > 0 ? static_cast<double>(k.angle) : 0;
       float* const values = descriptors + i * length;
-      surf_kernels().describe(window_of(image, k, angle, 1), surf_weights(), extended, values);
+      surf_kernels().describe(window_of(image, k, angle, 1, kSurfGrid * std::sqrt(0.5)), surf_weights(),
+                              extended, values);
       double sum = 0;
       for (int64_t j = 0; j < length; ++j)
         sum += static_cast<double>(values[j]) * static_cast<double>(values[j]);

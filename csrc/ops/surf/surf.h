@@ -36,34 +36,43 @@ constexpr int64_t kSurfPoints = kSurfGrid * kSurfGrid;
 constexpr int64_t kSurfAnglePoints = 113, kSurfDirections = 72;
 constexpr int64_t kMaxSurfLobe = 65;
 // A tile of an octave's grid: what of the integral image one row needs is still near when the next one does
-constexpr int64_t kSurfTileRows = 32, kSurfTileColumns = 256;
+constexpr int64_t kSurfTileRows = 32, kSurfTileColumns = 1024;
 
 // A keypoint's surroundings. Wavelets have the side 2 half.
 struct SurfWindow {
   const IntegralImage* image;
   float x, y, scale, cosine, sine;
   int32_t half;
+  bool is_inside;  // all wavelets lie in the picture
 };
 
 struct SurfWeights {
   float angle_u[kSurfAnglePoints], angle_v[kSurfAnglePoints], angle[kSurfAnglePoints];  // points in scales
   float grid_u[kSurfPoints], grid_v[kSurfPoints];                                       // likewise
-  float cell[kSurfCell][kSurfCell], cells[kSurfCells][kSurfCells];
+  float cell[kSurfCell];  // of a row or a column, whose product is a point's
+  float cells[kSurfCells][kSurfCells];
+};
+
+// The columns in [first, last) where a response is above the threshold and no less than its 26 neighbours.
+struct SurfPeaks {
+  int64_t first, last;
+  int64_t count = 0;
+  int32_t columns[kSurfTileColumns];
 };
 
 struct SurfKernels {
   const char* isa;
   // out[i], i in [0, n): the response at column (first + i) 2^octave of the rows, which are those of the
   // integral image that lie -r, 1 - l, -l, -h, 0, 1, h + 1, l, l + 1, r + 1 from the filter's middle;
-  // l = 2 h + 1, r = l + h. The filters lie in the picture; n is at most kSurfTileColumns + 2.
+  // l = 2 h + 1, r = l + h; of octaves behind the first only the last two layers. The filters lie in the
+  // picture; n is at most kSurfTileColumns + 2. Up to 15 values before these and behind them are overwritten.
   void (*respond)(const int32_t* const rows[10], int64_t l, int64_t octave, int64_t first, int64_t n,
                   float unit, float* out);
-  // The greatest of three rows and three layers: lower (n,) of the first, upper (n,) of the last three
-  void (*highest)(const float* const rows[kSurfLayers][3], int64_t n, float* lower, float* upper);
-  // The columns in [first, last) where a row is above the threshold and no less than the three `highest`
-  // around; returns how many.
-  int64_t (*peaks)(const float* row, const float* highest, int64_t first, int64_t last, float threshold,
-                   int32_t* columns);
+  // out[i] = row[2 i], i in [0, n); the row is read up to 48 values behind the last of these
+  void (*halve)(const float* row, int64_t n, float* out);
+  // Of the second and the third layer of three rows each: the peaks of the middle one. The first list's
+  // columns are the second's and more; there are 16 values before them, and 32 behind.
+  void (*peaks)(const float* const rows[kSurfLayers][3], float threshold, SurfPeaks lists[2]);
   // The sums (dx, dy) of wavelets over the window of directions where they are longest
   void (*orient)(const SurfWindow& window, const SurfWeights& weights, float* dx, float* dy);
   // values: (64,), or where it is extended (128,), before normalisation
