@@ -89,19 +89,18 @@ constexpr int64_t kWinogradBlockFloats = (1 << 20) / sizeof(float);
 constexpr int64_t kL3Floats = (12 << 20) / sizeof(float);
 constexpr int64_t kMostBlockFloats = (4 << 20) / sizeof(float);
 
-// channels: in and out, of `groups` groups
-double winograd_weights(WinogradTiling tiling, int64_t in_channels, int64_t out_channels, int64_t groups) {
-  return static_cast<double>(tiling.points() * (in_channels / groups) * out_channels);
+double winograd_weights(WinogradTiling tiling, int64_t group_in, int64_t group_out, int64_t groups) {
+  return static_cast<double>(tiling.points() * group_in * group_out * groups);
 }
 
-bool winograd_streams(WinogradTiling tiling, int64_t in_channels, int64_t out_channels, int64_t groups) {
-  return winograd_weights(tiling, in_channels, out_channels, groups) > kL3Floats;
+bool winograd_streams(WinogradTiling tiling, int64_t group_in, int64_t group_out, int64_t groups) {
+  return winograd_weights(tiling, group_in, group_out, groups) > kL3Floats;
 }
 
-int64_t winograd_tiles_per_block(WinogradTiling tiling, int64_t in_channels, int64_t out_channels,
-                                 int64_t groups, const ConvMachine& machine) {
-  const int64_t floats_per_tile = tiling.points() * (in_channels + out_channels);
-  const bool streams = winograd_streams(tiling, in_channels, out_channels, groups);
+int64_t winograd_tiles_per_block(WinogradTiling tiling, int64_t group_in, int64_t group_out, int64_t groups,
+                                 const ConvMachine& machine) {
+  const int64_t floats_per_tile = tiling.points() * (group_in + group_out) * groups;
+  const bool streams = winograd_streams(tiling, group_in, group_out, groups);
   const int64_t floats = streams ? kMostBlockFloats * machine.threads : kWinogradBlockFloats;
   const int64_t most = streams ? kGroupRows : 4 * machine.row_tile;
   const int64_t row_tiles = std::min(floats / floats_per_tile, most) / machine.row_tile;
@@ -119,8 +118,8 @@ int64_t winograd_groups_per_block(const Conv2dParams& p, WinogradTiling tiling, 
 // Times in units of one vector's multiply-add, fitted to thread times of 12 layers x 3 sizes of tile x 10
 // sizes of block, 16 to 512 channels, on a Zen 4 core: within 20 % of each. They depend on nothing but the
 // shape and the ISA's widths: not on the number of threads, lest results do.
-constexpr double kPerMultiply = 1.1;  // 90 % of the peak rate
-constexpr double kPerGroupedMultiply = 1.2;
+constexpr double kPerMultiply = 1.1;         // 90 % of the peak rate
+constexpr double kPerGroupedMultiply = 1.2;  // of the grouped kernel
 // More, of a product of few channels, for vectors of 16 floats: entry, exit, and rows that come from L2.
 constexpr double kPerGroupProduct = 110;
 // Of one transformed value, in or out.
@@ -158,21 +157,21 @@ double grouped_cost(const Conv2dParams& p, int64_t pixels, const ConvMachine& ma
 double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h, int64_t out_w,
                      const ConvMachine& machine, int64_t in_turn) {
   const int64_t tiles = ceil_div(out_h, tiling.outputs) * ceil_div(out_w, tiling.outputs),
-                points = tiling.points(), group_in = p.in_channels / p.groups;
+                points = tiling.points();
+  const int64_t group_in = p.in_channels / p.groups, group_out = p.out_channels / p.groups;
   const int64_t in_vectors = ceil_div(p.in_channels, machine.lanes);
   const int64_t out_vectors = ceil_div(p.out_channels, machine.lanes);
-  const int64_t group_out = p.out_channels / p.groups;
   const int64_t products =
       points * p.groups * ceil_div(tiles, machine.row_tile) * ceil_div(group_out, machine.panel_width);
   const int64_t per_block =
-      winograd_tiles_per_block(tiling, p.in_channels, p.out_channels, p.groups,
+      winograd_tiles_per_block(tiling, group_in, group_out, p.groups,
                                {machine.row_tile, machine.panel_width, machine.lanes, /*threads=*/1});
   const double per_product = p.groups > 1 ? kPerGroupProduct * 16 / static_cast<double>(machine.lanes) : 0;
   return kPerMultiply *
              static_cast<double>(points * tiles * p.groups * group_in * ceil_div(group_out, machine.lanes)) +
          per_product * static_cast<double>(products) +
          cost_per_point(tiling) * static_cast<double>(points * tiles * (in_vectors + out_vectors)) +
-         weights_cost(winograd_weights(tiling, p.in_channels, p.out_channels, p.groups),
+         weights_cost(winograd_weights(tiling, group_in, group_out, p.groups),
                       static_cast<double>(ceil_div(tiles, per_block)), machine, in_turn);
 }
 
@@ -230,15 +229,14 @@ WinogradPlan plan_winograd(const Conv2dParams& p, WinogradTiling tiling, int64_t
     plan.group_blocks = ceil_div(p.groups, plan.groups_per_block);
   };
   deal_groups(ceil_div(p.groups, winograd_groups_per_block(p, tiling, tiles, machine)));
-  const int64_t in_channels = p.in_channels / p.groups * plan.groups_per_block,
-                out_channels = p.out_channels / p.groups * plan.groups_per_block;
-  plan.tile_blocks = ceil_div(
-      tiles, winograd_tiles_per_block(tiling, in_channels, out_channels, plan.groups_per_block, machine));
+  const int64_t group_in = p.in_channels / p.groups, group_out = p.out_channels / p.groups;
+  plan.tile_blocks =
+      ceil_div(tiles, winograd_tiles_per_block(tiling, group_in, group_out, plan.groups_per_block, machine));
   const int64_t wanted = machine.threads > 1 ? 2 * machine.threads : 1;
   if (plan.group_blocks * plan.tile_blocks < wanted) deal_groups(ceil_div(wanted, plan.tile_blocks));
   plan.share_blocks =
       machine.threads > 1 && (plan.group_blocks * plan.tile_blocks < wanted ||
-                              winograd_streams(tiling, in_channels, out_channels, plan.groups_per_block));
+                              winograd_streams(tiling, group_in, group_out, plan.groups_per_block));
   plan.tiles_per_block = ceil_div(tiles, plan.tile_blocks);
   plan.tile_blocks = ceil_div(tiles, plan.tiles_per_block);
   return plan;
