@@ -621,24 +621,39 @@ def test_infinite_pixels_stay_where_they_are(isa: str) -> None:
     np.testing.assert_array_equal(y, x)
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
 @pytest.mark.parametrize("width", [*range(4, 9), *range(15, 19), 35])
-def test_an_infinite_pixel_counts_once(op: str, width: int, isa: str) -> None:
+def test_an_infinite_pixel_counts_once(op: str, width: int, layout: str, isa: str) -> None:
     """However a bin's columns are grouped: what is counted twice and taken back is no number any more."""
     box = np.array([[0, 0, 0, width, 6]], np.float32)
     for column in range(1, width - 1):
-        x = np.ones((1, 1, 6, width), np.float32)
-        x[..., 3, column] = np.inf
-        assert getattr(ops, op)(x, box, 1) == np.inf, column
+        x = np.ones((1, 6, width, 1), np.float32)
+        x[:, 3, column] = np.inf
+        x = x.reshape((1, 6, width, 1) if layout == "NHWC" else (1, 1, 6, width))
+        assert getattr(ops, op)(x, box, 1, layout=layout) == np.inf, column
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
+def test_an_infinite_pixel_of_a_small_box(op: str, layout: str, isa: str) -> None:
+    """One of few taps, on a map that is hardly read."""
+    x = np.ones((1, 40, 40, 1), np.float32)
+    x[:, 20, 20] = np.inf
+    x = x.reshape((1, 40, 40, 1) if layout == "NHWC" else (1, 1, 40, 40))
+    for end in (21, 22, 23):
+        assert getattr(ops, op)(x, np.array([[0, 19, 19, end, end]], np.float32), 1, layout=layout) == np.inf
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("width", [12, 30, 75])
-def test_an_infinite_pixel_between_samples_counts_not(width: int, isa: str) -> None:
-    x = np.full((1, 1, 6, width), np.inf, np.float32)
-    box = np.array([[0, 0, 0, width, 6]], np.float32)
+def test_an_infinite_pixel_between_samples_counts_not(width: int, layout: str, isa: str) -> None:
+    x = np.full((1, 6, width, 1), np.inf, np.float32)
+    box = np.array([[0, 0, 0, width, 6]] * 9, np.float32)
     for column in (width * i / 4 - 0.5 for i in (1, 3)):  # of two samples across
-        x[..., int(column) : int(column) + 2] = 2
-    assert ops.ps_roi_align(x, box, 1, sampling_ratio=2) == 2
+        x[:, :, int(column) : int(column) + 2] = 2
+    x = x.reshape((1, 6, width, 1) if layout == "NHWC" else (1, 1, 6, width))
+    assert (ops.ps_roi_align(x, box, 1, sampling_ratio=2, layout=layout) == 2).all()
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
@@ -662,6 +677,25 @@ def test_bins_of_many_columns(width: int, ratio: int | None, layout: str, isa: s
         else:
             got = run(op, arguments | {"input": guarded(x, before=before)})
         assert_within(got, y, 40 * EPS * (bound + np.abs(x).max()))
+
+
+@pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
+def test_many_boxes_with_channels_of_their_own(op: str, isa: str) -> None:
+    """Bins that end in many tiles of a large map, at 1 and 2 threads."""
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(-4, 40, (60, 2))
+    boxes = np.concatenate(
+        [rng.integers(0, 2, (60, 1)), corner, corner + rng.uniform(0, 50, (60, 2))], axis=1
+    )
+    x = rng.standard_normal((2, 37, 50, 45), dtype=np.float32)
+    arguments: Arguments = {
+        "input": x, "boxes": boxes.astype(np.float32), "output_size": (3, 3), "spatial_scale": 1.0,
+    }  # fmt: skip
+    if op == "ps_roi_align":
+        arguments["sampling_ratio"] = 0
+    y, bound = expected(op, arguments)
+    assert_within(run(op, arguments), y, 40 * EPS * (bound + np.abs(x).max()))
+    check_threads_agree(lambda: run(op, arguments))
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,8 @@ class BinSum {
     y_index_ = y.index + y_first, y_weight_ = y.weight + y_first, rows_ = y.first[y_bin + 1] - y_first;
     x_index_ = x.index + x_first, x_weight_ = x.weight + x_first, columns_ = x.first[x_bin + 1] - x_first;
     if (empty() || !few()) return;
-    for (int64_t i = 0; i < 4; ++i) {  // the last again, times 0
-      row_[i] = y_index_[std::min(i, rows_ - 1)] * stride_h;
-      column_[i] = x_index_[std::min(i, columns_ - 1)] * stride_w;
-      row_weight_[i] = i < rows_ ? y_weight_[i] : 0;
-      column_weight_[i] = i < columns_ ? x_weight_[i] : 0;
-    }
+    fill(y_index_, y_weight_, rows_, stride_h, row_, row_weight_);
+    fill(x_index_, x_weight_, columns_, stride_w, column_, column_weight_);
   }
 
   T operator()(const T* map) const { return empty() ? 0 : few() ? sum_few(map) : sum_many(map); }
@@ -41,6 +37,16 @@ class BinSum {
 
  private:
   typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
+
+  // Four taps: the last has its weight in halves of halves where there are fewer.
+  static void fill(const int32_t* index, const T* weight, int64_t count, int64_t stride, int64_t* offsets,
+                   T* weights) {
+    for (int64_t i = 0; i < 4; ++i) {
+      offsets[i] = index[std::min(i, count - 1)] * stride;
+      if (i >= count) weights[i - 1] /= 2;
+      weights[i] = i < count ? weight[i] : weights[i - 1];
+    }
+  }
 
   bool empty() const { return rows_ == 0 || columns_ == 0; }
   bool few() const { return rows_ <= 4 && columns_ <= 4; }

@@ -29,15 +29,6 @@ template <class T>
 void scatter_regions(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                      ScatterBins<T> kernel, const T* grad);
 
-// The same of maps with a channel for every bin of every output: bin b of output channel c takes input
-// channel c * bins + b. out, grad: (K, bins, C / bins), or (K, C / bins, bins) of planar maps.
-template <class T>
-void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                         const PlaneKernel<T>& kernel, T* out);
-template <class T>
-void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                          const T* grad);
-
 // dots[bin] = the sum over channels of grad * the bin; grad: (bins, channels). Where the taps are derivatives
 // of a region's by a parameter, what that parameter gets.
 template <class T>

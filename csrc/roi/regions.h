@@ -145,6 +145,22 @@ class Regions {
     return row;
   }
 
+  // How often bins read a pixel of the images that have any, on average.
+  double reads_per_pixel(const RoiMaps<const T>& maps, const RoiGrid& grid) const {
+    double reads = 0, pixels = 0;
+    for (const RegionGroup& group : groups_) {
+      const RoiLevel<const T>& level = maps.levels[(*this)[group.begin].level];
+      pixels += static_cast<double>(level.h * level.w);
+      for (int64_t i = group.begin; i < group.end; ++i) {
+        const RoiAxis<T>&y = (*this)[i].taps.y, &x = (*this)[i].taps.x;
+        const auto y_taps = static_cast<double>(y.first[grid.y_bins()] - y.first[0]);
+        const auto x_taps = static_cast<double>(x.first[grid.x_bins()] - x.first[0]);
+        reads += y_taps * x_taps / static_cast<double>(grid.shared ? 1 : grid.bins());
+      }
+    }
+    return reads / std::max(pixels, 1.0);
+  }
+
   int64_t size() const { return static_cast<int64_t>(regions_.size()); }
   const Region<T>& operator[](int64_t i) const { return regions_[static_cast<size_t>(i)]; }
   const std::vector<RegionGroup>& groups() const { return groups_; }

@@ -87,9 +87,24 @@ struct RoiSpans {
 template <class T>
 using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t end,
                           const T* plane, int64_t width, T* sums);
+
+// A part of a bin: its taps within a tile of kTileWidth columns of the map, of which the kernel gets a plane
+// with nothing between the rows.
+constexpr int64_t kTileWidth = 16;
 template <class T>
-struct PlaneKernel {
-  SumPlane<T> sum;
+struct TilePart {
+  const int32_t* y_index;        // `rows` of them
+  const T *y_weight, *x_weight;  // the latter of all columns, 0 where the bin has no tap
+  int64_t rows, at;              // of its sum in its table
+};
+// sums[i] = parts[i] of the plane
+template <class T>
+using SumTile = void (*)(const TilePart<T>* parts, int64_t count, const T* plane, T* sums);
+
+template <class T>
+struct OwnChannelKernels {
+  SumPlane<T> sum_plane;
+  SumTile<T> sum_tile;
   int64_t lanes;
 };
 

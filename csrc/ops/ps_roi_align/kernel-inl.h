@@ -4,8 +4,14 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-// Down the rows first, whatever the columns between taps hold: those are left out at the end, for 0 times an
-// infinite pixel would be NaN.
+// weight * down, but 0 where the weight is: 0 times an infinite pixel would be NaN.
+template <class T>
+inline Vec<T> across(const T* weight, Vec<T> down) {
+  const Vec<T> w = Vec<T>::load(weight);
+  return select(w == Vec<T>::zero(), Vec<T>::zero(), w * down);
+}
+
+// Down the rows first, whatever the columns between taps hold: those are left out at the end.
 template <class T>
 void sum_plane(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t end, const T* plane,
                int64_t width, T* sums) {
@@ -18,14 +24,32 @@ void sum_plane(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t
       Vec<T> down = Vec<T>::zero();
       for (int64_t i = y.first[k]; i < y.first[k + 1]; ++i)
         down = fma(Vec<T>::set(y.weight[i]), Vec<T>::load_n(column + y.index[i] * width, lanes), down);
-      const Vec<T> weight = Vec<T>::load(x.weight + span * kLanes);
-      sum = sum + select(weight == Vec<T>::zero(), Vec<T>::zero(), weight * down);
+      sum = sum + across(x.weight + span * kLanes, down);
     }
     sums[k] = reduce_add(sum);
   }
 }
 
-const PsRoiAlignKernels ps_roi_align = {
-    F32::kIsaName, {sum_plane<float>, F32::kLanes}, {sum_plane<double>, Vec<double>::kLanes}};
+template <class T>
+void sum_tile(const TilePart<T>* parts, int64_t count, const T* plane, T* sums) {
+  constexpr int64_t kLanes = Vec<T>::kLanes, kVectors = kTileWidth / kLanes;
+  for (int64_t k = 0; k < count; ++k) {
+    const TilePart<T>& part = parts[k];
+    Vec<T> down[kVectors];
+    for (int64_t j = 0; j < kVectors; ++j) down[j] = Vec<T>::zero();
+    for (int64_t i = 0; i < part.rows; ++i) {
+      const Vec<T> share = Vec<T>::set(part.y_weight[i]);
+      const T* const row = plane + part.y_index[i] * kTileWidth;
+      for (int64_t j = 0; j < kVectors; ++j) down[j] = fma(share, Vec<T>::load(row + j * kLanes), down[j]);
+    }
+    Vec<T> sum = Vec<T>::zero();
+    for (int64_t j = 0; j < kVectors; ++j) sum = sum + across(part.x_weight + j * kLanes, down[j]);
+    sums[k] = reduce_add(sum);
+  }
+}
+
+const PsRoiAlignKernels ps_roi_align = {F32::kIsaName,
+                                        {sum_plane<float>, sum_tile<float>, F32::kLanes},
+                                        {sum_plane<double>, sum_tile<double>, Vec<double>::kLanes}};
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "roi/axes.h"
-#include "roi/pool.h"
+#include "roi/own_channels.h"
 
 namespace pyvision {
 namespace {
@@ -25,17 +25,17 @@ Regions<T> averages(const RoiGrid& grid, int64_t sampling_ratio, const RoiMaps<M
 }  // namespace
 
 template <class T>
-const PlaneKernel<T>& plane_kernel() {
+const OwnChannelKernels<T>& own_channel_kernels() {
   if constexpr (std::is_same_v<T, float>)
-    return ps_roi_align_kernels().plane_f32;
+    return ps_roi_align_kernels().f32;
   else
-    return ps_roi_align_kernels().plane_f64;
+    return ps_roi_align_kernels().f64;
 }
 
 template <class T>
 void ps_roi_align(const RoiGrid& grid, int64_t sampling_ratio, const RoiMaps<const T>& maps,
                   const RoiBoxes<T>& boxes, T* out) {
-  gather_own_channels(maps, grid, averages(grid, sampling_ratio, maps, boxes), plane_kernel<T>(), out);
+  gather_own_channels(maps, grid, averages(grid, sampling_ratio, maps, boxes), own_channel_kernels<T>(), out);
 }
 
 template <class T>
@@ -45,7 +45,7 @@ void ps_roi_align_backward(const RoiGrid& grid, int64_t sampling_ratio, const Ro
 }
 
 #define PYVISION_INSTANTIATE(T)                                                                         \
-  template const PlaneKernel<T>& plane_kernel();                                                        \
+  template const OwnChannelKernels<T>& own_channel_kernels();                                           \
   template void ps_roi_align(const RoiGrid&, int64_t, const RoiMaps<const T>&, const RoiBoxes<T>&, T*); \
   template void ps_roi_align_backward(const RoiGrid&, int64_t, const RoiMaps<T>&, const RoiBoxes<T>&,   \
                                       const T*);

@@ -12,15 +12,15 @@ namespace pyvision {
 
 struct PsRoiAlignKernels {
   const char* isa;
-  PlaneKernel<float> plane_f32;
-  PlaneKernel<double> plane_f64;
+  OwnChannelKernels<float> f32;
+  OwnChannelKernels<double> f64;
 };
 
 PYVISION_KERNELS(PsRoiAlignKernels, ps_roi_align)
 
-// The kernel of T, for the ops that share it.
+// The kernels of T, for the ops that share them.
 template <class T>
-const PlaneKernel<T>& plane_kernel();
+const OwnChannelKernels<T>& own_channel_kernels();
 
 // out: (K, bins, C / bins), or (K, C / bins, bins) where the maps are planar.
 template <class T>

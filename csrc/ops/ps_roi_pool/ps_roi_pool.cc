@@ -3,7 +3,7 @@
 
 #include "ops/ps_roi_align/ps_roi_align.h"
 #include "roi/axes.h"
-#include "roi/pool.h"
+#include "roi/own_channels.h"
 
 namespace pyvision {
 namespace {
@@ -30,7 +30,7 @@ Regions<T> averages(const RoiGrid& grid, const RoiMaps<Map>& maps, const RoiBoxe
 
 template <class T>
 void ps_roi_pool(const RoiGrid& grid, const RoiMaps<const T>& maps, const RoiBoxes<T>& boxes, T* out) {
-  gather_own_channels(maps, grid, averages(grid, maps, boxes), plane_kernel<T>(), out);
+  gather_own_channels(maps, grid, averages(grid, maps, boxes), own_channel_kernels<T>(), out);
 }
 
 template <class T>
