@@ -84,15 +84,24 @@ def bf16_like(bits: np.ndarray, caller: Array) -> Array:
     return bits.view(caller.dtype)
 
 
-def as_f32(x: Array, op: str, name: str) -> np.ndarray:
-    """``x`` as float32; bfloat16 is widened.
+def widened(x: Array, op: str, name: str, dtypes: Sequence[str]) -> tuple[np.ndarray, str]:
+    """``x`` as :func:`as_numpy` has it, but float16 and bfloat16 as float32, and the dtype that it has.
 
     Raises:
-        TypeError: ``x`` is of another dtype, not an array, lies on another device, or requires grad.
+        TypeError: as :func:`as_numpy`.
     """
-    if is_bf16(x):
-        return (bf16_bits(x, op, name).astype(np.uint32) << 16).view(np.float32)
-    return as_numpy(x, op, name, ("float32", "bfloat16"))
+    if "bfloat16" in dtypes and is_bf16(x):
+        return (bf16_bits(x, op, name).astype(np.uint32) << 16).view(np.float32), "bfloat16"
+    array = as_numpy(x, op, name, dtypes)
+    dtype = dtype_name(array.dtype)
+    return array.astype(np.float32) if dtype == "float16" else array, dtype
+
+
+def narrowed(y: np.ndarray, dtype: str, caller: Array) -> Array:
+    """``y`` in ``dtype``, rounded to nearest even, as the kind of ``caller``; bfloat16 only if that is."""
+    if dtype != "bfloat16":
+        return result_like(y.astype(dtype, copy=False), caller)
+    return result_like(y, caller).to(caller.dtype) if is_torch(caller) else y.astype(caller.dtype)
 
 
 def to_nhwc(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:

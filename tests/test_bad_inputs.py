@@ -409,9 +409,10 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     # Scores and second boxes must have the dtype of the boxes, which is float32 here.
     "nms": {"boxes": ("float32", "float64"), "scores": ("float32",)},
     "batched_nms": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
+    "box_iou_rotated": {"boxes1": ("float32", "float64"), "boxes2": ("float32",)},
     **{
-        op: {"boxes1": ("float32", "float64"), "boxes2": ("float32",)}
-        for op in ("box_iou", "complete_box_iou", "box_iou_rotated")
+        op: {"boxes1": ("float16", "float32", "float64"), "boxes2": ("float16", "float32")}
+        for op in ("box_iou", "complete_box_iou")
     },
     "nms_padded": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
     "nms_rotated": {"boxes": ("float32", "float64"), "scores": ("float32",)},

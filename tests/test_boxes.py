@@ -274,6 +274,21 @@ def test_empty() -> None:
     assert ops.clip_boxes_to_image(none, (1, 1)).shape == (0, 4)
 
 
+@pytest.mark.parametrize(
+    "op", ["box_iou", "box_iof", "generalized_box_iou", "distance_box_iou", "complete_box_iou"]
+)
+def test_half_precision_is_widened(op: str) -> None:
+    half = random_boxes(20).astype(np.float16)
+    expected = getattr(ops, op)(half.astype(np.float32), half.astype(np.float32))
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(getattr(ops, op)(half, half), expected)
+    torch = pytest.importorskip("torch")
+    boxes = torch.from_numpy(half).to(torch.bfloat16)
+    np.testing.assert_array_equal(
+        getattr(ops, op)(boxes, boxes), getattr(ops, op)(boxes.float(), boxes.float())
+    )
+
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "box_iou": lambda b: ops.box_iou(b, np.zeros((2, 4), np.float32)),
     "box_convert": lambda b: ops.box_convert(b, "xyxy", "xywh"),
@@ -290,7 +305,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         ([[0, 0, 1, 1]], TypeError),
         (None, TypeError),
         (np.zeros((2, 4), np.int32), TypeError),
-        (np.zeros((2, 4), np.float16), TypeError),
+        (np.zeros((2, 4), np.complex64), TypeError),
         (np.zeros((2, 5), np.float32), ValueError),
         (np.zeros((), np.float32), ValueError),
         (np.zeros((4, 0), np.float32), ValueError),
@@ -304,7 +319,11 @@ def test_bad_boxes(op: str, boxes: object, error: type) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda b: ops.box_iou(b, b.astype(np.float64)), TypeError, "boxes2 of dtype float32, got float64"),
+        (
+            lambda b: ops.box_iou(b, b.astype(np.float64)),
+            TypeError,
+            "boxes2 of dtype float32 or .*, got float64",
+        ),
         (lambda b: ops.box_iou(b, b[:, :3]), ValueError, r"boxes2 of shape \(N, 4\), got \(2, 3\)"),
         (lambda b: ops.box_convert(b, "xyxy", "xyhw"), ValueError, "out_fmt to be .*, got 'xyhw'"),
         (lambda b: ops.box_convert(b, None, "xyxy"), TypeError, "in_fmt to be .*, got None"),

@@ -67,6 +67,32 @@ def test_random_boxes_equal_the_naive_loop(
     check_against_reference(boxes, scores, threshold)
 
 
+def boxes_of_a_kind(rng: np.random.Generator, kind: str, n: int) -> np.ndarray:
+    boxes = random_boxes(rng, n, "float64", spread=40, side=30)
+    if kind == "tied":  # often touching or the same
+        return boxes.round(-1)
+    if kind == "nested":
+        shrink = rng.uniform(0, 9, (n, 1))
+        return np.array([0, 0, 20, 20]) + shrink * [1, 1, -1, -1]
+    if kind == "degenerate":
+        return np.where(rng.random((n, 4)) < 0.3, boxes[:, [2, 3, 0, 1]], boxes)
+    if kind == "not finite":
+        return np.where(rng.random((n, 4)) < 0.1, rng.choice([np.nan, np.inf, -np.inf], (n, 4)), boxes)
+    return boxes[rng.integers(0, max(n // 4, 1), n)] if kind == "identical" and n else boxes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["random", "tied", "nested", "degenerate", "not finite", "identical"])
+def test_thousands_of_sets_equal_the_naive_loop(isa: str, kind: str, dtype: str) -> None:
+    rng = np.random.default_rng(len(kind))
+    for _ in range(500):
+        n = int(rng.integers(0, 40))
+        boxes = boxes_of_a_kind(rng, kind, n).astype(dtype)
+        scores = rng.integers(0, 8, n) / 4 if kind == "tied" else rng.standard_normal(n)
+        scores[rng.random(n) < (0.1 if kind == "not finite" else 0)] = np.nan
+        check_against_reference(boxes, scores.astype(dtype), rng.choice(THRESHOLDS))
+
+
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_sizes_of_all_scales_in_one_call(isa: str, threshold: float) -> None:
     rng = np.random.default_rng(1)
@@ -156,8 +182,9 @@ def test_result_is_a_fixed_point() -> None:
 @with_fixtures
 def test_batched_equals_the_naive_loop(isa: str, threads: int, seed: int, n: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
-    boxes = random_boxes(rng, n, spread=60)
-    scores = rng.integers(0, 8, n).astype(np.float32)
+    dtype = "float64" if seed % 2 else "float32"
+    boxes = random_boxes(rng, n, dtype, spread=60)
+    scores = rng.integers(0, 8, n).astype(dtype)
     idxs = rng.integers(-classes, classes, n)
     assert ops.batched_nms(boxes, scores, idxs, 0.4).tolist() == reference.batched_nms(
         boxes, scores, idxs, 0.4

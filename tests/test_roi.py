@@ -170,11 +170,28 @@ def test_float16_is_computed_in_float32(op: str) -> None:
     got = run(op, half)
     assert got.dtype == np.float16
     np.testing.assert_array_equal(got, run(op, wide).astype(np.float16))
+    np.testing.assert_array_equal(got, run(op, half | {"boxes": wide["boxes"]}))
     grad = grad_of(half, got)
     wide_grads = backward(op, wide, grad.astype(np.float32))
     for name, g in backward(op, half, grad).items():
         assert g.dtype == np.float16
         np.testing.assert_array_equal(g, wide_grads[name].astype(np.float16))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_bfloat16_is_computed_in_float32(op: str) -> None:
+    torch = pytest.importorskip("torch")
+    arguments = case(op, 0)
+    half = {
+        k: torch.from_numpy(v).to(torch.bfloat16) if isinstance(v, np.ndarray) else v
+        for k, v in arguments.items()
+    }
+    wide = {k: v.float() if isinstance(v, torch.Tensor) else v for k, v in half.items()}
+    function = getattr(ops, op.split(maxsplit=1)[0])
+    got = function(**half, layout="NHWC")
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, function(**wide, layout="NHWC").to(torch.bfloat16))
+    assert torch.equal(got, function(**(half | {"boxes": wide["boxes"]}), layout="NHWC"))
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])

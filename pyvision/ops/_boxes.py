@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyvision._array import Array, as_numpy, dtype_name
+from pyvision._array import Array, as_numpy, dtype_name, widened
 from pyvision._device import Device, Operand
 
 FLOATS = ("float32", "float64")
+HALVES = ("float16", "bfloat16")  # where they are taken, they are computed in float32
 INTEGERS = ("int64", "int32")
 MASKS = ("bool", "uint8")
 
@@ -16,8 +17,8 @@ MASKS = ("bool", "uint8")
 def boxes_of(
     x: Array, op: str, name: str, dtypes: tuple[str, ...] = FLOATS, *, columns: int = 4
 ) -> np.ndarray:
-    """``x`` as a C-contiguous (N, columns) array."""
-    array = as_numpy(x, op, name, dtypes)
+    """``x`` as a C-contiguous (N, columns) array; float16 and bfloat16 are widened."""
+    array, _ = widened(x, op, name, dtypes)
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"[{op}] expected {name} of shape (N, {columns}), got {array.shape}")
     return np.ascontiguousarray(array)

@@ -14,7 +14,7 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, as_numpy, dtype_name, result_like
 from pyvision.ops._args import flag, pair, real
-from pyvision.ops._boxes import FLOATS, boxes_of
+from pyvision.ops._boxes import FLOATS, HALVES, boxes_of
 
 
 def box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
@@ -24,12 +24,12 @@ def box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
     a coordinate that is not finite has NaN with every box.
 
     Args:
-        boxes1: (N, 4) corners, float32 or float64.
-        boxes2: (M, 4) corners, of the same type.
+        boxes1: (N, 4) corners: float32, float64, or float16 or bfloat16, which are taken as float32.
+        boxes2: (M, 4) corners: float64 if ``boxes1`` is, and not otherwise.
         aligned: compare row i with row i only; M must be N.
 
     Returns:
-        (N, M) of the same type, (N,) with ``aligned``, in [0, 1].
+        (N, M) float32, or float64 of such boxes, (N,) with ``aligned``, in [0, 1].
 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
@@ -60,13 +60,13 @@ def distance_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7, *, aligned
     """IoU less the squared distance of the centres over the squared diagonal of the smallest box around both.
 
     Args:
-        boxes1: (N, 4) corners, float32 or float64.
-        boxes2: (M, 4) corners, of the same type.
+        boxes1: (N, 4) corners, of the types that :func:`box_iou` takes.
+        boxes2: (M, 4) corners, of those that go with ``boxes1`` there.
         eps: added to the squared diagonal.
         aligned: compare row i with row i only; M must be N.
 
     Returns:
-        (N, M) of the same type, (N,) with ``aligned``, in [-1, 1].
+        (N, M) float32, or float64 of such boxes, (N,) with ``aligned``, in [-1, 1].
 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
@@ -230,7 +230,7 @@ def _convert_rotated(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray
 
 
 def _overlap(op: str, boxes1: Array, boxes2: Array, aligned: bool, eps: float = 0.0) -> Array:
-    a = boxes_of(boxes1, op, "boxes1")
-    b = boxes_of(boxes2, op, "boxes2", (dtype_name(a.dtype),))
+    a = boxes_of(boxes1, op, "boxes1", (*FLOATS, *HALVES))
+    b = boxes_of(boxes2, op, "boxes2", ("float64",) if a.dtype == np.float64 else ("float32", *HALVES))
     kernel = getattr(_core, op)
     return result_like(kernel(a, b, flag(aligned, op, "aligned"), real(eps, op, "eps")), boxes1, boxes2)

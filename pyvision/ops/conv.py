@@ -10,7 +10,6 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import (
     Array,
-    as_f32,
     as_numpy,
     bf16_bits,
     bf16_like,
@@ -19,6 +18,7 @@ from pyvision._array import (
     is_channels_last,
     result_like,
     to_nhwc,
+    widened,
 )
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._activation import ActivationSpec, activation_pair
@@ -120,7 +120,7 @@ def convolve(
 
     def constant(array: Array, name: str) -> np.ndarray:
         if precision == "bf16":
-            return np.ascontiguousarray(as_f32(array, op, name))
+            return np.ascontiguousarray(widened(array, op, name, dtypes)[0])
         return np.ascontiguousarray(as_numpy(array, op, name, (given.dtype.name,)))
 
     # Dense NCHW maps are converted strip by strip, in the kernel.

@@ -2,7 +2,9 @@
 """Pooling of regions of interest: RoI Align and its family, with gradients.
 
 Boxes are (K, 5) arrays (image, x1, y1, x2, y2), or a list of (L, 4) arrays, one per image; ``spatial_scale``
-takes their coordinates to pixels of the map. All gradients are the same for any number of threads.
+takes their coordinates to pixels of the map. Maps are float32, float64, or float16 or bfloat16, which are
+computed in float32; boxes and what else goes with maps in half precision may be float32. All gradients are
+the same for any number of threads.
 
 On CUDA roi_align, roi_pool, their position-sensitive, rotated and multi-scale kin and their gradients take
 float32, float16 and bfloat16 maps, and boxes as one array, of the same dtype or float32. Boxes are not read
@@ -24,16 +26,17 @@ from pyvision._array import (
     Array,
     as_numpy,
     check_layout,
-    dtype_name,
     from_nhwc,
     is_channels_last,
+    narrowed,
     result_like,
     to_nhwc,
+    widened,
 )
 from pyvision._device import Device, device_of
 from pyvision.ops import _roi_cuda as on_cuda
 from pyvision.ops._args import IntPair, flag, integer, pair, real
-from pyvision.ops._boxes import FLOATS, boxes_of
+from pyvision.ops._boxes import FLOATS, HALVES, boxes_of
 from pyvision.ops.conv import CUDA_FLOATS, Layout
 
 Boxes = Array | Sequence[Array]
@@ -58,8 +61,8 @@ def roi_align(
     huge boxes no more is computed than what lies on the map.
 
     Args:
-        input: (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``: float32, float64, or float16, which is
-            computed in float32.
+        input: (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``: of a dtype that the top of this
+            module names.
         boxes: (K, 5) of the dtype of ``input``, the image's index first, or a list of (L, 4), one per image;
             (x1, y1, x2, y2). Without ``aligned`` a box is at least 1 x 1 pixels after scaling.
         output_size: bins, an integer or (vertical, horizontal).
@@ -641,10 +644,10 @@ class _Map:
         layout: Layout,
         op: str,
         name: str,
-        dtypes: tuple[str, ...] = ("float16", *FLOATS),
+        dtypes: tuple[str, ...] = (*HALVES, *FLOATS),
         planar: bool = True,
     ) -> None:
-        array = as_numpy(x, op, name, dtypes)
+        array, self.dtype = widened(x, op, name, dtypes)
         check_layout(layout, op)
         if array.ndim != 4:
             raise ValueError(
@@ -652,11 +655,9 @@ class _Map:
             )
         self.caller, self.layout = x, layout
         self.shape: tuple[int, ...] = array.shape
-        self.dtype = dtype_name(array.dtype)
         self.channels_last = is_channels_last(array, layout)
         self.planar = planar and layout == "NCHW" and not self.channels_last
-        wide = _widen(array)
-        self.array = np.ascontiguousarray(wide) if self.planar else to_nhwc(wide, layout, op, name)
+        self.array = np.ascontiguousarray(array) if self.planar else to_nhwc(array, layout, op, name)
 
     @property
     def bins(self) -> tuple[int, int]:
@@ -677,7 +678,7 @@ class _Map:
 
     def narrow(self, y: np.ndarray) -> Array:
         """What a kernel returned, in the caller's dtype and kind."""
-        return result_like(y.astype(self.dtype, copy=False), self.caller)
+        return narrowed(y, self.dtype, self.caller)
 
     def result(self, y: np.ndarray) -> Array:
         return self.narrow(self.in_layout(y))
@@ -727,15 +728,18 @@ def _pulled(
     return g.result(grad)
 
 
-def _widen(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+def _beside(dtype: str) -> tuple[str, ...]:
+    """What goes with maps of ``dtype``: coordinates are coarse in half precision, so float32 does too."""
+    return (dtype, "float32") if dtype in HALVES else (dtype,)
 
 
 def _boxes(boxes: Boxes, dtype: str, op: str, columns: int = 5) -> np.ndarray:
     """As (K, columns), the image's index first."""
     if not isinstance(boxes, list | tuple):
-        return _widen(boxes_of(boxes, op, "boxes", (dtype,), columns=columns))
-    images = [boxes_of(b, op, f"boxes[{i}]", (dtype,), columns=columns - 1) for i, b in enumerate(boxes)]
+        return boxes_of(boxes, op, "boxes", _beside(dtype), columns=columns)
+    images = [
+        boxes_of(b, op, f"boxes[{i}]", _beside(dtype), columns=columns - 1) for i, b in enumerate(boxes)
+    ]
     counts = [len(b) for b in images]
     joined = np.empty((sum(counts), columns), np.float64 if dtype == "float64" else np.float32)
     joined[:, 0] = np.repeat(np.arange(len(images)), counts)
@@ -744,7 +748,7 @@ def _boxes(boxes: Boxes, dtype: str, op: str, columns: int = 5) -> np.ndarray:
 
 
 def _optional(x: Array | None, dtype: str, op: str, name: str) -> np.ndarray | None:
-    return None if x is None else _widen(np.require(as_numpy(x, op, name, (dtype,)), requirements="C"))
+    return None if x is None else np.require(widened(x, op, name, _beside(dtype))[0], requirements="C")
 
 
 def _is_max(mode: str, op: str) -> bool:
