@@ -289,6 +289,18 @@ def test_half_precision_is_widened(op: str) -> None:
     )
 
 
+@pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
+def test_other_formats(fmt: str) -> None:
+    boxes = random_boxes(20)
+    other = ops.box_convert(boxes, "xyxy", fmt)
+    corners = ops.box_convert(other, fmt, "xyxy")
+    np.testing.assert_array_equal(ops.box_iou(other, other, fmt), ops.box_iou(corners, corners))
+    np.testing.assert_array_equal(ops.box_area(other, fmt), ops.box_area(corners))
+    for call in (lambda: ops.box_iou(boxes, boxes, "xyhw"), lambda: ops.box_area(boxes, "xyhw")):
+        with pytest.raises(ValueError, match=r"^\[box_\w+\] expected fmt to be xyxy, .*, got 'xyhw'"):
+            call()
+
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "box_iou": lambda b: ops.box_iou(b, np.zeros((2, 4), np.float32)),
     "box_convert": lambda b: ops.box_convert(b, "xyxy", "xywh"),

@@ -285,3 +285,11 @@ def test_refusals() -> None:
             call()  # type: ignore[no-untyped-call]
     with pytest.raises(ValueError, match="expected precision to be 'f32' or 'bf16', got 'f16'"):
         _core.Conv2d(weight, precision="f16")
+
+
+def test_depthwise_conv2d_takes_it_too() -> None:
+    x, weight = random((1, 6, 9, 8)), random((12, 1, 3, 3))
+    expected = ops.conv2d(x, weight, padding=1, groups=6, precision="bf16")
+    y = ops.depthwise_conv2d(x, weight, padding=1, precision="bf16")
+    np.testing.assert_array_equal(y, expected)
+    assert (y != ops.depthwise_conv2d(x, weight, padding=1)).any()

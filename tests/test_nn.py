@@ -335,11 +335,18 @@ def test_autotune_measures_once_and_remembers(
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
     measured = []
 
-    def measure(h: int, w: int, weight_shape: tuple[int, ...], padding: list[int]) -> str:
-        measured.append((h, w, weight_shape, padding))
+    def measure(h: int, w: int, weight_shape: tuple[int, ...], padding: list[int], groups: int) -> str:
+        measured.append((h, w, weight_shape, padding, groups))
         return "winograd_2x2"
 
-    layers = nn.Conv2d(9, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 3, 2), nn.ZeroPad2d(1)
+    layers = (
+        nn.Conv2d(9, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 1),
+        nn.Conv2d(8, 8, 3, padding=1, groups=4),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 9, 3, 2),
+        nn.ZeroPad2d(1),
+    )
     for damaged in (None, "[1, 2]", "{"):
         if damaged is not None:
             (tmp_path / "pyvision" / "conv2d_algorithms.json").write_text(damaged)
@@ -348,15 +355,20 @@ def test_autotune_measures_once_and_remembers(
             model.autotune = True
             with monkeypatch.context() as patch:
                 patch.setattr("pyvision.nn._algorithms._measure", measure)
-                assert _algorithms(model, (12, 13, 9))[:3] == ["winograd_2x2", "direct", "direct"]
-        assert measured == [(12, 13, (8, 9, 3, 3), [1, 1, 1, 1])]
+                chosen = _algorithms(model, (12, 13, 9))
+                assert chosen[:5] == ["winograd_2x2", "direct", "winograd_2x2", "depthwise", "direct"]
+        assert measured == [
+            (12, 13, (8, 9, 3, 3), [1, 1, 1, 1], 1),
+            (12, 13, (8, 2, 3, 3), [1, 1, 1, 1], 4),
+        ]
         measured.clear()
     assert [path.name for path in (tmp_path / "pyvision").iterdir()] == ["conv2d_algorithms.json"]
 
 
-def test_autotune_on_a_real_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("groups", [1, 4])
+def test_autotune_on_a_real_layer(groups: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
-    model = nn.Conv2d(64, 64, 3, padding=1)
+    model = nn.Conv2d(64, 64, 3, padding=1, groups=groups)
     model.autotune = True
     x = random((1, 64, 3, 3))
     result = model(x)

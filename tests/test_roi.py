@@ -178,6 +178,15 @@ def test_float16_is_computed_in_float32(op: str) -> None:
         np.testing.assert_array_equal(g, wide_grads[name].astype(np.float16))
 
 
+@pytest.mark.parametrize("op", ["roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool"])
+def test_float16_infinities_and_subnormals(op: str, isa: str) -> None:
+    box = np.array([[0, 0, 0, 8, 8]], np.float16)
+    least = np.finfo(np.float16).smallest_subnormal
+    for value in (np.float16(np.inf), np.float16(-np.inf), least, -least):
+        x = np.full((1, 1, 9, 9), value)
+        assert getattr(ops, op)(x, box, 1) == value
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_bfloat16_is_computed_in_float32(op: str) -> None:
     torch = pytest.importorskip("torch")

@@ -39,11 +39,11 @@ def set_algorithms(graph: _core.Graph, *, allow_winograd: bool, autotune: bool) 
 
 
 def _has_choice(node: Any) -> bool:
-    attributes = node["attributes"]
+    attributes, weight_shape = node["attributes"], node["constants"]["weight"]
     return (
-        node["constants"]["weight"][2:] == (3, 3)
+        weight_shape[2:] == (3, 3)
         and attributes["stride"] == attributes["dilation"] == [1, 1]
-        and attributes["groups"] == 1
+        and (attributes["groups"] == 1 or weight_shape[1] > 1)  # not depthwise
         and attributes.get("precision", "f32") == "f32"
     )
 
@@ -71,12 +71,14 @@ class _Cache:
 
     def best(self, input_shape: tuple[int, int, int], node: Any) -> str:
         h, w, _ = input_shape
-        weight_shape, padding = node["constants"]["weight"], node["attributes"]["padding"]
-        out_channels, in_channels = weight_shape[:2]
-        key = f"{self._where}: {h}x{w} {in_channels}->{out_channels} padding {padding}"
+        weight_shape, attributes = node["constants"]["weight"], node["attributes"]
+        padding, groups = attributes["padding"], attributes["groups"]
+        key = f"{self._where}: {h}x{w} {weight_shape[1] * groups}->{weight_shape[0]} padding {padding}"
+        if groups > 1:
+            key += f" groups {groups}"
         known = self._news.get(key, self._known.get(key))
         if known not in ("direct", *_WINOGRAD):
-            known = self._news[key] = _measure(h, w, weight_shape, padding)
+            known = self._news[key] = _measure(h, w, weight_shape, padding, groups)
         return known
 
     def save(self) -> None:
@@ -89,15 +91,15 @@ class _Cache:
         os.replace(file.name, self._path)
 
 
-def _measure(h: int, w: int, weight_shape: tuple[int, ...], padding: list[int]) -> str:
+def _measure(h: int, w: int, weight_shape: tuple[int, ...], padding: list[int], groups: int) -> str:
     from pyvision.profile.timing import compare
 
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, h, w, weight_shape[1]), dtype=np.float32)
+    x = rng.standard_normal((1, h, w, weight_shape[1] * groups), dtype=np.float32)
     weight = rng.standard_normal(weight_shape, dtype=np.float32)
     runs = {}
     for algorithm in ("direct", *_WINOGRAD):
-        conv = _core.Conv2d(weight, padding=padding, algorithm=algorithm)
+        conv = _core.Conv2d(weight, padding=padding, groups=groups, algorithm=algorithm)
         runs[algorithm] = partial(conv.run, x, None, conv.run(x))
     comparison = compare(runs, rounds=5, min_time=0.005)
     return min(runs, key=comparison.median_ms)

@@ -17,7 +17,7 @@ from pyvision.ops._args import flag, pair, real
 from pyvision.ops._boxes import FLOATS, HALVES, boxes_of
 
 
-def box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
+def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy", *, aligned: bool = False) -> Array:
     """Intersection over union (IoU) of every box of one set with every box of the other.
 
     Pairs that do not overlap have 0, degenerate boxes too (torchvision gives NaN for two of them). A box with
@@ -26,6 +26,7 @@ def box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
     Args:
         boxes1: (N, 4) corners: float32, float64, or float16 or bfloat16, which are taken as float32.
         boxes2: (M, 4) corners: float64 if ``boxes1`` is, and not otherwise.
+        fmt: of both, if they are not corners: "xywh" or "cxcywh", as of :func:`box_convert`.
         aligned: compare row i with row i only; M must be N.
 
     Returns:
@@ -33,15 +34,15 @@ def box_iou(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
-        ValueError: an argument has another shape, or the result would not fit in memory.
+        ValueError: an argument has another shape, ``fmt`` is unknown, or the result would not fit in memory.
     """
-    return _overlap("box_iou", boxes1, boxes2, aligned)
+    return _overlap("box_iou", boxes1, boxes2, aligned, fmt=fmt)
 
 
 def box_iof(boxes1: Array, boxes2: Array, *, aligned: bool = False) -> Array:
     """Intersection over foreground: the part of each box of the first set that lies in one of the second.
 
-    Arguments, result and errors as :func:`box_iou`.
+    Arguments, result and errors as :func:`box_iou`, of corners.
     """
     return _overlap("box_iof", boxes1, boxes2, aligned)
 
@@ -139,21 +140,22 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     return result_like(_core.box_convert(x, in_fmt, out_fmt), boxes)
 
 
-def box_area(boxes: Array) -> Array:
+def box_area(boxes: Array, fmt: str = "xyxy") -> Array:
     """Areas; 0 for degenerate boxes (torchvision's may be negative).
 
     Args:
         boxes: (..., 4) corners, float32 or float64.
+        fmt: if they are not corners: "xywh" or "cxcywh", as of :func:`box_convert`.
 
     Returns:
         (...) of the same type, in squared units.
 
     Raises:
         TypeError: ``boxes`` is not an array, or of another dtype.
-        ValueError: ``boxes`` has another shape.
+        ValueError: ``boxes`` has another shape, or ``fmt`` is unknown.
     """
     x = np.ascontiguousarray(as_numpy(boxes, "box_area", "boxes", FLOATS))
-    return result_like(_core.box_area(x), boxes)
+    return result_like(_core.box_area(_corners(x, fmt, "box_area")), boxes)
 
 
 def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
@@ -229,8 +231,20 @@ def _convert_rotated(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray
     return np.stack(parts, axis=-1).astype(boxes.dtype)
 
 
-def _overlap(op: str, boxes1: Array, boxes2: Array, aligned: bool, eps: float = 0.0) -> Array:
+def _corners(boxes: np.ndarray, fmt: str, op: str) -> np.ndarray:
+    if fmt not in ("xyxy", "xywh", "cxcywh"):
+        raise ValueError(f"[{op}] expected fmt to be xyxy, xywh or cxcywh, got {fmt!r}")
+    if fmt == "xyxy":
+        return boxes
+    corners: np.ndarray = _core.box_convert(boxes, fmt, "xyxy")
+    return corners
+
+
+def _overlap(
+    op: str, boxes1: Array, boxes2: Array, aligned: bool, eps: float = 0.0, fmt: str = "xyxy"
+) -> Array:
     a = boxes_of(boxes1, op, "boxes1", (*FLOATS, *HALVES))
     b = boxes_of(boxes2, op, "boxes2", ("float64",) if a.dtype == np.float64 else ("float32", *HALVES))
     kernel = getattr(_core, op)
+    a, b = _corners(a, fmt, op), _corners(b, fmt, op)
     return result_like(kernel(a, b, flag(aligned, op, "aligned"), real(eps, op, "eps")), boxes1, boxes2)

@@ -227,6 +227,7 @@ def depthwise_conv2d(
     *,
     activation: ActivationSpec = None,
     layout: Layout = "NCHW",
+    precision: Precision = "f32",
 ) -> Array:
     """:func:`conv2d` where every input channel has filters of its own: ``groups`` is the number of channels.
 
@@ -237,7 +238,9 @@ def depthwise_conv2d(
     """
     op = "depthwise_conv2d"
     channels = channel_count(op, input, layout)
-    return convolve(op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout)
+    return convolve(
+        op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout, precision
+    )
 
 
 def separable_conv2d(
