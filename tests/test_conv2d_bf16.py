@@ -287,9 +287,12 @@ def test_refusals() -> None:
         _core.Conv2d(weight, precision="f16")
 
 
-def test_depthwise_conv2d_takes_it_too() -> None:
+def test_depthwise_conv2d_takes_bfloat16_maps() -> None:
+    torch = pytest.importorskip("torch")
     x, weight = random((1, 6, 9, 8)), random((12, 1, 3, 3))
-    expected = ops.conv2d(x, weight, padding=1, groups=6, precision="bf16")
-    y = ops.depthwise_conv2d(x, weight, padding=1, precision="bf16")
-    np.testing.assert_array_equal(y, expected)
-    assert (y != ops.depthwise_conv2d(x, weight, padding=1)).any()
+    narrow = torch.from_numpy(x).to(torch.bfloat16)
+    y = ops.depthwise_conv2d(narrow, weight, padding=1, precision="bf16")
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, ops.conv2d(narrow, weight, padding=1, groups=6, precision="bf16"))
+    wide = ops.depthwise_conv2d(narrow.float().numpy(), weight, padding=1)
+    torch.testing.assert_close(y.float(), torch.from_numpy(wide), rtol=2**-7, atol=1e-6)
