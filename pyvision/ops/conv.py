@@ -237,7 +237,7 @@ def depthwise_conv2d(
     The other arguments, the result and the errors are those of :func:`conv2d`.
     """
     op = "depthwise_conv2d"
-    channels = channel_count(op, input, layout)
+    channels = channel_count(op, input, layout, precision)
     return convolve(
         op, input, weight, bias, stride, padding, dilation, channels, activation, None, layout, precision
     )
@@ -535,9 +535,10 @@ def channels_last(weight: np.ndarray, op: str) -> np.ndarray:
     return to_nhwc(weight, "NCHW", op, "weight")
 
 
-def channel_count(op: str, input: Array, layout: str) -> int:
+def channel_count(op: str, input: Array, layout: str, precision: Precision = "f32") -> int:
     """Input channels of a depthwise convolution, which are its groups."""
-    shape = tuple((input if device_of(op, input=input) else as_numpy(input, op, "input", FLOATS)).shape)
+    known = device_of(op, input=input) or (precision == "bf16" and is_bf16(input))
+    shape = tuple((input if known else as_numpy(input, op, "input", FLOATS)).shape)
     if len(shape) != 4:
         raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {shape}")
     return int(shape[1 if layout == "NCHW" else 3])
