@@ -217,19 +217,24 @@ struct Wavelets {
     to_i32(floor(x) + corner).store(left + i);
     to_i32(floor(y) + corner).store(top + i);
   }
-  // The same where they may reach beyond it: they are what lies inside.
-  void place_clipped(const SurfWindow& window, int64_t i, F32 x, F32 y) {
+  // The same where they may reach beyond it: they are what lies inside. Returns whether all of these do.
+  bool place_clipped(const SurfWindow& window, int64_t i, F32 x, F32 y) {
     const F32 half = F32::set(static_cast<float>(window.half)), one = F32::set(1.0f);
     const auto limit = [](F32 value, int64_t extent) {
-      return to_i32(min(max(value, F32::zero()), F32::set(static_cast<float>(extent))));
+      return min(max(value, F32::zero()), F32::set(static_cast<float>(extent)));
     };
     const F32 column = floor(x) + one, row = floor(y) + one;
-    limit(column - half, window.image->w).store(left + i);
-    limit(column, window.image->w).store(middle + i);
-    limit(column + half, window.image->w).store(right + i);
-    limit(row - half, window.image->h).store(top + i);
-    limit(row, window.image->h).store(line + i);
-    limit(row + half, window.image->h).store(bottom + i);
+    const F32 at_left = column - half, at_right = column + half, at_top = row - half, at_bottom = row + half;
+    const F32 from_x = limit(at_left, window.image->w), to_x = limit(at_right, window.image->w);
+    const F32 from_y = limit(at_top, window.image->h), to_y = limit(at_bottom, window.image->h);
+    to_i32(from_x).store(left + i);
+    to_i32(limit(column, window.image->w)).store(middle + i);
+    to_i32(to_x).store(right + i);
+    to_i32(from_y).store(top + i);
+    to_i32(limit(row, window.image->h)).store(line + i);
+    to_i32(to_y).store(bottom + i);
+    const auto same = (from_x == at_left) & (to_x == at_right) & (from_y == at_top) & (to_y == at_bottom);
+    return bits(same) == bits(half == half);
   }
 
   // a: the values at the left, in the middle and at the right of the row above; b, c: of that of the point,
@@ -241,8 +246,10 @@ struct Wavelets {
   }
   void measure(const SurfWindow& window, int64_t n) {
 #if defined(__AVX512F__)
-    if (window.half < 4) return measure_rows<true>(window, n);
-    if (window.half < 8) return measure_rows<false>(window, n);
+    if (integral_size(window.image->h, window.image->w) <= INT32_MAX) {
+      if (window.half < 4) return measure_rows<true>(window, n);
+      if (window.half < 8) return measure_rows<false>(window, n);
+    }
 #endif
     const int64_t stride = window.image->stride(), half = window.half;
     const auto* const a = reinterpret_cast<const uint32_t*>(window.image->data);
@@ -253,41 +260,55 @@ struct Wavelets {
     }
   }
 #if defined(__AVX512F__)
-  // The same where a vector holds all that is needed of a row.
-  template <bool kShort>
+  // The same where a vector, or half of one, holds all that is needed of a row.
+  template <bool kHalf>
   void measure_rows(const SurfWindow& window, int64_t n) {
-    const int64_t stride = window.image->stride();
+    const __m512i stride = _mm512_set1_epi32(static_cast<int32_t>(window.image->stride()));
+    alignas(64) int32_t places[kMost];
+    for (int64_t i = 0; i < n; i += I32::kLanes)
+      (I32{_mm512_mullo_epi32(I32::load(top + i).v, stride)} + I32::load(left + i)).store(places + i);
     const int32_t* const above = window.image->data;
-    const int32_t *const line = above + window.half * stride, *const below = line + window.half * stride;
+    const int32_t *const beside = above + window.half * window.image->stride(),
+                  *const below = beside + window.half * window.image->stride();
     // Of the differences between the rows the values at the right, the left and in the middle; of their
     // second differences those at the right, the left and the left once more
-    const int h = window.half, other = kShort ? 8 : 16;
-    const __m256i places = _mm256_setr_epi32(2 * h, other + 2 * h, 0, other, h, other, 0, 0);
-    alignas(64) int32_t both[2 * kMost];
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t first = top[i] * stride + left[i];
-      __m256i values;
-      if constexpr (kShort) {
-        const auto load = [=](const int32_t* row) {
-          return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + first));
+    const int h = window.half, a = 2 * h, other = I32::kLanes, b = other + 2 * h, second = I32::kLanes / 2;
+    const __m512i order = _mm512_setr_epi32(a, b, 0, other, h, other, h, other, second + a, second + b, second,
+                                            second + other, second + h, second + other, second + h,
+                                            second + other);
+    const auto differences = [=](__m512i a, __m512i b, __m512i c) {
+      const __m512i half = _mm512_sub_epi32(b, a), whole = _mm512_sub_epi32(c, a);
+      return _mm512_permutex2var_epi32(
+          whole, order, _mm512_sub_epi32(_mm512_sub_epi32(whole, half), half));
+    };
+    const auto pair = [&](const int32_t* place, int i, int k) {
+      const auto half = [](const int32_t* p) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+      };
+      if constexpr (kHalf) {
+        const auto load = [&](const int32_t* row) {
+          return _mm512_inserti64x4(_mm512_castsi256_si512(half(row + place[i])), half(row + place[k]), 1);
         };
-        const __m256i a = load(above), b = load(line), c = load(below);
-        const __m256i second = _mm256_sub_epi32(_mm256_sub_epi32(c, b), _mm256_sub_epi32(b, a));
-        values = _mm256_permutex2var_epi32(_mm256_sub_epi32(c, a), places, second);
+        return differences(load(above), load(beside), load(below));
       } else {
-        const I32 a = I32::load(above + first), b = I32::load(line + first), c = I32::load(below + first);
-        const I32 second = (c - b) - (b - a);
-        values = _mm512_castsi512_si256(
-            _mm512_permutex2var_epi32((c - a).v, _mm512_castsi256_si512(places), second.v));
+        const auto load = [&](int64_t at) {
+          return differences(I32::load(above + at).v, I32::load(beside + at).v, I32::load(below + at).v);
+        };
+        return _mm512_inserti64x4(load(place[i]), _mm512_castsi512_si256(load(place[k])), 1);
       }
-      const __m128i sides = _mm256_castsi256_si128(values), middle = _mm256_extracti128_si256(values, 1);
-      const __m128i sum = _mm_sub_epi32(_mm_add_epi32(sides, _mm_unpackhi_epi64(sides, sides)),
-                                        _mm_add_epi32(middle, middle));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(both + 2 * i), sum);
-    }
+    };
+    const auto less = [](__m512i a, __m512i b) {
+      return _mm512_sub_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+    };
+    // dx and dy of eight in turns
+    const auto eight = [&](const int32_t* place) -> I32 {
+      const __m512i even = less(pair(place, 0, 2), pair(place, 4, 6)),
+                    odd = less(pair(place, 1, 3), pair(place, 5, 7));
+      return {_mm512_add_epi32(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd))};
+    };
     for (int64_t i = 0; i < n; i += I32::kLanes) {
       I32 x, y;
-      deinterleave(I32::load(both + 2 * i), I32::load(both + 2 * i + I32::kLanes), &x, &y);
+      deinterleave(eight(places + i), eight(places + i + I32::kLanes / 2), &x, &y);
       x.store(dx + i), y.store(dy + i);
     }
   }
@@ -319,13 +340,17 @@ template <class Take>
         put(i, x + (across * c - down * s), y + (across * s + down * c));
       });
     };
-    if (window.is_inside) {
+    bool inside = true;
+    if (window.is_inside)
       place([&](int64_t i, F32 at_x, F32 at_y) { wavelets.place(window, i, at_x, at_y); });
+    else
+      place([&](int64_t i, F32 at_x, F32 at_y) {
+        if (!wavelets.place_clipped(window, i, at_x, at_y)) inside = false;
+      });
+    if (inside)
       wavelets.measure(window, count);
-    } else {
-      place([&](int64_t i, F32 at_x, F32 at_y) { wavelets.place_clipped(window, i, at_x, at_y); });
+    else
       wavelets.measure_clipped(window, count);
-    }
     for_each_vector<float>(count, [&](int64_t i, int lanes) {
       take(first + i, lanes, to_f32(I32::load(wavelets.dx + i)), to_f32(I32::load(wavelets.dy + i)));
     });

@@ -235,27 +235,19 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
   std::vector<Keypoint> keypoints;
   keypoints.reserve(candidates.size());
   for (const Ranked& c : candidates) keypoints.push_back(*c.candidate);
-  if (params.upright) return keypoints;
-  const auto count = static_cast<int64_t>(keypoints.size());
-  const std::vector<int64_t> order =
-      in_reading_order(keypoints.data(), count, image.integral.h, image.integral.w);
-  parallel_for(count, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Keypoint& k = keypoints[static_cast<size_t>(order[static_cast<size_t>(i)])];
-      k.angle = angle_of(image, k);
-    }
-  });
   return keypoints;
 }
 
-void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
+void surf_describe(const SurfImage& image, Keypoint* keypoints, int64_t n, bool orient, bool extended,
                    float* descriptors) {
   const int64_t length = extended ? 128 : 64;
   const std::vector<int64_t> order = in_reading_order(keypoints, n, image.integral.h, image.integral.w);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t k_th = begin; k_th < end; ++k_th) {
       const int64_t i = order[static_cast<size_t>(k_th)];
-      const Keypoint& k = keypoints[i];
+      Keypoint& k = keypoints[i];
+      if (orient) k.angle = angle_of(image, k);
+      if (descriptors == nullptr) continue;
       const double angle = k.angle > 0 ? static_cast<double>(k.angle) : 0;
       float* const values = descriptors + i * length;
       surf_kernels().describe(window_of(image, k, angle, 1, kSurfGrid * std::sqrt(0.5)), surf_weights(),

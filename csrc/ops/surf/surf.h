@@ -85,7 +85,6 @@ struct SurfParams {
   double threshold = 100;
   int64_t octaves = kSurfOctaves;
   int64_t max_features = 0;  // 0: all
-  bool upright = false, extended = false;
 };
 
 // The picture's integral image: 8 more bits than bytes have for floats.
@@ -96,10 +95,12 @@ struct SurfImage {
 constexpr int kSurfFractionBits = 8;
 
 SurfImage surf_image(const AnyImage& image, int32_t* memory);
+// Without angles
 std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask);
-// keypoints: (n,), finite and with a size; angles in degrees, 0 where there is none. descriptors: (n, 64 or
-// 128)
-void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
+// keypoints: (n,), finite and with a size; angles in degrees, 0 where there is none, unless `orient` gives
+// them. descriptors: (n, 64 or 128), or nullptr for angles alone: what a keypoint's angle has read of the
+// picture its descriptor finds in the cache.
+void surf_describe(const SurfImage& image, Keypoint* keypoints, int64_t n, bool orient, bool extended,
                    float* descriptors);
 
 }  // namespace pyvision
