@@ -186,8 +186,8 @@ float angle_of(const SurfImage& image, const Keypoint& k) {
 }  // namespace
 
 SurfImage surf_image(const AnyImage& image, int32_t* memory) {
-  const int bits = image.bytes != nullptr ? 0 : kSurfFractionBits;
-  return {integrate(image, bits, memory), std::ldexp(1.0f, -bits)};
+  const int bits = image.bytes != nullptr ? 0 : kIntegralFractionBits;
+  return {integrate(image, memory), std::ldexp(1.0f, -bits)};
 }
 
 std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask) {

@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "core/dispatch.h"
-#include "core/integral_image.h"
+#include "ops/grey_filters/integral_image.h"
 
 namespace pyvision {
 
@@ -87,12 +87,10 @@ struct SurfParams {
   int64_t max_features = 0;  // 0: all
 };
 
-// The picture's integral image: 8 more bits than bytes have for floats.
 struct SurfImage {
   IntegralImage integral;
   float unit;  // of one grey level
 };
-constexpr int kSurfFractionBits = 8;
 
 SurfImage surf_image(const AnyImage& image, int32_t* memory);
 // Without angles
