@@ -22,7 +22,7 @@ struct IntegralImage {
 };
 
 constexpr int kIntegralFractionBits = 8;
-constexpr int64_t kIntegralReadAhead = 48;  // values that a kernel may read behind the last
+constexpr int64_t kIntegralReadAhead = 160;  // values that a kernel may read behind the last
 inline int64_t integral_size(int64_t h, int64_t w) {
   return (h + 1) * IntegralImage::stride_of(w) + kIntegralReadAhead;
 }

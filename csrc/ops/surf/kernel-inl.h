@@ -5,45 +5,25 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-static_assert(kSurfOctaves == 4, "first_of takes three bits");
 constexpr int64_t kWide = ((kSurfTileColumns + 2) << (kSurfOctaves - 1)) + 3 * kMaxSurfLobe + 256;
-
-// Sums along the columns of a tile, every 2^octave-th of them together: those that are p more than a multiple
-// stand behind the `first_of(p)`-th.
-struct ColumnSums {
-  alignas(64) int32_t sums[kWide], other[kWide];
-
-  int32_t* split(int64_t n, int64_t octave) {
-    int32_t *from = sums, *to = other;
-    for (int64_t part = n / 2; part * 2 > n >> octave; part /= 2) {
-      for (int64_t start = 0; start < n; start += 2 * part) {
-        for (int64_t i = 0; i < part; i += I32::kLanes) {
-          const int32_t* const pair = from + start + 2 * i;
-          I32 even, odd;
-          deinterleave(I32::load(pair), I32::load(pair + I32::kLanes), &even, &odd);
-          even.store(to + start + i);
-          odd.store(to + start + part + i);
-        }
-      }
-      int32_t* const next = from;
-      from = to;
-      to = next;
-    }
-    return from;
-  }
-  static int64_t first_of(int64_t p, int64_t n) {
-    return (p & 1) * (n / 2) + (p >> 1 & 1) * (n / 4) + (p >> 2) * (n / 8);
-  }
-};
 
 // What of the integral image a filter's rows leave at one column: differences between them, by the box.
 struct ColumnSum {
   I32 xx, yy, xy;
 };
-inline ColumnSum column_sum(const int32_t* const rows[10], int64_t x) {
+inline I32 column_xx(const int32_t* const rows[10], int64_t x) {
+  return I32::load(rows[7] + x) - I32::load(rows[1] + x);
+}
+inline I32 column_yy(const int32_t* const rows[10], int64_t x) {
+  const I32 inner = I32::load(rows[6] + x) - I32::load(rows[3] + x);
+  return I32::load(rows[9] + x) - I32::load(rows[0] + x) - (inner + inner + inner);
+}
+inline I32 column_xy(const int32_t* const rows[10], int64_t x) {
   const auto row = [=](int k) { return I32::load(rows[k] + x); };
-  const I32 inner = row(6) - row(3);
-  return {row(7) - row(1), row(9) - row(0) - (inner + inner + inner), (row(4) - row(2)) - (row(8) - row(5))};
+  return (row(4) - row(2)) - (row(8) - row(5));
+}
+inline ColumnSum column_sum(const int32_t* const rows[10], int64_t x) {
+  return {column_xx(rows, x), column_yy(rows, x), column_xy(rows, x)};
 }
 
 inline F32 response(I32 xx, I32 yy, I32 xy, F32 all) {
@@ -51,34 +31,52 @@ inline F32 response(I32 xx, I32 yy, I32 xy, F32 all) {
   return a * c - F32::set(0.81f) * (b * b);
 }
 
-// Any octave: loads at any place, of sums in memory.
-inline void respond_by_loads(const int32_t* const rows[10], int64_t l, int64_t octave, int64_t first,
-                             int64_t n, float unit, float* out) {
-  const int64_t h = l / 2, r = l + h, step = int64_t{1} << octave;
-  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1)));
-  ColumnSums xx_sums, yy_sums, xy_sums;
-  const int64_t middle = first * step;               // of the first filter
-  const int64_t left = (middle - r) & ~int64_t{15};  // where vectors do not cross cache lines
-  const int64_t needed = middle - left + (n - 1) * step + r + 2, whole = I32::kLanes << octave;
-  const int64_t columns = (needed + whole - 1) & ~(whole - 1);
-  for (int64_t i = 0; i < needed; i += I32::kLanes) {
-    const ColumnSum sum = column_sum(rows, left + i);
-    sum.xx.store(xx_sums.sums + i);
-    sum.yy.store(yy_sums.sums + i);
-    sum.xy.store(xy_sums.sums + i);
+// Sums along n columns, every 2^octave-th of them together: those p beside a multiple stand from out + p pitch
+// on. Only the first kNeeded of these p, counted from kFirst and around, are of use.
+template <int kOctave, int kFirst, int kNeeded, class Sum>
+inline void split(int64_t n, int64_t pitch, int32_t* out, Sum sum) {
+  constexpr int kStep = 1 << kOctave;
+  for (int64_t i = 0; i < n; i += kStep * I32::kLanes) {
+    I32 parts[kStep];
+    for (int k = 0; k < kStep; ++k) parts[k] = sum(i + k * I32::kLanes);
+    for (int level = 0; level < kOctave; ++level) {
+      I32 next[kStep];
+      for (int k = 0; k < kStep / 2; ++k)
+        deinterleave(parts[2 * k], parts[2 * k + 1], &next[k], &next[k + kStep / 2]);
+      for (int k = 0; k < kStep; ++k) parts[k] = next[k];
+    }
+    for (int k = 0; k < kNeeded && k < kStep; ++k) {
+      const int p = (k + kFirst) & (kStep - 1);
+      parts[p].store(out + p * pitch + (i >> kOctave));
+    }
   }
-  const int32_t *const upright = xx_sums.split(columns, octave),
-                       *const level = yy_sums.split(columns, octave),
-                       *const corners = xy_sums.split(columns, octave);
+}
+
+// Loads at any place, of sums in memory.
+template <int kOctave>
+inline void respond_by_loads(const int32_t* const rows[10], int64_t l, int64_t first, int64_t n, float unit,
+                             float* out) {
+  constexpr int64_t kStep = int64_t{1} << kOctave;
+  const int64_t h = l / 2, r = l + h;
+  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1)));
+  alignas(64) int32_t xx_sums[kWide], yy_sums[kWide], xy_sums[kWide];
+  const int64_t middle = first * kStep;              // of the first filter
+  const int64_t left = (middle - r) & ~int64_t{15};  // where vectors do not cross cache lines
+  const int64_t needed = middle - left + (n - 1) * kStep + r + 2, whole = I32::kLanes * kStep;
+  const int64_t columns = (needed + whole - 1) & ~(whole - 1), pitch = columns >> kOctave;
+  // l and r are 1 more than a multiple of the step, and h is one.
+  split<kOctave, -1, 4>(columns, pitch, xx_sums, [=](int64_t x) { return column_xx(rows, left + x); });
+  split<kOctave, 0, 2>(columns, pitch, yy_sums, [=](int64_t x) { return column_yy(rows, left + x); });
+  split<kOctave, -1, 4>(columns, pitch, xy_sums, [=](int64_t x) { return column_xy(rows, left + x); });
   const auto beside = [=](const int32_t* sums, int64_t dx) {
     const int64_t column = middle - left + dx;
-    return sums + ColumnSums::first_of(column & (step - 1), columns) + (column >> octave);
+    return sums + (column & (kStep - 1)) * pitch + (column >> kOctave);
   };
-  const int32_t* const xx_at[] = {beside(upright, -r), beside(upright, -h), beside(upright, h + 1),
-                                  beside(upright, r + 1)};
-  const int32_t* const yy_at[] = {beside(level, 1 - l), beside(level, l)};
-  const int32_t* const xy_at[] = {beside(corners, -l), beside(corners, 0), beside(corners, 1),
-                                  beside(corners, l + 1)};
+  const int32_t* const xx_at[] = {beside(xx_sums, -r), beside(xx_sums, -h), beside(xx_sums, h + 1),
+                                  beside(xx_sums, r + 1)};
+  const int32_t* const yy_at[] = {beside(yy_sums, 1 - l), beside(yy_sums, l)};
+  const int32_t* const xy_at[] = {beside(xy_sums, -l), beside(xy_sums, 0), beside(xy_sums, 1),
+                                  beside(xy_sums, l + 1)};
   for (int64_t i = 0; i < n; i += I32::kLanes) {
     const auto at = [=](const int32_t* p) { return I32::load(p + i); };
     const I32 inner = at(xx_at[2]) - at(xx_at[1]);
@@ -126,6 +124,11 @@ inline void respond_in_registers(const int32_t* const given[10], int64_t first, 
   if (x > 0) before = column_sums16<kOctave>(rows, (x - I32::kLanes) * kStep);
   for (; x < first + n; x += I32::kLanes) {
     const ColumnSums16 behind = column_sums16<kOctave>(rows, (x + I32::kLanes) * kStep);
+    if constexpr (l == 9 || l == 17) {
+      for (int64_t row = 0; row < kStep; ++row)
+        for (int64_t part = 0; part < kStep; ++part)
+          __builtin_prefetch(rows[9] + (row + 1) * (rows[5] - rows[4]) + (x + I32::kLanes) * kStep + part * 16, 0, 2);
+    }
     // One of the sums `away` columns beside those of the filters' middles
     const auto at = [&](I32 ColumnSum::* sum, auto away) -> I32 {
       constexpr int64_t steps = away() >> kOctave;
@@ -158,7 +161,9 @@ inline void respond(const int32_t* const rows[10], int64_t l, int64_t octave, in
   if (octave == 1)
     return (l == 13 ? respond_in_registers<1, 13> : respond_in_registers<1, 17>)(rows, first, n, unit, out);
 #endif
-  respond_by_loads(rows, l, octave, first, n, unit, out);
+  constexpr decltype(&respond_by_loads<0>) kByLoads[] = {respond_by_loads<0>, respond_by_loads<1>,
+                                                         respond_by_loads<2>, respond_by_loads<3>};
+  kByLoads[octave](rows, l, first, n, unit, out);
 }
 
 inline void halve(const float* row, int64_t n, float* out) {
