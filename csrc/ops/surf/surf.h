@@ -36,7 +36,7 @@ constexpr int64_t kSurfPoints = kSurfGrid * kSurfGrid;
 constexpr int64_t kSurfAnglePoints = 113, kSurfDirections = 72;
 constexpr int64_t kMaxSurfLobe = 65;
 // A tile of an octave's grid: what of the integral image one row needs is still near when the next one does
-constexpr int64_t kSurfTileRows = 32, kSurfTileColumns = 1024;
+constexpr int64_t kSurfTileRows = 64, kSurfTileColumns = 1024;
 
 // A keypoint's surroundings. Wavelets have the side 2 half.
 struct SurfWindow {
