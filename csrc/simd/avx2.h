@@ -150,6 +150,16 @@ inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
   odd->v = in_order(_mm256_shuffle_ps(x, y, 0xdd));
 }
 
+// Each lane with those before it; all: the last of these sums, in every lane
+inline I32 prefix_sum(I32 a, I32* all) {
+  __m256i sums = _mm256_add_epi32(a.v, _mm256_slli_si256(a.v, 4));
+  sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 8));  // of the halves
+  const __m256i last = _mm256_shuffle_epi32(sums, 0xff);
+  sums = _mm256_add_epi32(sums, _mm256_permute2x128_si256(last, last, 0x08));
+  all->v = _mm256_add_epi32(last, _mm256_permute2x128_si256(last, last, 0x01));
+  return {sums};
+}
+
 // The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
 inline F32 move_down(F32 a, F32 b) {
   const __m256i x = _mm256_castps_si256(a.v),

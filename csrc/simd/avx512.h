@@ -122,6 +122,20 @@ inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
   odd->v = _mm512_permutex2var_epi32(a.v, _mm512_add_epi32(places, _mm512_set1_epi32(1)), b.v);
 }
 
+// Each lane with those before it; all: the last of these sums, in every lane
+inline I32 prefix_sum(I32 a, I32* all) {
+  const __m512i zero = _mm512_setzero_si512();
+  __m512i sums = _mm512_add_epi32(a.v, _mm512_bslli_epi128(a.v, 4));
+  sums = _mm512_add_epi32(sums, _mm512_bslli_epi128(sums, 8));  // of the quarters
+  const __m512i last = _mm512_shuffle_epi32(sums, static_cast<_MM_PERM_ENUM>(0xff));
+  const __m512i before = _mm512_alignr_epi64(last, zero, 6);  // of each quarter the one before it
+  const __m512i pairs = _mm512_add_epi32(last, before);
+  const __m512i fours = _mm512_add_epi32(pairs, _mm512_alignr_epi64(pairs, zero, 4));
+  sums = _mm512_add_epi32(sums, _mm512_alignr_epi64(fours, zero, 6));
+  all->v = _mm512_shuffle_i64x2(fours, fours, 0xff);
+  return {sums};
+}
+
 // The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
 inline F32 move_down(F32 a, F32 b) {
   return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};

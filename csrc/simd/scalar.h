@@ -121,6 +121,9 @@ inline void deinterleave(I32 a, I32 b, I32* even, I32* odd) {
   *odd = b;
 }
 
+// Each lane with those before it; all: the last of these sums, in every lane
+inline I32 prefix_sum(I32 a, I32* all) { return *all = a; }
+
 // The lanes behind the first of a, then b's first; a's last, then b's lanes before the last.
 inline F32 move_down(F32, F32 b) { return b; }
 inline F32 move_up(F32 a, F32) { return a; }

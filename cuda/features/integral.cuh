@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums over boxes in four reads: csrc/core/integral_image.h on the device.
+// Sums over boxes in four reads: csrc/ops/grey_filters/integral_image.h on the device.
 #pragma once
 
 #include <cuda_runtime.h>

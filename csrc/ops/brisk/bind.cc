@@ -19,7 +19,7 @@ py::array describe_keypoints(const IntegralImage& sums, std::vector<Keypoint>* k
 }
 
 IntegralImage integrate_bytes(const GreyImage& x, int32_t* memory) {
-  return integrate({x.data, nullptr, x.h, x.w, x.stride}, 0, memory);
+  return integrate({x.data, nullptr, x.h, x.w, x.stride}, memory);
 }
 
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.

@@ -29,7 +29,7 @@
 
 #include "core/arena.h"
 #include "core/dispatch.h"
-#include "core/integral_image.h"
+#include "ops/grey_filters/integral_image.h"
 #include "ops/brisk/params.h"
 
 namespace pyvision {

@@ -46,6 +46,11 @@ struct GreyFiltersKernels {
   void (*blur_columns)(const uint8_t* const rows[kBlurTaps], int64_t n, int16_t* sums);
   // y[x] from sums[x .. x + 6]; sums: a vector more than that may be read
   void (*blur_row)(const int16_t* sums, int64_t n, uint8_t* y);
+  // Of an integral image, whose rows are whole cache lines and begin with 0: sums[x + 1] += pixel x of row y;
+  // below[x + 1] = above[x + 1] + the sum of row y's pixels up to x. Floats
+  // are clipped to [0, 255] and rounded to a `level`-th.
+  void (*add_row)(const AnyImage& image, int64_t y, float level, int32_t* sums);
+  void (*integrate_row)(const AnyImage& image, int64_t y, float level, const int32_t* above, int32_t* below);
 };
 
 PYVISION_KERNELS(GreyFiltersKernels, grey_filters)

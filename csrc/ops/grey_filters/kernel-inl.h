@@ -131,7 +131,46 @@ inline void blur_row(const int16_t* sums, int64_t n, uint8_t* y) {
   }
 }
 
-const GreyFiltersKernels grey_filters = {F32::kIsaName, to_grey,      blend_rows,
-                                         resize_row,    blur_columns, blur_row};
+// Calls put(x, values) for vectors of whole numbers: a 0, then the pixels of row y.
+template <class Pixels, class Put>
+[[gnu::always_inline]] inline void for_each_pixel(Pixels pixels, int64_t w, Put put) {
+  constexpr int kLanes = I32::kLanes;
+  const F32 first = bits_as_f32(pixels(0, static_cast<int>(w < kLanes - 1 ? w : kLanes - 1)));
+  put(0, bits_as_i32(move_up(F32::zero(), first)));
+  for_each_vector<int32_t>(w + 1 - kLanes, [&](int64_t x, int lanes) {
+    put(x + kLanes, pixels(x + kLanes - 1, lanes));
+  });
+}
+template <class Put>
+[[gnu::always_inline]] inline void for_each_pixel(const AnyImage& image, int64_t y, float level, Put put) {
+  if (image.bytes != nullptr) {
+    const uint8_t* const row = image.bytes + y * image.stride;
+    for_each_pixel([=](int64_t x, int lanes) { return I32::load_u8_n(row + x, lanes); }, image.w, put);
+  } else {
+    const float* const row = image.floats + y * image.stride;
+    const F32 most = F32::set(255.0f), half = F32::set(0.5f), unit = F32::set(level);
+    const auto pixels = [=](int64_t x, int lanes) {
+      return to_i32(min(max(load_lanes(row + x, lanes), F32::zero()), most) * unit + half);
+    };
+    for_each_pixel(pixels, image.w, put);
+  }
+}
+
+inline void add_row(const AnyImage& image, int64_t y, float level, int32_t* sums) {
+  for_each_pixel(image, y, level,
+                 [=](int64_t x, I32 values) { (I32::load(sums + x) + values).store(sums + x); });
+}
+
+inline void integrate_row(const AnyImage& image, int64_t y, float level, const int32_t* above, int32_t* below) {
+  I32 before = I32::zero();
+  for_each_pixel(image, y, level, [&](int64_t x, I32 values) {
+    I32 all;
+    (I32::load(above + x) + (prefix_sum(values, &all) + before)).store(below + x);
+    before = before + all;
+  });
+}
+
+const GreyFiltersKernels grey_filters = {F32::kIsaName, to_grey,  blend_rows, resize_row,
+                                         blur_columns,  blur_row, add_row,    integrate_row};
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -19,23 +19,22 @@ py::tuple detect(const py::array& image, const std::optional<py::array>& mask, i
   check(threshold >= 0 && threshold <= 1e9, kOp, "expected threshold in [0, 1e9], got ", threshold);
   check(octaves >= 1 && octaves <= kSurfOctaves, kOp, "expected octaves in [1, ", kSurfOctaves, "], got ",
         octaves);
-  const SurfParams params = {threshold, octaves, max_features, upright, extended};
+  const SurfParams params = {threshold, octaves, max_features};
+  const Scratch<int32_t> memory(integral_size(x.h, x.w));
+  SurfImage sums;
   std::vector<Keypoint> found;
-  std::vector<float> values;
-  const int64_t length = extended ? 128 : 64;
   {
     py::gil_scoped_release release;
-    const Scratch<int32_t> memory(integral_size(x.h, x.w));
-    const SurfImage sums = surf_image(x, memory);
+    sums = surf_image(x, memory);
     found = surf_detect(sums, params, allowed);
-    if (describe) {
-      values.resize(found.size() * static_cast<size_t>(length));
-      surf_describe(sums, found.data(), static_cast<int64_t>(found.size()), extended, values.data());
-    }
   }
-  py::array_t<float> descriptors =
-      empty<float>(kOp, {describe ? static_cast<int64_t>(found.size()) : 0, length});
-  std::copy(values.begin(), values.end(), descriptors.mutable_data());
+  const auto count = static_cast<int64_t>(found.size());
+  py::array_t<float> descriptors = empty<float>(kOp, {describe ? count : 0, extended ? 128 : 64});
+  if (describe || !upright) {
+    float* const values = describe ? descriptors.mutable_data() : nullptr;
+    py::gil_scoped_release release;
+    surf_describe(sums, found.data(), count, !upright, extended, values);
+  }
   return py::make_tuple(keypoint_columns(found, kOp), descriptors);
 }
 
@@ -45,7 +44,7 @@ py::tuple compute(const py::array& image, const py::array& xy, const py::array& 
   const AnyImage x = any_image(image, kOp);
   const std::vector<Keypoint> given = keypoints_view(xy, size, angle, kOp);
   py::array_t<bool> which = empty<bool>(kOp, {static_cast<int64_t>(given.size())});
-  const std::vector<Keypoint> kept = keep_keypoints(given, which.mutable_data(), [&](const Keypoint& k) {
+  std::vector<Keypoint> kept = keep_keypoints(given, which.mutable_data(), [&](const Keypoint& k) {
     return is_inside(x, k) && k.size > 0 && k.size < 1e5f;
   });
   py::array_t<float> descriptors =
@@ -54,7 +53,8 @@ py::tuple compute(const py::array& image, const py::array& xy, const py::array& 
   {
     py::gil_scoped_release release;
     const Scratch<int32_t> memory(integral_size(x.h, x.w));
-    surf_describe(surf_image(x, memory), kept.data(), static_cast<int64_t>(kept.size()), extended, values);
+    surf_describe(surf_image(x, memory), kept.data(), static_cast<int64_t>(kept.size()), false, extended,
+                  values);
   }
   return py::make_tuple(which, descriptors);
 }

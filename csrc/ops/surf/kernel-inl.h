@@ -5,45 +5,25 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-static_assert(kSurfOctaves == 4, "first_of takes three bits");
 constexpr int64_t kWide = ((kSurfTileColumns + 2) << (kSurfOctaves - 1)) + 3 * kMaxSurfLobe + 256;
-
-// Sums along the columns of a tile, every 2^octave-th of them together: those that are p more than a multiple
-// stand behind the `first_of(p)`-th.
-struct ColumnSums {
-  alignas(64) int32_t sums[kWide], other[kWide];
-
-  int32_t* split(int64_t n, int64_t octave) {
-    int32_t *from = sums, *to = other;
-    for (int64_t part = n / 2; part * 2 > n >> octave; part /= 2) {
-      for (int64_t start = 0; start < n; start += 2 * part) {
-        for (int64_t i = 0; i < part; i += I32::kLanes) {
-          const int32_t* const pair = from + start + 2 * i;
-          I32 even, odd;
-          deinterleave(I32::load(pair), I32::load(pair + I32::kLanes), &even, &odd);
-          even.store(to + start + i);
-          odd.store(to + start + part + i);
-        }
-      }
-      int32_t* const next = from;
-      from = to;
-      to = next;
-    }
-    return from;
-  }
-  static int64_t first_of(int64_t p, int64_t n) {
-    return (p & 1) * (n / 2) + (p >> 1 & 1) * (n / 4) + (p >> 2) * (n / 8);
-  }
-};
 
 // What of the integral image a filter's rows leave at one column: differences between them, by the box.
 struct ColumnSum {
   I32 xx, yy, xy;
 };
-inline ColumnSum column_sum(const int32_t* const rows[10], int64_t x) {
+inline I32 column_xx(const int32_t* const rows[10], int64_t x) {
+  return I32::load(rows[7] + x) - I32::load(rows[1] + x);
+}
+inline I32 column_yy(const int32_t* const rows[10], int64_t x) {
+  const I32 inner = I32::load(rows[6] + x) - I32::load(rows[3] + x);
+  return I32::load(rows[9] + x) - I32::load(rows[0] + x) - (inner + inner + inner);
+}
+inline I32 column_xy(const int32_t* const rows[10], int64_t x) {
   const auto row = [=](int k) { return I32::load(rows[k] + x); };
-  const I32 inner = row(6) - row(3);
-  return {row(7) - row(1), row(9) - row(0) - (inner + inner + inner), (row(4) - row(2)) - (row(8) - row(5))};
+  return (row(4) - row(2)) - (row(8) - row(5));
+}
+inline ColumnSum column_sum(const int32_t* const rows[10], int64_t x) {
+  return {column_xx(rows, x), column_yy(rows, x), column_xy(rows, x)};
 }
 
 inline F32 response(I32 xx, I32 yy, I32 xy, F32 all) {
@@ -51,34 +31,52 @@ inline F32 response(I32 xx, I32 yy, I32 xy, F32 all) {
   return a * c - F32::set(0.81f) * (b * b);
 }
 
-// Any octave: loads at any place, of sums in memory.
-inline void respond_by_loads(const int32_t* const rows[10], int64_t l, int64_t octave, int64_t first,
-                             int64_t n, float unit, float* out) {
-  const int64_t h = l / 2, r = l + h, step = int64_t{1} << octave;
-  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1)));
-  ColumnSums xx_sums, yy_sums, xy_sums;
-  const int64_t middle = first * step;               // of the first filter
-  const int64_t left = (middle - r) & ~int64_t{15};  // where vectors do not cross cache lines
-  const int64_t needed = middle - left + (n - 1) * step + r + 2, whole = I32::kLanes << octave;
-  const int64_t columns = (needed + whole - 1) & ~(whole - 1);
-  for (int64_t i = 0; i < needed; i += I32::kLanes) {
-    const ColumnSum sum = column_sum(rows, left + i);
-    sum.xx.store(xx_sums.sums + i);
-    sum.yy.store(yy_sums.sums + i);
-    sum.xy.store(xy_sums.sums + i);
+// Sums along n columns, every 2^octave-th of them together: those p beside a multiple stand from out + p pitch
+// on. Only the first kNeeded of these p, counted from kFirst and around, are of use.
+template <int kOctave, int kFirst, int kNeeded, class Sum>
+inline void split(int64_t n, int64_t pitch, int32_t* out, Sum sum) {
+  constexpr int kStep = 1 << kOctave;
+  for (int64_t i = 0; i < n; i += kStep * I32::kLanes) {
+    I32 parts[kStep];
+    for (int k = 0; k < kStep; ++k) parts[k] = sum(i + k * I32::kLanes);
+    for (int level = 0; level < kOctave; ++level) {
+      I32 next[kStep];
+      for (int k = 0; k < kStep / 2; ++k)
+        deinterleave(parts[2 * k], parts[2 * k + 1], &next[k], &next[k + kStep / 2]);
+      for (int k = 0; k < kStep; ++k) parts[k] = next[k];
+    }
+    for (int k = 0; k < kNeeded && k < kStep; ++k) {
+      const int p = (k + kFirst) & (kStep - 1);
+      parts[p].store(out + p * pitch + (i >> kOctave));
+    }
   }
-  const int32_t *const upright = xx_sums.split(columns, octave),
-                       *const level = yy_sums.split(columns, octave),
-                       *const corners = xy_sums.split(columns, octave);
+}
+
+// Loads at any place, of sums in memory.
+template <int kOctave>
+inline void respond_by_loads(const int32_t* const rows[10], int64_t l, int64_t first, int64_t n, float unit,
+                             float* out) {
+  constexpr int64_t kStep = int64_t{1} << kOctave;
+  const int64_t h = l / 2, r = l + h;
+  const F32 all = F32::set(unit / static_cast<float>(l * (2 * l - 1)));
+  alignas(64) int32_t xx_sums[kWide], yy_sums[kWide], xy_sums[kWide];
+  const int64_t middle = first * kStep;              // of the first filter
+  const int64_t left = (middle - r) & ~int64_t{15};  // where vectors do not cross cache lines
+  const int64_t needed = middle - left + (n - 1) * kStep + r + 2, whole = I32::kLanes * kStep;
+  const int64_t columns = (needed + whole - 1) & ~(whole - 1), pitch = columns >> kOctave;
+  // l and r are 1 more than a multiple of the step, and h is one.
+  split<kOctave, -1, 4>(columns, pitch, xx_sums, [=](int64_t x) { return column_xx(rows, left + x); });
+  split<kOctave, 0, 2>(columns, pitch, yy_sums, [=](int64_t x) { return column_yy(rows, left + x); });
+  split<kOctave, -1, 4>(columns, pitch, xy_sums, [=](int64_t x) { return column_xy(rows, left + x); });
   const auto beside = [=](const int32_t* sums, int64_t dx) {
     const int64_t column = middle - left + dx;
-    return sums + ColumnSums::first_of(column & (step - 1), columns) + (column >> octave);
+    return sums + (column & (kStep - 1)) * pitch + (column >> kOctave);
   };
-  const int32_t* const xx_at[] = {beside(upright, -r), beside(upright, -h), beside(upright, h + 1),
-                                  beside(upright, r + 1)};
-  const int32_t* const yy_at[] = {beside(level, 1 - l), beside(level, l)};
-  const int32_t* const xy_at[] = {beside(corners, -l), beside(corners, 0), beside(corners, 1),
-                                  beside(corners, l + 1)};
+  const int32_t* const xx_at[] = {beside(xx_sums, -r), beside(xx_sums, -h), beside(xx_sums, h + 1),
+                                  beside(xx_sums, r + 1)};
+  const int32_t* const yy_at[] = {beside(yy_sums, 1 - l), beside(yy_sums, l)};
+  const int32_t* const xy_at[] = {beside(xy_sums, -l), beside(xy_sums, 0), beside(xy_sums, 1),
+                                  beside(xy_sums, l + 1)};
   for (int64_t i = 0; i < n; i += I32::kLanes) {
     const auto at = [=](const int32_t* p) { return I32::load(p + i); };
     const I32 inner = at(xx_at[2]) - at(xx_at[1]);
@@ -126,6 +124,11 @@ inline void respond_in_registers(const int32_t* const given[10], int64_t first, 
   if (x > 0) before = column_sums16<kOctave>(rows, (x - I32::kLanes) * kStep);
   for (; x < first + n; x += I32::kLanes) {
     const ColumnSums16 behind = column_sums16<kOctave>(rows, (x + I32::kLanes) * kStep);
+    if constexpr (l == 9 || l == 17) {
+      for (int64_t row = 0; row < kStep; ++row)
+        for (int64_t part = 0; part < kStep; ++part)
+          __builtin_prefetch(rows[9] + (row + 1) * (rows[5] - rows[4]) + (x + I32::kLanes) * kStep + part * 16, 0, 2);
+    }
     // One of the sums `away` columns beside those of the filters' middles
     const auto at = [&](I32 ColumnSum::* sum, auto away) -> I32 {
       constexpr int64_t steps = away() >> kOctave;
@@ -158,7 +161,9 @@ inline void respond(const int32_t* const rows[10], int64_t l, int64_t octave, in
   if (octave == 1)
     return (l == 13 ? respond_in_registers<1, 13> : respond_in_registers<1, 17>)(rows, first, n, unit, out);
 #endif
-  respond_by_loads(rows, l, octave, first, n, unit, out);
+  constexpr decltype(&respond_by_loads<0>) kByLoads[] = {respond_by_loads<0>, respond_by_loads<1>,
+                                                         respond_by_loads<2>, respond_by_loads<3>};
+  kByLoads[octave](rows, l, first, n, unit, out);
 }
 
 inline void halve(const float* row, int64_t n, float* out) {
@@ -217,19 +222,24 @@ struct Wavelets {
     to_i32(floor(x) + corner).store(left + i);
     to_i32(floor(y) + corner).store(top + i);
   }
-  // The same where they may reach beyond it: they are what lies inside.
-  void place_clipped(const SurfWindow& window, int64_t i, F32 x, F32 y) {
+  // The same where they may reach beyond it: they are what lies inside. Returns whether all of these do.
+  bool place_clipped(const SurfWindow& window, int64_t i, F32 x, F32 y) {
     const F32 half = F32::set(static_cast<float>(window.half)), one = F32::set(1.0f);
     const auto limit = [](F32 value, int64_t extent) {
-      return to_i32(min(max(value, F32::zero()), F32::set(static_cast<float>(extent))));
+      return min(max(value, F32::zero()), F32::set(static_cast<float>(extent)));
     };
     const F32 column = floor(x) + one, row = floor(y) + one;
-    limit(column - half, window.image->w).store(left + i);
-    limit(column, window.image->w).store(middle + i);
-    limit(column + half, window.image->w).store(right + i);
-    limit(row - half, window.image->h).store(top + i);
-    limit(row, window.image->h).store(line + i);
-    limit(row + half, window.image->h).store(bottom + i);
+    const F32 at_left = column - half, at_right = column + half, at_top = row - half, at_bottom = row + half;
+    const F32 from_x = limit(at_left, window.image->w), to_x = limit(at_right, window.image->w);
+    const F32 from_y = limit(at_top, window.image->h), to_y = limit(at_bottom, window.image->h);
+    to_i32(from_x).store(left + i);
+    to_i32(limit(column, window.image->w)).store(middle + i);
+    to_i32(to_x).store(right + i);
+    to_i32(from_y).store(top + i);
+    to_i32(limit(row, window.image->h)).store(line + i);
+    to_i32(to_y).store(bottom + i);
+    const auto same = (from_x == at_left) & (to_x == at_right) & (from_y == at_top) & (to_y == at_bottom);
+    return bits(same) == bits(half == half);
   }
 
   // a: the values at the left, in the middle and at the right of the row above; b, c: of that of the point,
@@ -241,8 +251,10 @@ struct Wavelets {
   }
   void measure(const SurfWindow& window, int64_t n) {
 #if defined(__AVX512F__)
-    if (window.half < 4) return measure_rows<true>(window, n);
-    if (window.half < 8) return measure_rows<false>(window, n);
+    if (integral_size(window.image->h, window.image->w) <= INT32_MAX) {
+      if (window.half < 4) return measure_rows<true>(window, n);
+      if (window.half < 8) return measure_rows<false>(window, n);
+    }
 #endif
     const int64_t stride = window.image->stride(), half = window.half;
     const auto* const a = reinterpret_cast<const uint32_t*>(window.image->data);
@@ -253,41 +265,55 @@ struct Wavelets {
     }
   }
 #if defined(__AVX512F__)
-  // The same where a vector holds all that is needed of a row.
-  template <bool kShort>
+  // The same where a vector, or half of one, holds all that is needed of a row.
+  template <bool kHalf>
   void measure_rows(const SurfWindow& window, int64_t n) {
-    const int64_t stride = window.image->stride();
+    const __m512i stride = _mm512_set1_epi32(static_cast<int32_t>(window.image->stride()));
+    alignas(64) int32_t places[kMost];
+    for (int64_t i = 0; i < n; i += I32::kLanes)
+      (I32{_mm512_mullo_epi32(I32::load(top + i).v, stride)} + I32::load(left + i)).store(places + i);
     const int32_t* const above = window.image->data;
-    const int32_t *const line = above + window.half * stride, *const below = line + window.half * stride;
+    const int32_t *const beside = above + window.half * window.image->stride(),
+                  *const below = beside + window.half * window.image->stride();
     // Of the differences between the rows the values at the right, the left and in the middle; of their
     // second differences those at the right, the left and the left once more
-    const int h = window.half, other = kShort ? 8 : 16;
-    const __m256i places = _mm256_setr_epi32(2 * h, other + 2 * h, 0, other, h, other, 0, 0);
-    alignas(64) int32_t both[2 * kMost];
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t first = top[i] * stride + left[i];
-      __m256i values;
-      if constexpr (kShort) {
-        const auto load = [=](const int32_t* row) {
-          return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + first));
+    const int h = window.half, a = 2 * h, other = I32::kLanes, b = other + 2 * h, second = I32::kLanes / 2;
+    const __m512i order = _mm512_setr_epi32(a, b, 0, other, h, other, h, other, second + a, second + b, second,
+                                            second + other, second + h, second + other, second + h,
+                                            second + other);
+    const auto differences = [=](__m512i a, __m512i b, __m512i c) {
+      const __m512i half = _mm512_sub_epi32(b, a), whole = _mm512_sub_epi32(c, a);
+      return _mm512_permutex2var_epi32(
+          whole, order, _mm512_sub_epi32(_mm512_sub_epi32(whole, half), half));
+    };
+    const auto pair = [&](const int32_t* place, int i, int k) {
+      const auto half = [](const int32_t* p) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+      };
+      if constexpr (kHalf) {
+        const auto load = [&](const int32_t* row) {
+          return _mm512_inserti64x4(_mm512_castsi256_si512(half(row + place[i])), half(row + place[k]), 1);
         };
-        const __m256i a = load(above), b = load(line), c = load(below);
-        const __m256i second = _mm256_sub_epi32(_mm256_sub_epi32(c, b), _mm256_sub_epi32(b, a));
-        values = _mm256_permutex2var_epi32(_mm256_sub_epi32(c, a), places, second);
+        return differences(load(above), load(beside), load(below));
       } else {
-        const I32 a = I32::load(above + first), b = I32::load(line + first), c = I32::load(below + first);
-        const I32 second = (c - b) - (b - a);
-        values = _mm512_castsi512_si256(
-            _mm512_permutex2var_epi32((c - a).v, _mm512_castsi256_si512(places), second.v));
+        const auto load = [&](int64_t at) {
+          return differences(I32::load(above + at).v, I32::load(beside + at).v, I32::load(below + at).v);
+        };
+        return _mm512_inserti64x4(load(place[i]), _mm512_castsi512_si256(load(place[k])), 1);
       }
-      const __m128i sides = _mm256_castsi256_si128(values), middle = _mm256_extracti128_si256(values, 1);
-      const __m128i sum = _mm_sub_epi32(_mm_add_epi32(sides, _mm_unpackhi_epi64(sides, sides)),
-                                        _mm_add_epi32(middle, middle));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(both + 2 * i), sum);
-    }
+    };
+    const auto less = [](__m512i a, __m512i b) {
+      return _mm512_sub_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+    };
+    // dx and dy of eight in turns
+    const auto eight = [&](const int32_t* place) -> I32 {
+      const __m512i even = less(pair(place, 0, 2), pair(place, 4, 6)),
+                    odd = less(pair(place, 1, 3), pair(place, 5, 7));
+      return {_mm512_add_epi32(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd))};
+    };
     for (int64_t i = 0; i < n; i += I32::kLanes) {
       I32 x, y;
-      deinterleave(I32::load(both + 2 * i), I32::load(both + 2 * i + I32::kLanes), &x, &y);
+      deinterleave(eight(places + i), eight(places + i + I32::kLanes / 2), &x, &y);
       x.store(dx + i), y.store(dy + i);
     }
   }
@@ -319,13 +345,17 @@ template <class Take>
         put(i, x + (across * c - down * s), y + (across * s + down * c));
       });
     };
-    if (window.is_inside) {
+    bool inside = true;
+    if (window.is_inside)
       place([&](int64_t i, F32 at_x, F32 at_y) { wavelets.place(window, i, at_x, at_y); });
+    else
+      place([&](int64_t i, F32 at_x, F32 at_y) {
+        if (!wavelets.place_clipped(window, i, at_x, at_y)) inside = false;
+      });
+    if (inside)
       wavelets.measure(window, count);
-    } else {
-      place([&](int64_t i, F32 at_x, F32 at_y) { wavelets.place_clipped(window, i, at_x, at_y); });
+    else
       wavelets.measure_clipped(window, count);
-    }
     for_each_vector<float>(count, [&](int64_t i, int lanes) {
       take(first + i, lanes, to_f32(I32::load(wavelets.dx + i)), to_f32(I32::load(wavelets.dy + i)));
     });

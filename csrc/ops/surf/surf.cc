@@ -36,14 +36,19 @@ struct Tile {
   int64_t row, column;  // of the octave's grid
 };
 
-// The first two layers of an octave: every second response of the second and the last layer of that below.
+// A row of responses has room for a vector before its first column, and for some behind its last.
+constexpr int64_t kBefore = 16, kBehind = 32;
+
+// The first two layers of an octave: every second response of the second and the last layer of that below,
+// where their filters' rows lie in the picture.
 struct SharedLayers {
   static constexpr int64_t kLayers = 2;
   float* data = nullptr;
   int64_t rows = 0, columns = 0;
 
-  int64_t size() const { return kLayers * rows * columns; }
-  float* row(int64_t layer, int64_t i) const { return data + (layer * rows + i) * columns; }
+  int64_t pitch() const { return (kBefore + columns + kBehind + 15) / 16 * 16; }
+  int64_t size() const { return kLayers * rows * pitch(); }
+  float* row(int64_t layer, int64_t i) const { return data + (layer * rows + i) * pitch() + kBefore; }
 };
 
 void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMask& mask, int64_t octave,
@@ -57,8 +62,7 @@ void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMa
   const int64_t top = std::max<int64_t>(tile.row, 1), bottom = end_of(tile.row, kSurfTileRows, h);
   const int64_t left = std::max<int64_t>(tile.column, 1), right = end_of(tile.column, kSurfTileColumns, w);
   if (top >= bottom || left >= right) return;
-  // Rows begin a whole vector before the tile, and end one or two behind it.
-  constexpr int64_t kBefore = 16, kColumns = kBefore + kSurfTileColumns + 32;
+  constexpr int64_t kColumns = kBefore + kSurfTileColumns + kBehind;
   const int64_t origin = tile.column - kBefore;
   alignas(64) float memory[3 * kSurfLayers * kColumns];
   const auto row_of = [&](int64_t layer, int64_t i) { return memory + (3 * layer + i % 3) * kColumns; };
@@ -70,37 +74,38 @@ void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMa
     return Span{std::max((reach + step - 1) / step, least) - origin,
                 std::min((w - reach + step - 1) / step, most) - origin};
   };
-  const auto respond = [&](int64_t layer, int64_t i) {
+  // The responses of a row at hand from `origin` on
+  const auto respond = [&](int64_t layer, int64_t i) -> const float* {
     const int64_t l = lobe_of(octave, layer), r = radius_of(octave, layer), y = i * step, half = l / 2;
     const Span span = span_of(r, left - 1, right + 1);
     float* const out = row_of(layer, i);
     if (y < r || y + r >= h || span.first >= span.last) {
       std::fill_n(out, kColumns, 0.0f);
-      return;
+      return out;
     }
-    const int64_t count = span.last - span.first;
-    if (layer < SharedLayers::kLayers && octave > 0) {
-      std::copy_n(given.row(layer, i) + origin + span.first, count, out + span.first);
-    } else {
-      const int64_t offsets[10] = {-r, 1 - l, -l, -half, 0, 1, half + 1, l, l + 1, r + 1};
-      const int32_t* lines[10];
-      for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]);
-      surf_kernels().respond(lines, l, octave, origin + span.first, count, image.unit, out + span.first);
-    }
+    if (layer < SharedLayers::kLayers && octave > 0) return given.row(layer, i) + origin;
+    const int64_t offsets[10] = {-r, 1 - l, -l, -half, 0, 1, half + 1, l, l + 1, r + 1};
+    const int32_t* lines[10];
+    for (int k = 0; k < 10; ++k) lines[k] = sums.row(y + offsets[k]);
+    surf_kernels().respond(lines, l, octave, origin + span.first, span.last - span.first, image.unit,
+                           out + span.first);
     std::fill_n(out, span.first, 0.0f);
     std::fill(out + span.last, out + kColumns, 0.0f);
-    if (next.data != nullptr && layer % 2 == 1 && i % 2 == 0 && i >= tile.row && i < bottom)
-      surf_kernels().halve(out + kBefore, (right + 1 - tile.column) / 2,
-                           next.row(layer / 2, i / 2) + tile.column / 2);
+    return out;
   };
-  for (int64_t layer = 0; layer < kSurfLayers; ++layer)
-    for (int64_t i = top - 1; i <= top; ++i) respond(layer, i);
-  for (int64_t i = top; i < bottom; ++i) {
-    const float* rows_at[kSurfLayers][3];
+  const float* rows_at[kSurfLayers][3];
+  const auto next_row = [&](int64_t i) {
     for (int64_t layer = 0; layer < kSurfLayers; ++layer) {
-      respond(layer, i + 1);
-      for (int64_t r = 0; r < 3; ++r) rows_at[layer][r] = row_of(layer, i - 1 + r);
+      const float** const rows = rows_at[layer];
+      rows[0] = rows[1], rows[1] = rows[2], rows[2] = respond(layer, i);
+      if (next.data != nullptr && layer % 2 == 1 && i % 2 == 0 && i >= tile.row && i < bottom)
+        surf_kernels().halve(rows[2] + kBefore, (right + 1 - tile.column) / 2,
+                             next.row(layer / 2, i / 2) + tile.column / 2);
     }
+  };
+  for (int64_t i = top - 1; i <= top; ++i) next_row(i);
+  for (int64_t i = top; i < bottom; ++i) {
+    next_row(i + 1);
     SurfPeaks peaks[2];
     for (int64_t k = 0; k < 2; ++k) {
       const int64_t reach = radius_of(octave, k + 2);  // the next layer's filter has to fit
@@ -186,8 +191,8 @@ float angle_of(const SurfImage& image, const Keypoint& k) {
 }  // namespace
 
 SurfImage surf_image(const AnyImage& image, int32_t* memory) {
-  const int bits = image.bytes != nullptr ? 0 : kSurfFractionBits;
-  return {integrate(image, bits, memory), std::ldexp(1.0f, -bits)};
+  const int bits = image.bytes != nullptr ? 0 : kIntegralFractionBits;
+  return {integrate(image, memory), std::ldexp(1.0f, -bits)};
 }
 
 std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask) {
@@ -235,27 +240,19 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
   std::vector<Keypoint> keypoints;
   keypoints.reserve(candidates.size());
   for (const Ranked& c : candidates) keypoints.push_back(*c.candidate);
-  if (params.upright) return keypoints;
-  const auto count = static_cast<int64_t>(keypoints.size());
-  const std::vector<int64_t> order =
-      in_reading_order(keypoints.data(), count, image.integral.h, image.integral.w);
-  parallel_for(count, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Keypoint& k = keypoints[static_cast<size_t>(order[static_cast<size_t>(i)])];
-      k.angle = angle_of(image, k);
-    }
-  });
   return keypoints;
 }
 
-void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
+void surf_describe(const SurfImage& image, Keypoint* keypoints, int64_t n, bool orient, bool extended,
                    float* descriptors) {
   const int64_t length = extended ? 128 : 64;
   const std::vector<int64_t> order = in_reading_order(keypoints, n, image.integral.h, image.integral.w);
   parallel_for(n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t k_th = begin; k_th < end; ++k_th) {
       const int64_t i = order[static_cast<size_t>(k_th)];
-      const Keypoint& k = keypoints[i];
+      Keypoint& k = keypoints[i];
+      if (orient) k.angle = angle_of(image, k);
+      if (descriptors == nullptr) continue;
       const double angle = k.angle > 0 ? static_cast<double>(k.angle) : 0;
       float* const values = descriptors + i * length;
       surf_kernels().describe(window_of(image, k, angle, 1, kSurfGrid * std::sqrt(0.5)), surf_weights(),

@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "core/dispatch.h"
-#include "core/integral_image.h"
+#include "ops/grey_filters/integral_image.h"
 
 namespace pyvision {
 
@@ -36,7 +36,7 @@ constexpr int64_t kSurfPoints = kSurfGrid * kSurfGrid;
 constexpr int64_t kSurfAnglePoints = 113, kSurfDirections = 72;
 constexpr int64_t kMaxSurfLobe = 65;
 // A tile of an octave's grid: what of the integral image one row needs is still near when the next one does
-constexpr int64_t kSurfTileRows = 32, kSurfTileColumns = 1024;
+constexpr int64_t kSurfTileRows = 64, kSurfTileColumns = 1024;
 
 // A keypoint's surroundings. Wavelets have the side 2 half.
 struct SurfWindow {
@@ -85,21 +85,20 @@ struct SurfParams {
   double threshold = 100;
   int64_t octaves = kSurfOctaves;
   int64_t max_features = 0;  // 0: all
-  bool upright = false, extended = false;
 };
 
-// The picture's integral image: 8 more bits than bytes have for floats.
 struct SurfImage {
   IntegralImage integral;
   float unit;  // of one grey level
 };
-constexpr int kSurfFractionBits = 8;
 
 SurfImage surf_image(const AnyImage& image, int32_t* memory);
+// Without angles
 std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& params, const PixelMask& mask);
-// keypoints: (n,), finite and with a size; angles in degrees, 0 where there is none. descriptors: (n, 64 or
-// 128)
-void surf_describe(const SurfImage& image, const Keypoint* keypoints, int64_t n, bool extended,
+// keypoints: (n,), finite and with a size; angles in degrees, 0 where there is none, unless `orient` gives
+// them. descriptors: (n, 64 or 128), or nullptr for angles alone: what a keypoint's angle has read of the
+// picture its descriptor finds in the cache.
+void surf_describe(const SurfImage& image, Keypoint* keypoints, int64_t n, bool orient, bool extended,
                    float* descriptors);
 
 }  // namespace pyvision

@@ -21,13 +21,14 @@ struct IntegralImage {
   const int32_t* row(int64_t y) const { return data + y * stride(); }
 };
 
-constexpr int64_t kIntegralReadAhead = 48;  // values that a kernel may read behind the last
+constexpr int kIntegralFractionBits = 8;
+constexpr int64_t kIntegralReadAhead = 160;  // values that a kernel may read behind the last
 inline int64_t integral_size(int64_t h, int64_t w) {
   return (h + 1) * IntegralImage::stride_of(w) + kIntegralReadAhead;
 }
 
-// Pixels are clipped to [0, 255] and rounded to 2^-fraction_bits. memory: integral_size(...) values that
-// outlive the result, at a multiple of 64 bytes
-IntegralImage integrate(const AnyImage& image, int fraction_bits, int32_t* memory);
+// Of bytes, or of floats clipped to [0, 255] and rounded to 2^-kIntegralFractionBits. memory:
+// integral_size(...) values that outlive the result, at a multiple of 64 bytes
+IntegralImage integrate(const AnyImage& image, int32_t* memory);
 
 }  // namespace pyvision
