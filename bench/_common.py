@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import timeit
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,19 @@ def finish(report: Report, options: argparse.Namespace) -> None:
 def add_case(report: Report, case: Case) -> None:
     report.cases.append(case)
     print(f"{report.bench}: {case.name}: {case.times.median_ms(OURS):.3f} ms", flush=True)
+
+
+def print_curve(name: str, seconds: Mapping[str, float], sizes: Sequence[float]) -> None:
+    """Time against size, and the exponent of a power law through all points."""
+    exponent = np.polyfit(np.log(sizes), np.log(list(seconds.values())), 1)[0]
+    points = ", ".join(f"{label}: {1e3 * s:.3g} ms" for label, s in seconds.items())
+    print(f"{name}: {points}; time grows as N^{exponent:.2f}")
+
+
+def least_seconds(call: Run, repeats: int) -> float:
+    """Of so many calls after a first one."""
+    call()
+    return min(timeit.repeat(call, number=1, repeat=repeats))
 
 
 class TorchCall:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners, blobs, descriptors, matching and RANSAC, against OpenCV, on a photograph of 1920 x 1080 pixels,
-and some of them on other sizes.
+and some of them on other sizes; --only curve prints how time grows with the picture's area.
 
 The photograph is the example picture, repeated: what detectors find depends on what they see, so the numbers
 of keypoints stand beside the times.
@@ -13,7 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _common import ROOT, add_case, budget, finish, new_report, parse_arguments
+from _common import (
+    ROOT,
+    add_case,
+    budget,
+    finish,
+    least_seconds,
+    new_report,
+    parse_arguments,
+    print_curve,
+)
 from PIL import Image
 
 from pyvision import _core
@@ -41,6 +50,7 @@ AREAS = {
     ", 8 megapixels": (2160, 3840),
     ", 24 megapixels": (4000, 6000),
 }
+CURVE = ((480, 640), (720, 1280), (HEIGHT, WIDTH), (1728, 2304), (2160, 3840), (3000, 4000), (4000, 6000))
 ROWS = 4000
 
 
@@ -143,7 +153,24 @@ def main() -> None:
         lambda: find_homography(src, dst),
         lambda cv2: lambda: cv2.findHomography(src, dst, cv2.RANSAC, 3.0),
     )
+    if "curve" in options.only or not options.only:
+        print_curves()
     finish(report, options)
+
+
+def print_curves() -> None:
+    """From 0.3 to 24 megapixels; FAST finds corners alone, the others describe what they find as well."""
+    detectors: dict[str, Callable[[np.ndarray], object]] = {
+        "FAST, threshold 20": FAST(threshold=20).detect,
+        "ORB, 2000 features": ORB(2000).detect_and_compute,
+        "BRISK": BRISK().detect_and_compute,
+        "SURF, 2000 features": SURF(2000).detect_and_compute,
+        "SIFT, 2000 features": SIFT(2000).detect_and_compute,
+    }
+    pictures = {f"{1e-6 * h * w:.1f} megapixels": photograph(h, w) for h, w in CURVE}
+    for name, run in detectors.items():
+        seconds = {area: least_seconds(lambda x=x, run=run: run(x), 3) for area, x in pictures.items()}
+        print_curve(name, seconds, [h * w for h, w in CURVE])
 
 
 def pairs_with_outliers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,6 @@ and nms_rotated are the algorithms of mmcv and detectron2, in NumPy and on torch
 from __future__ import annotations
 
 import argparse
-import time
 import timeit
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +17,11 @@ from _common import (
     add_case,
     budget,
     finish,
+    least_seconds,
     make_torchvision_importable,
     new_report,
     parse_arguments,
+    print_curve,
 )
 
 from pyvision import ops
@@ -82,7 +83,7 @@ def main() -> None:
             compare_nms(report, options, f"{count} boxes, {kind}", boxes, scores)
     compare_others(report, options, rng)
     if "curve" in options.only or not options.only:
-        print_curve(rng)
+        print_curves(rng)
     if "overhead" in options.only or not options.only:
         print_overheads()
     finish(report, options)
@@ -251,18 +252,16 @@ def _soft_nms(boxes: Floats, scores: Floats) -> np.ndarray:
     return np.array(keep)
 
 
-def print_curve(rng: np.random.Generator) -> None:
-    """Time against the number of boxes, and the exponent of a power law through all points."""
+def print_curves(rng: np.random.Generator) -> None:
     for kind, make_boxes in KINDS.items():
-        seconds = []
+        seconds = {}
         for count in CURVE:
             boxes, scores = make_boxes(count, rng)
-            ops.nms(boxes, scores, IOU_THRESHOLD)
-            repeats = max(5, 20_000 // count)
-            seconds.append(min(_seconds(boxes, scores) for _ in range(repeats)))
-        exponent = np.polyfit(np.log(CURVE), np.log(seconds), 1)[0]
-        points = ", ".join(f"{n}: {1e6 * s:.0f} µs" for n, s in zip(CURVE, seconds, strict=True))
-        print(f"nms, {kind}: {points}; time grows as N^{exponent:.2f}")
+            seconds[str(count)] = least_seconds(
+                lambda boxes=boxes, scores=scores: ops.nms(boxes, scores, IOU_THRESHOLD),
+                max(5, 20_000 // count),
+            )
+        print_curve(f"nms, {kind}", seconds, CURVE)
 
 
 def print_overheads() -> None:
@@ -280,12 +279,6 @@ def print_overheads() -> None:
         name: 1e6 * min(timeit.repeat(call, number=1000, repeat=100)) / 1000 for name, call in calls.items()
     }
     print("overhead in Cython: " + ", ".join(f"{name} {t:.2f} µs" for name, t in microseconds.items()))
-
-
-def _seconds(boxes: Floats, scores: Floats) -> float:
-    start = time.perf_counter()
-    ops.nms(boxes, scores, IOU_THRESHOLD)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stitching of photographs of 0.3, 3 and 12 megapixels, against OpenCV's Stitcher with its defaults.
+"""Stitching of photographs of 0.3, 3, 12 and 24 megapixels, against OpenCV's Stitcher with its defaults.
 
 The photographs are two views of the example picture, enlarged, with noise. Peak memory is what a call adds.
 """
@@ -12,22 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import ROOT, finish, new_report, parse_arguments
+from _common import ROOT, finish, new_report, parse_arguments, print_curve
 from bench_features import add
 from PIL import Image
 
 from pyvision import ops
 from pyvision.features import stitch
 from pyvision.profile.peers import Run
+from pyvision.profile.report import OURS
 
 TURNED = np.array([[1, 0.02, -0.55], [-0.02, 1, -0.04], [0.01, 0.006, 1]])  # of pictures one unit wide
+SIZES = ((6000, 4000), (4000, 3000), (2000, 1500), (640, 480))
 
 
 def main() -> None:
     options = parse_arguments(__doc__)
     report = new_report("stitch")
     # The largest first: memory that a smaller one leaves to it would not be counted.
-    for width, height in ((4000, 3000), (2000, 1500), (640, 480)):
+    for width, height in SIZES:
         name = f"stitch, two of {width} x {height}"
         if options.only not in name:
             continue
@@ -40,6 +42,12 @@ def main() -> None:
             lambda cv2, images=images: stitcher_of(cv2, images),
             note=memory_note(images, options.threads),
         )
+    if not options.only:
+        seconds = {
+            f"{w} x {h}": 1e-3 * case.times.median_ms(OURS)
+            for (w, h), case in zip(SIZES, report.cases, strict=True)
+        }
+        print_curve("stitch", seconds, [w * h for w, h in SIZES])
     finish(report, options)
 
 

@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optical flow between two pictures: at every pixel, or of points; and a picture of it.
 
-A picture is as in :mod:`pyvision.features`. A flow (u, v) at (x, y) says that what is there in the first
+A picture is as in :mod:`pyvision.features`, and so are many: each ``a`` with its ``b``, which gives a list. A
+flow (u, v) at (x, y) says that what is there in the first
 picture is at (x + u, y + v) in the second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, result_like
-from pyvision.features._arguments import grey_of, integer_in, real_in
+from pyvision.features._arguments import grey_of, integer_in, over_each, real_in
 
 __all__ = ["flow_to_color", "horn_schunck", "lucas_kanade"]
 
 _Floats = npt.NDArray[np.float32]
+_Tracks = tuple[Array, Array, Array]
 _COARSEST = 12  # pixels: a level's least extent
 
 
@@ -36,7 +39,7 @@ def horn_schunck(
         iterations: in [1, 10000], for each of these.
 
     Returns:
-        (H, W, 2) float32, u and v in pixels.
+        (H, W, 2) float32, u and v in pixels; a list of these for many pictures.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
@@ -46,19 +49,38 @@ def horn_schunck(
     "Horn-Schunck optical flow with a multi-scale strategy", IPOL 2013.
     """
     op = "horn_schunck"
-    pyramids = _pyramids(a, b, integer_in(levels, op, "levels", 1, 32), op)
+    depth = integer_in(levels, op, "levels", 1, 32)
     smoothness = real_in(alpha, op, "alpha", 0.01, 1e4)
     rounds = integer_in(warps, op, "warps", 1, 1000)
     steps = integer_in(iterations, op, "iterations", 1, 10_000)
-    u = v = np.zeros_like(pyramids[-1][0])
-    for first, second in reversed(pyramids):
-        if u.shape != first.shape:
-            u, v = (2 * _core.pyr_up(w[:, :, None], *first.shape)[:, :, 0] for w in (u, v))
-        for _ in range(rounds):
-            u, v = _core.horn_schunck(*_terms(first, second, u, v), u, v, smoothness, steps)
-    return result_like(np.stack([u, v], axis=2), a, b)
+
+    def run(a: Array, b: Array) -> Array:
+        pyramids = _pyramids(a, b, depth, op)
+        u = v = np.zeros_like(pyramids[-1][0])
+        for first, second in reversed(pyramids):
+            if u.shape != first.shape:
+                u, v = (2 * _core.pyr_up(w[:, :, None], *first.shape)[:, :, 0] for w in (u, v))
+            for _ in range(rounds):
+                u, v = _core.horn_schunck(*_terms(first, second, u, v), u, v, smoothness, steps)
+        return result_like(np.stack([u, v], axis=2), a, b)
+
+    return over_each(op, run, a=a, b=b)
 
 
+@overload
+def lucas_kanade(
+    a: list[Any] | tuple[Any, ...],
+    b: Array,
+    points: Array,
+    *,
+    initial: Array | None = None,
+    window: int = 21,
+    levels: int = 4,
+    max_iterations: int = 30,
+    epsilon: float = 0.01,
+    min_eigenvalue: float = 1e-4,
+) -> list[_Tracks]: ...
+@overload
 def lucas_kanade(
     a: Array,
     b: Array,
@@ -70,14 +92,26 @@ def lucas_kanade(
     max_iterations: int = 30,
     epsilon: float = 0.01,
     min_eigenvalue: float = 1e-4,
-) -> tuple[Array, Array, Array]:
+) -> _Tracks: ...
+def lucas_kanade(
+    a: Array,
+    b: Array,
+    points: Array,
+    *,
+    initial: Array | None = None,
+    window: int = 21,
+    levels: int = 4,
+    max_iterations: int = 30,
+    epsilon: float = 0.01,
+    min_eigenvalue: float = 1e-4,
+) -> _Tracks | list[_Tracks]:
     """Where points went, by Lucas and Kanade's method from coarse to fine, as ``cv2.calcOpticalFlowPyrLK``.
 
     Args:
         a: the first picture.
         b: the second, of the same extent.
-        points: (N, 2) float32: x, y in ``a``.
-        initial: (N, 2) float32: where to look in ``b`` first; at ``points`` without.
+        points: (N, 2) float32: x, y in ``a``; for many pictures a list of these or an array (B, N, 2).
+        initial: (N, 2) float32: where to look in ``b`` first; at ``points`` without. Many as ``points``.
         window: side of the square that is followed, odd, in [3, 63].
         levels: in [1, 32], of the pyramid; OpenCV's ``maxLevel`` and one.
         max_iterations: in [1, 1000], at each level.
@@ -86,7 +120,7 @@ def lucas_kanade(
 
     Returns:
         (N, 2) float32, x, y in ``b``; bool (N,), which points were found; and float32 (N,), the mean absolute
-        difference of the windows, 0 for points that are lost.
+        difference of the windows, 0 for points that are lost; a list of these three for many pictures.
 
     Raises:
         TypeError: an argument is not an array, or of another type.
@@ -95,28 +129,35 @@ def lucas_kanade(
     Source: Bouguet, "Pyramidal implementation of the affine Lucas Kanade feature tracker", 2001.
     """
     op = "lucas_kanade"
-    at = _points(points, op, "points")
-    start = at if initial is None else _points(initial, op, "initial")
-    if start.shape != at.shape:
-        raise ValueError(f"[{op}] expected initial of shape {at.shape}, got {start.shape}")
     side = integer_in(window, op, "window", 3, 63)
     if side % 2 == 0:
         raise ValueError(f"[{op}] expected window to be odd, got {window}")
+    depth = integer_in(levels, op, "levels", 1, 32)
     limits = (
         side,
         integer_in(max_iterations, op, "max_iterations", 1, 1000),
         real_in(epsilon, op, "epsilon", 0, 10),
         real_in(min_eigenvalue, op, "min_eigenvalue", 0, 1e6),
     )
-    pyramids = _pyramids(a, b, integer_in(levels, op, "levels", 1, 32), op, least=side)
-    found = np.asarray(np.isfinite(np.hstack([at, start])).all(axis=1))
-    errors = np.zeros(len(at), np.float32)
-    shifted = start * np.float32(0.5 ** len(pyramids))
-    for level, (first, second) in reversed(list(enumerate(pyramids))):
-        shifted *= 2
-        scaled = at * np.float32(0.5**level)
-        _core.lucas_kanade(first, second, scaled, shifted, found.view(np.uint8), errors, *limits, level == 0)
-    return result_like(shifted, points), result_like(found, points), result_like(errors, points)
+
+    def run(a: Array, b: Array, points: Array, initial: Array | None) -> _Tracks:
+        at = _points(points, op, "points")
+        start = at if initial is None else _points(initial, op, "initial")
+        if start.shape != at.shape:
+            raise ValueError(f"[{op}] expected initial of shape {at.shape}, got {start.shape}")
+        pyramids = _pyramids(a, b, depth, op, least=side)
+        found = np.asarray(np.isfinite(np.hstack([at, start])).all(axis=1))
+        errors = np.zeros(len(at), np.float32)
+        shifted = start * np.float32(0.5 ** len(pyramids))
+        for level, (first, second) in reversed(list(enumerate(pyramids))):
+            shifted *= 2
+            scaled = at * np.float32(0.5**level)
+            _core.lucas_kanade(
+                first, second, scaled, shifted, found.view(np.uint8), errors, *limits, level == 0
+            )
+        return result_like(shifted, points), result_like(found, points), result_like(errors, points)
+
+    return over_each(op, run, a=a, b=b, points=points, initial=initial)
 
 
 def flow_to_color(flow: Array, *, max_flow: float | None = None) -> Array:

@@ -107,7 +107,7 @@ def test_masks_are_refused(op: str, mask: object) -> None:
         (FAST, "threshold", (-1, 256, 1.5, None, 2**70)),
         (FAST, "nonmax_suppression", (1, None)),
         (FAST, "circle", ("9_16", 16, None)),
-        (ORB, "max_features", (0, -1, None, 1.5, 2**31, 2**63)),
+        (ORB, "max_features", (0, -1, 1.5, True, 2**31, 2**63)),
         (ORB, "scale_factor", (1, 1.0 + 1e-12, 0, -1, 2.1, float("nan"), float("inf"), "1")),
         (ORB, "levels", (0, -1, 33, 1.5, True)),
         (ORB, "edge_threshold", (21, -1, 2**31, None)),
@@ -290,6 +290,24 @@ def test_a_detectors_method_is_as_any_other() -> None:
     np.testing.assert_array_equal(orb.detect(image=IMAGE, mask=None).xy, orb.detect(IMAGE).xy)
 
 
-def test_descriptors_are_of_one_picture() -> None:
-    for describe, name in ((ORB().compute, "ORB"), (BRIEF().compute, "BRIEF"), (SURF().compute, "SURF")):
-        refuse(lambda describe=describe: describe(np.zeros((5, 5, 2), np.uint8), AT), name, "image")
+DESCRIBERS: list[Any] = [ORB(50), BRISK(50), SIFT(50), SURF(50), BRIEF()]
+
+
+@pytest.mark.parametrize("describer", DESCRIBERS, ids=lambda d: type(d).__name__)
+def test_many_pictures_are_described(describer: Any) -> None:
+    pictures = [noise(90, 110), noise(90, 110, seed=1)]
+    keypoints = [FAST(20, threshold=20).detect(x) for x in pictures]
+    expected = [describer.compute(x, k) for x, k in zip(pictures, keypoints, strict=True)]
+    for many in (pictures, tuple(pictures), np.stack(pictures)):
+        described = describer.compute(many, keypoints)
+        assert isinstance(described, list)
+        for (kept, values), (alone, of_alone) in zip(described, expected, strict=True):
+            assert len(alone) > 0
+            np.testing.assert_array_equal(kept.xy, alone.xy)
+            np.testing.assert_array_equal(values, of_alone)
+    assert describer.compute([], []) == []
+    op = type(describer).__name__
+    for wrong in (keypoints[:1], keypoints[0], [None, None], None):
+        refuse(lambda wrong=wrong: describer.compute(pictures, wrong), op, "keypoints")
+    refuse(lambda: describer.compute([pictures[0], None], keypoints), op, "image")
+    refuse(lambda: describer.compute(np.zeros((5, 5, 2), np.uint8), AT), op, "image")

@@ -89,7 +89,7 @@ def test_horn_schunck_of_nothing() -> None:
         assert not flow.horn_schunck(np.zeros(shape, np.uint8), np.full(shape, 9, np.uint8)).any()
 
 
-def test_lucas_kanade_steps_against_float64() -> None:
+def test_lucas_kanade_steps_against_float64(isa: str) -> None:
     a, b = noise(60, 70).astype(np.float32), noise(60, 70, seed=0).astype(np.float32)
     b = ops.warp_affine(b, MOTIONS["shift"], (70, 60), border_mode="reflect_101")
     rng = np.random.default_rng(0)
@@ -160,7 +160,54 @@ def test_threads_agree() -> None:
     check_threads_agree(lambda: _core.pyr_up(x, 139, 180))
 
 
-def test_pyramids_against_float64_and_opencv() -> None:
+def test_isas_agree_to_the_bit(isa: str) -> None:
+    a, b, _, _ = moved(MOTIONS["turn"])
+    inside = np.random.default_rng(0).uniform(-5, 505, (60, 2))
+    points = np.concatenate([inside, [[0, 0], [511, 3], [2, 511]]]).astype(np.float32)
+    calls = [lambda window=window: flow.lucas_kanade(a, b, points, window=window) for window in (5, 21, 33)]
+    for shape in ((1, 1, 1), (37, 53, 3), (40, 67, 1)):
+        x = random(shape)
+        calls.append(lambda x=x: [_core.pyr_down(x), _core.pyr_up(x, 2 * x.shape[0], 2 * x.shape[1] - 1)])
+    for call in calls:
+        _core.set_isa(isa)
+        ours = call()
+        _core.set_isa("scalar")
+        for y, expected in zip(ours, call(), strict=True):
+            np.testing.assert_array_equal(y, expected)
+
+
+def test_many_pictures_give_a_list() -> None:
+    pairs = [moved(MOTIONS[name])[:2] for name in ("shift", "turn")]
+    (a, b), points = (list(x) for x in zip(*pairs, strict=True)), photo_points()
+    options = {"levels": 2, "warps": 1, "iterations": 3}
+    dense = [flow.horn_schunck(*pair, **options) for pair in pairs]
+    sparse = [flow.lucas_kanade(*pair, p) for pair, p in zip(pairs, points, strict=True)]
+    for many, others in ((a, b), (np.stack(a), np.stack(b)), (np.stack(a)[..., None], tuple(b))):
+        for found, expected in zip(flow.horn_schunck(many, others, **options), dense, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        for initial in (None, points):
+            tracks = flow.lucas_kanade(many, others, points, initial=initial)
+            for track, alone in zip(tracks, sparse, strict=True):
+                for found, expected in zip(track, alone, strict=True):
+                    np.testing.assert_array_equal(found, expected)
+    assert flow.horn_schunck([], []) == []
+    for call, argument in (
+        (lambda: flow.horn_schunck(a, b[0]), "b"),
+        (lambda: flow.horn_schunck(a, b[:1]), "b"),
+        (lambda: flow.horn_schunck(a[0], b), "b"),
+        (lambda: flow.lucas_kanade(a, b, points[0]), "points"),
+        (lambda: flow.lucas_kanade(a, b, points, initial=points[:1]), "initial"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=rf" expected .*\b{argument}\b"):
+            call()
+
+
+def photo_points() -> np.ndarray:
+    """(2, 30, 2): places for each of two pictures."""
+    return np.random.default_rng(0).uniform(50, 450, (2, 30, 2)).astype(np.float32)
+
+
+def test_pyramids_against_float64_and_opencv(isa: str) -> None:
     cv2 = pytest.importorskip("cv2")
     for shape in ((1, 1, 1), (1, 9, 3), (8, 1, 2), (2, 3, 1), (37, 53, 3), (40, 64, 4)):
         x = random(shape)

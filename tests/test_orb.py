@@ -116,6 +116,15 @@ def test_isas_agree_to_the_bit(isa: str) -> None:
     np.testing.assert_array_equal(descriptors, expected[1])
 
 
+def test_without_a_limit_all_corners_are_found() -> None:
+    x = noise(120, 150)
+    found, bits = ORB(None, levels=3).detect_and_compute(x)
+    enough, their_bits = ORB(2**20, levels=3).detect_and_compute(x)
+    assert len(found) > 2 * len(ORB(100, levels=3).detect(x))
+    np.testing.assert_array_equal(found.xy, enough.xy)
+    np.testing.assert_array_equal(bits, their_bits)
+
+
 def test_threads_agree() -> None:
     check_threads_agree(lambda: ORB(300).detect_and_compute(photo())[1])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision import ops
+from pyvision import _core, ops
 from tests.helpers import check_threads_agree, random
 from tests.photos import noise, photo
 
@@ -71,6 +71,17 @@ def test_clahe_is_opencvs() -> None:
     )
 
 
+def test_clahe_of_colour_floats_and_many() -> None:
+    grey = [noise(40, 50), noise(40, 50, seed=1)]
+    expected = [ops.clahe(x, 2) for x in grey]
+    for many in (grey, np.stack(grey), np.repeat(np.stack(grey)[..., None], 3, axis=3)):
+        for y, of_one in zip(ops.clahe(many, 2), expected, strict=True):
+            np.testing.assert_array_equal(y, of_one)
+    np.testing.assert_array_equal(ops.clahe(grey[0].astype(np.float32) + 0.3, 2), expected[0])
+    colour = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(ops.clahe(colour), ops.clahe(_core.to_grey(colour)))
+
+
 def test_clahe_threads_agree() -> None:
     check_threads_agree(lambda: ops.clahe(photo()))
 
@@ -123,10 +134,10 @@ def test_whitening_without_variance_stays_finite() -> None:
 
 Call = Any
 BAD: list[tuple[str, Call, str]] = [
-    *[("clahe", lambda v=v: ops.clahe(v), "image") for v in (None, [[1]], photo().astype(np.float32))],
+    *[("clahe", lambda v=v: ops.clahe(v), "image") for v in (None, [[1]], photo().astype(float))],
     *[
         ("clahe", lambda s=s: ops.clahe(np.zeros(s, np.uint8)), "image")
-        for s in ((), (4,), (0, 4), (4, 4, 3))
+        for s in ((), (4,), (0, 4), (4, 4, 0), (2, 4, 4, 2))
     ],
     *[
         ("clahe", lambda v=v: ops.clahe(photo(), v), "clip_limit")

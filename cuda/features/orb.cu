@@ -157,7 +157,10 @@ Levels OrbProblem::levels() const {
   return levels;
 }
 
-int64_t OrbProblem::room() const { return std::min(params.max_features, corner_room(levels(), true)); }
+int64_t OrbProblem::room() const {
+  const int64_t corners = corner_room(levels(), true);
+  return params.max_features > 0 ? std::min(params.max_features, corners) : corners;
+}
 
 size_t orb_workspace_bytes(const Stream& stream, const OrbProblem& p) {
   return Space(stream, p, nullptr).workspace.bytes();

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import update_wrapper
+from collections.abc import Callable, Sequence
+from functools import partial, update_wrapper
+from inspect import signature
 from types import MethodType
 from typing import Any, Generic, Protocol, TypeVar, overload
 
@@ -19,37 +20,66 @@ _R = TypeVar("_R")
 _GREY = (0.299, 0.587, 0.114)  # BT.601
 
 
-class _PictureOrPictures(Protocol[_R]):
+class _Detects(Protocol[_R]):
     @overload
     def __call__(self, image: list[Any] | tuple[Any, ...], mask: Array | None = None) -> list[_R]: ...
     @overload
     def __call__(self, image: Array, mask: Array | None = None) -> _R: ...
 
 
-class over_pictures(Generic[_R]):
-    """Makes a detector's method take many pictures as well: a list, or an array (N, H, W) or (N, H, W, C).
+class _Describes(Protocol[_R]):
+    @overload
+    def __call__(self, image: Array, keypoints: Keypoints) -> _R: ...
+    @overload
+    def __call__(self, image: Array, keypoints: Sequence[Keypoints]) -> list[_R]: ...
 
-    Of three dimensions the last is colour where it is 1, 3 or 4. Masks are a list of as many, or an array
-    (N, H, W). The result is a list.
+
+def over_each(op: str, run: Callable[..., _R], **given: Any) -> _R | list[_R]:
+    """``run`` with a picture and what goes beside it; a list of results where the first one is many pictures.
+
+    These are a list, or an array (N, H, W) or (N, H, W, C): of three dimensions the last is colour where it
+    is 1, 3 or 4. What goes beside is then a list of as many, an array of as many, or None for each.
     """
+    (first, image), *beside = given.items()
+    if not _is_many(image):
+        return run(**given)
+    columns = [image]
+    for name, column in beside:
+        many = [None] * len(image) if column is None else column
+        if not isinstance(many, list | tuple) and len(getattr(many, "shape", ())) < 3:
+            raise ValueError(f"[{op}] expected {name} for each picture of {first}, got one")
+        if len(many) != len(image):
+            raise ValueError(f"[{op}] expected {name} for each of {len(image)} pictures, got {len(many)}")
+        columns.append(many)
+    return [run(**dict(zip(given, row, strict=True))) for row in zip(*columns, strict=True)]
 
-    def __init__(self, method: Callable[[Any, Array, Array | None], _R]) -> None:
+
+class _OverPictures(Generic[_R]):
+    """Makes a method that takes a picture, and something beside it, take many as :func:`over_each` does."""
+
+    def __init__(self, method: Callable[..., _R]) -> None:
         self._method = method
         update_wrapper(self, method)
 
-    def __get__(self, detector: object, owner: type | None = None) -> _PictureOrPictures[_R]:
+    def __call__(self, owner: Any, image: Array, *beside: Any, **named: Any) -> Any:
+        arguments = signature(self._method).bind(owner, image, *beside, **named)
+        arguments.apply_defaults()
+        _, *given = arguments.arguments.items()
+        return over_each(type(owner).__name__, partial(self._method, owner), **dict(given))
+
+
+class over_pictures(_OverPictures[_R]):
+    """Of a detector: masks lie beside the pictures."""
+
+    def __get__(self, detector: object, owner: type | None = None) -> _Detects[_R]:
         return self if detector is None else MethodType(self, detector)  # type: ignore[return-value]
 
-    def __call__(self, detector: Any, image: Array, mask: Array | None = None) -> Any:
-        if not _is_many(image):
-            return self._method(detector, image, mask)
-        op = type(detector).__name__
-        masks = [None] * len(image) if mask is None else mask
-        if not isinstance(masks, list | tuple) and len(getattr(masks, "shape", ())) != 3:
-            raise ValueError(f"[{op}] expected mask for each picture, got one")
-        if len(masks) != len(image):
-            raise ValueError(f"[{op}] expected mask for each of {len(image)} pictures, got {len(masks)}")
-        return [self._method(detector, x, m) for x, m in zip(image, masks, strict=True)]
+
+class over_described_pictures(_OverPictures[_R]):
+    """Of what describes: keypoints lie beside the pictures."""
+
+    def __get__(self, descriptor: object, owner: type | None = None) -> _Describes[_R]:
+        return self if descriptor is None else MethodType(self, descriptor)  # type: ignore[return-value]
 
 
 def _is_many(image: Array) -> bool:

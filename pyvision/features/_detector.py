@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from pyvision._array import Array
-from pyvision.features._arguments import over_pictures
+from pyvision.features._arguments import over_described_pictures, over_pictures
 from pyvision.features.keypoints import Keypoints
 
 
@@ -28,6 +28,7 @@ class Detector(ABC):
         """The same and their descriptors, as :meth:`compute` has them, of the kind of ``image``."""
         return self._run(image, mask, describe=True)
 
+    @over_described_pictures
     @abstractmethod
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Those of the keypoints that can be described, and their descriptors."""

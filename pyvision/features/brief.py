@@ -11,7 +11,7 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, result_like
 from pyvision._device import device_of
-from pyvision.features._arguments import grey_of, keypoints_of
+from pyvision.features._arguments import grey_of, keypoints_of, over_described_pictures
 from pyvision.features._on_device import columns_on, described_by, grey_on, views_of
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import flag, integer
@@ -50,6 +50,7 @@ class BRIEF:
         if self.seed < 0:
             raise ValueError(f"[{_OP}] expected seed of at least 0, got {seed}")
 
+    @over_described_pictures
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, on the picture itself whatever their size and octave.
 

@@ -6,7 +6,14 @@ from __future__ import annotations
 from pyvision import _core
 from pyvision._array import Array, result_like
 from pyvision._device import device_of, view_of
-from pyvision.features._arguments import count_of, grey_of, integer_in, keypoints_of, mask_of
+from pyvision.features._arguments import (
+    count_of,
+    grey_of,
+    integer_in,
+    keypoints_of,
+    mask_of,
+    over_described_pictures,
+)
 from pyvision.features._detector import Detector
 from pyvision.features._on_device import (
     columns_on,
@@ -44,6 +51,7 @@ class BRISK(Detector):
         self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
         self.octaves = integer_in(octaves, _OP, "octaves", 0, 8)
 
+    @over_described_pictures
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the sizes and angles they have; undefined angles are found.
 

@@ -6,7 +6,14 @@ from __future__ import annotations
 from pyvision import _core
 from pyvision._array import Array, result_like
 from pyvision._device import device_of, view_of
-from pyvision.features._arguments import grey_of, integer_in, keypoints_of, mask_of
+from pyvision.features._arguments import (
+    count_of,
+    grey_of,
+    integer_in,
+    keypoints_of,
+    mask_of,
+    over_described_pictures,
+)
 from pyvision.features._detector import Detector
 from pyvision.features._on_device import columns_on, described_by, found_by, grey_on, mask_on, views_of
 from pyvision.features.keypoints import Keypoints
@@ -22,7 +29,7 @@ class ORB(Detector):
     between two pixels; `max_features` is never exceeded. The 256 test pairs are the published ones.
 
     Args:
-        max_features: this many at most, over all levels.
+        max_features: this many at most, over all levels; all without.
         scale_factor: in (1, 2], between neighbouring levels.
         levels: in [1, 32].
         edge_threshold: at least 22: how many pixels of its level a keypoint keeps from the border.
@@ -37,14 +44,14 @@ class ORB(Detector):
 
     def __init__(
         self,
-        max_features: int = 500,
+        max_features: int | None = 500,
         *,
         scale_factor: float = 1.2,
         levels: int = 8,
         edge_threshold: int = 31,
         threshold: int = 20,
     ) -> None:
-        self.max_features = integer_in(max_features, _OP, "max_features", 1, 2**30)
+        self.max_features = count_of(max_features, _OP)
         self.scale_factor = real(scale_factor, _OP, "scale_factor")
         if not 1 < self.scale_factor <= 2:
             raise ValueError(f"[{_OP}] expected scale_factor in (1, 2], got {scale_factor}")
@@ -52,6 +59,7 @@ class ORB(Detector):
         self.edge_threshold = integer_in(edge_threshold, _OP, "edge_threshold", 22, 2**30)
         self.threshold = integer_in(threshold, _OP, "threshold", 0, 255)
 
+    @over_described_pictures
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the angles and octaves they have.
 

@@ -14,6 +14,7 @@ from pyvision.features._arguments import (
     integer_in,
     keypoints_of,
     mask_of,
+    over_described_pictures,
     real_in,
 )
 from pyvision.features._detector import Detector
@@ -39,6 +40,9 @@ class SIFT(Detector):
     itself: OpenCV's lie a quarter of a pixel further right and down. Octave -1 is that of the doubled
     picture. float32 pictures are used as they are. A picture of 2 megapixels takes some 270 MB, which the
     thread keeps for the next one.
+
+    Instruction sets round sums of products differently: two keypoints of a picture may be missing or added,
+    99 in a hundred of the others lie within 0.05 pixels and degrees, and their descriptors within 3 of 255.
 
     Args:
         max_features: keep those of highest response; all without.
@@ -73,6 +77,7 @@ class SIFT(Detector):
         self.sigma = real_in(sigma, _OP, "sigma", 0.5, 4)
         self.root = flag(root, _OP, "root")
 
+    @over_described_pictures
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the sizes and angles they have (0 where undefined).
 

@@ -12,6 +12,7 @@ from pyvision.features._arguments import (
     integer_in,
     keypoints_of,
     mask_of,
+    over_described_pictures,
     real_in,
 )
 from pyvision.features._detector import Detector
@@ -34,6 +35,9 @@ class SURF(Detector):
 
     A keypoint's size is the side of the filter that found it: 7.5 times the scale. float32 pictures are used
     as they are, in steps of a 256th of a grey level and clipped to [0, 255].
+
+    Places and sizes are the same for every instruction set; angles of 98 keypoints in a hundred agree within
+    0.001 degrees, and their descriptors, unit vectors, within 0.01.
 
     Args:
         max_features: keep those of highest response; all without.
@@ -66,6 +70,7 @@ class SURF(Detector):
         self.upright = flag(upright, _OP, "upright")
         self.extended = flag(extended, _OP, "extended")
 
+    @over_described_pictures
     def compute(self, image: Array, keypoints: Keypoints) -> tuple[Keypoints, Array]:
         """Descriptors at given keypoints, with the sizes and angles they have (0 where undefined).
 

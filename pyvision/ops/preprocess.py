@@ -17,26 +17,30 @@ def clahe(image: Array, clip_limit: float = 40.0, tile_grid_size: tuple[int, int
     """Contrast-limited adaptive histogram equalisation, to the bit that of ``cv2.createCLAHE``.
 
     Args:
-        image: uint8 grey (H, W).
+        image: as in :mod:`pyvision.features`: uint8, or float32 on the scale 0 to 255, which is rounded;
+            colour becomes grey, as OpenCV converts it. Many as well.
         clip_limit: no level of a tile counts more than this many times the mean; 0 for no limit.
         tile_grid_size: how many tiles along x and along y, OpenCV's order; in [1, 256].
 
     Returns:
-        uint8 (H, W).
+        uint8 (H, W); a list of these for many pictures.
 
     Raises:
-        TypeError: ``image`` is not a uint8 array, or an option of another type.
-        ValueError: a shape or option is out of range.
+        TypeError: ``image`` is not a uint8 or float32 array, or an option of another type.
+        ValueError: a shape or option is out of range, or pixels are not finite.
 
     Source: Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV, 1994.
     """
+    from pyvision.features._arguments import grey_of, over_each  # which import this package
+
     op = "clahe"
-    x = as_numpy(image, op, "image", ("uint8",))
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(f"[{op}] expected image of shape (H, W) with pixels, got {x.shape}")
     across, down = pair(tile_grid_size, op, "tile_grid_size")
-    y = _core.clahe(np.ascontiguousarray(x), real(clip_limit, op, "clip_limit"), (down, across))
-    return result_like(y, image)
+    limit = real(clip_limit, op, "clip_limit")
+
+    def run(image: Array) -> Array:
+        return result_like(_core.clahe(grey_of(image, op), limit, (down, across)), image)
+
+    return over_each(op, run, image=image)
 
 
 def subtract_local_mean(image: Array, size: int | tuple[int, int]) -> Array:

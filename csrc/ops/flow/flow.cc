@@ -103,76 +103,44 @@ class FlowTile {
   Scratch<float> memory_;
 };
 
-constexpr int kLane =
-    8;  // windows' rows are filled up to multiples of this: sums of so many lanes need no tail
-constexpr int kMaxRow = (kMaxTrackWindow + kLane - 1) / kLane * kLane;
+constexpr int kMaxPatch = kMaxTrackWindow + 2;
 
-// The square of `side` pixels whose first one lies at (y, x), sampled bilinearly. memory: (side + 1)^2
-void sample_square(const TrackImage& image, float y, float x, int side, float* memory, float* out,
-                   int out_row) {
+// The square of `side` pixels whose first one lies at (y, x). memory: (side + 1)^2, for what is mirrored
+TrackSquare square_at(const TrackImage& image, float y, float x, int side, float* memory) {
   const auto top = static_cast<int64_t>(std::floor(y)), left = static_cast<int64_t>(std::floor(x));
   const float fy = y - static_cast<float>(top), fx = x - static_cast<float>(left);
-  const bool inside = left >= 0 && left + side < image.w;
-  for (int i = 0; i <= side; ++i) {
+  const bool inside = top >= 0 && left >= 0 && top + side < image.h && left + side < image.w;
+  for (int i = 0; i <= side && !inside; ++i) {
     const float* const row = image.data + mirrored(top + i, image.h) * image.w;
-    float* const to = memory + i * (side + 1);
-    for (int j = 0; j <= side; ++j) to[j] = inside ? row[left + j] : row[mirrored(left + j, image.w)];
+    for (int j = 0; j <= side; ++j) memory[i * (side + 1) + j] = row[mirrored(left + j, image.w)];
   }
-  const float w00 = (1 - fy) * (1 - fx), w01 = (1 - fy) * fx, w10 = fy * (1 - fx), w11 = fy * fx;
-  for (int i = 0; i < side; ++i) {
-    const float *upper = memory + i * (side + 1), *lower = upper + side + 1;
-    for (int j = 0; j < side; ++j)
-      out[i * out_row + j] = w00 * upper[j] + w01 * upper[j + 1] + w10 * lower[j] + w11 * lower[j + 1];
-  }
+  return {inside ? image.data + top * image.w + left : memory,
+          inside ? image.w : side + 1,
+          {(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx}};
 }
 
-// Sums in lanes, so that their order is fixed and vectors can hold them.
-struct LaneSum {
-  float lane[kLane] = {};
-
-  float total() const {
-    return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
-  }
-};
-
-// A window of a: pixels and gradients, rows of `row` numbers, 0 behind the window. Gradients outside a are 0.
+// A window of a, dense: pixels and gradients. Gradients outside a are 0: mirrored pixels tell nothing.
 class Template {
  public:
-  Template(const TrackImage& image, float x, float y, int window)
-      : window_(window), row_((window + kLane - 1) / kLane * kLane) {
+  Template(const TrackImage& image, float x, float y, int window) : window_(window) {
     const int wide = window + 2;
-    const auto half = static_cast<float>(window / 2);
-    alignas(64) float patch[(kMaxTrackWindow + 2) * (kMaxTrackWindow + 2)];
-    sample_square(image, y - half - 1, x - half - 1, wide, memory_, patch, wide);
-    std::fill_n(pixel_, window * row_, 0.0f);
-    std::fill_n(gx_, window * row_, 0.0f);
-    std::fill_n(gy_, window * row_, 0.0f);
-    LaneSum xx, xy, yy;
-    for (int i = 0; i < window; ++i) {
-      const float *above = patch + i * wide, *here = above + wide, *below = here + wide;
-      float *pixel = pixel_ + i * row_, *gx = gx_ + i * row_, *gy = gy_ + i * row_;
-      for (int j = 0; j < window; ++j) pixel[j] = here[j + 1];
-      const float at_y = y - half + static_cast<float>(i), at_x = x - half;
-      if (!(at_y >= 0 && at_y <= static_cast<float>(image.h - 1))) continue;  // mirrored pixels tell nothing
-      for (int j = 0; j < window; ++j) {
-        gx[j] = (3 * (above[j + 2] - above[j] + below[j + 2] - below[j]) + 10 * (here[j + 2] - here[j])) / 32;
-        gy[j] =
-            (3 * (below[j] - above[j] + below[j + 2] - above[j + 2]) + 10 * (below[j + 1] - above[j + 1])) /
-            32;
-      }
-      for (int j = 0; j < window; ++j) {
-        const float column = at_x + static_cast<float>(j);
-        if (!(column >= 0 && column <= static_cast<float>(image.w - 1))) gx[j] = gy[j] = 0;
-      }
-      for (int j = 0; j < row_; j += kLane) {
-        for (int k = 0; k < kLane; ++k) {
-          xx.lane[k] += gx[j + k] * gx[j + k];
-          xy.lane[k] += gx[j + k] * gy[j + k];
-          yy.lane[k] += gy[j + k] * gy[j + k];
+    const float half = half_of(window), top = y - half, left = x - half;
+    float patch[kMaxPatch * kMaxPatch];
+    kernels_.sample(square_at(image, top - 1, left - 1, wide, memory_), wide, patch);
+    for (int i = 0; i < window; ++i) std::copy_n(patch + (i + 1) * wide + 1, window, pixel_ + i * window);
+    kernels_.slopes(patch, window, gx_, gy_);
+    const auto end = static_cast<float>(window - 1);
+    const auto bottom = static_cast<float>(image.h - 1), right = static_cast<float>(image.w - 1);
+    if (!(top >= 0 && left >= 0 && top + end <= bottom && left + end <= right))
+      for (int i = 0; i < window; ++i)
+        for (int j = 0; j < window; ++j) {
+          const float row = top + static_cast<float>(i), column = left + static_cast<float>(j);
+          if (!(row >= 0 && column >= 0 && row <= bottom && column <= right))
+            gx_[i * window + j] = gy_[i * window + j] = 0;
         }
-      }
-    }
-    xx_ = xx.total(), xy_ = xy.total(), yy_ = yy.total();
+    float sums[3];
+    kernels_.moments(gx_, gy_, window, sums);
+    xx_ = sums[0], xy_ = sums[1], yy_ = sums[2];
   }
 
   float least_eigenvalue() const {
@@ -184,39 +152,27 @@ class Template {
 
   // The step from where the window's centre lies in b now.
   std::pair<float, float> step(const TrackImage& b, float x, float y) {
-    sample(b, x, y);
-    LaneSum by_x, by_y;
-    for (int i = 0; i < window_ * row_; i += kLane) {
-      for (int k = 0; k < kLane; ++k) {
-        const float difference = pixel_[i + k] - other_[i + k];
-        by_x.lane[k] += difference * gx_[i + k];
-        by_y.lane[k] += difference * gy_[i + k];
-      }
-    }
-    const float bx = by_x.total(), by = by_y.total(), scale = 1 / determinant();
-    return {(yy_ * bx - xy_ * by) * scale, (xx_ * by - xy_ * bx) * scale};
+    float by[2];
+    kernels_.project(around(b, x, y), pixel_, gx_, gy_, window_, by);
+    const float scale = 1 / determinant();
+    return {(yy_ * by[0] - xy_ * by[1]) * scale, (xx_ * by[1] - xy_ * by[0]) * scale};
   }
 
   float mean_difference(const TrackImage& b, float x, float y) {
-    sample(b, x, y);
-    float sum = 0;
-    for (int i = 0; i < window_; ++i)
-      for (int j = 0; j < window_; ++j) sum += std::abs(pixel_[i * row_ + j] - other_[i * row_ + j]);
-    return sum / static_cast<float>(window_ * window_);
+    return kernels_.difference(around(b, x, y), pixel_, window_) / static_cast<float>(window_ * window_);
   }
 
  private:
-  void sample(const TrackImage& b, float x, float y) {
-    const auto half = static_cast<float>(window_ / 2);
-    for (int i = 0; i < window_; ++i) std::fill_n(other_ + i * row_ + window_, row_ - window_, 0.0f);
-    sample_square(b, y - half, x - half, window_, memory_, other_, row_);
+  static float half_of(int window) { return static_cast<float>(window / 2); }
+  TrackSquare around(const TrackImage& b, float x, float y) {
+    return square_at(b, y - half_of(window_), x - half_of(window_), window_, memory_);
   }
 
-  int window_, row_;
+  const FlowKernels& kernels_ = flow_kernels();
+  int window_;
   float xx_, xy_, yy_;
-  alignas(64) float pixel_[kMaxTrackWindow * kMaxRow], gx_[kMaxTrackWindow * kMaxRow],
-      gy_[kMaxTrackWindow * kMaxRow], other_[kMaxTrackWindow * kMaxRow],
-      memory_[(kMaxTrackWindow + 3) * (kMaxTrackWindow + 3)];
+  float pixel_[kMaxTrackWindow * kMaxTrackWindow], gx_[kMaxTrackWindow * kMaxTrackWindow],
+      gy_[kMaxTrackWindow * kMaxTrackWindow], memory_[(kMaxPatch + 1) * (kMaxPatch + 1)];
 };
 
 // Whether the window around (x, y) begins in the picture or up to its own extent before it, as OpenCV asks.

@@ -34,6 +34,13 @@ struct FlowRows {
   const float *above, *row, *below;
 };
 
+// The square whose pixel [i, j] is sum_kl weights[2 k + l] pixels[(i + k) pitch + j + l]: sampled bilinearly.
+struct TrackSquare {
+  const float* pixels;
+  int64_t pitch;
+  float weights[4];
+};
+
 struct FlowKernels {
   const char* isa;
   // What steps need of the pixels [first, first + n): g along x and y, and (it - ix u0 - iy v0) / sqrt(...)
@@ -41,6 +48,18 @@ struct FlowKernels {
   // One step of n pixels of a row. gx, gy, rest: readable as far as whole vectors reach
   void (*step)(const FlowRows& u, const FlowRows& v, const float* gx, const float* gy, const float* rest,
                int64_t n, float* next_u, float* next_v);
+  // y: (side, side)
+  void (*sample)(const TrackSquare& x, int side, float* y);
+  // Slopes by Scharr's filter of what lies within a pixel of the border. patch: (side + 2, side + 2),
+  // gx, gy: (side, side)
+  void (*slopes)(const float* patch, int side, float* gx, float* gy);
+  // sum gx gx, gx gy, gy gy. gx, gy: (side, side)
+  void (*moments)(const float* gx, const float* gy, int side, float* sums);
+  // sum (a - x) gx, (a - x) gy. a, gx, gy: (side, side)
+  void (*project)(const TrackSquare& x, const float* a, const float* gx, const float* gy, int side,
+                  float* sums);
+  // sum |a - x|. a: (side, side)
+  float (*difference)(const TrackSquare& x, const float* a, int side);
 };
 
 PYVISION_KERNELS(FlowKernels, flow)

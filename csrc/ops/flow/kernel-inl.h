@@ -57,6 +57,114 @@ inline void step(const FlowRows& u, const FlowRows& v, const float* gx, const fl
   }
 }
 
-const FlowKernels flow = {F32::kIsaName, prepare, step};
+// The tracker's products and sums are rounded one by one, never fused, and lane l of every sixteen columns is
+// summed apart: every ISA gives the same bits.
+constexpr int kSumLanes = 16, kParts = kSumLanes / F32::kLanes;
+
+struct LaneSum {
+  F32 part[kParts];
+
+  LaneSum() {
+    for (F32& p : part) p = F32::zero();
+  }
+  float total() const {
+    alignas(64) float lane[kSumLanes];
+    for (int p = 0; p < kParts; ++p) part[p].store(lane + p * F32::kLanes);
+    for (int half = kSumLanes / 2; half > 0; half /= 2)
+      for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+    return lane[0];
+  }
+};
+
+// Calls body(column, lanes, part) for the vectors that cover a row.
+template <class Body>
+[[gnu::always_inline]] inline void for_each_part(int n, Body body) {
+  int j = 0;
+  for (; j + kSumLanes <= n; j += kSumLanes) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kParts; ++p) body(j + p * F32::kLanes, F32::kLanes, p);
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < kParts; ++p) {
+    const int left = n - j - p * F32::kLanes;
+    if (left > 0) body(j + p * F32::kLanes, left < F32::kLanes ? left : F32::kLanes, p);
+  }
+}
+
+class Bilinear {
+ public:
+  explicit Bilinear(const TrackSquare& x) : x_(x) {
+    for (int k = 0; k < 4; ++k) weights_[k] = F32::set(x.weights[k]);
+  }
+  F32 at(int row, int column, int lanes) const {
+    const float *upper = x_.pixels + row * x_.pitch + column, *lower = upper + x_.pitch;
+    return weights_[0] * load_lanes(upper, lanes) + weights_[1] * load_lanes(upper + 1, lanes) +
+           weights_[2] * load_lanes(lower, lanes) + weights_[3] * load_lanes(lower + 1, lanes);
+  }
+
+ private:
+  TrackSquare x_;
+  F32 weights_[4];
+};
+
+inline void sample(const TrackSquare& x, int side, float* y) {
+  const Bilinear from(x);
+  for (int i = 0; i < side; ++i)
+    for_each_part(side,
+                  [&](int j, int lanes, int) { store_lanes(from.at(i, j, lanes), y + i * side + j, lanes); });
+}
+
+inline void slopes(const float* patch, int side, float* gx, float* gy) {
+  const F32 three = F32::set(3.0f), ten = F32::set(10.0f), unit = F32::set(1.0f / 32);
+  for (int i = 0; i < side; ++i) {
+    const float *above = patch + i * (side + 2), *here = above + side + 2, *below = here + side + 2;
+    for_each_part(side, [&](int j, int lanes, int) {
+      const auto at = [=](const float* row, int dx) { return load_lanes(row + j + dx, lanes); };
+      const F32 a = at(above, 0), b = at(above, 2), c = at(below, 0), d = at(below, 2);
+      const F32 x = three * (b - a + d - c) + ten * (at(here, 2) - at(here, 0));
+      const F32 y = three * (c - a + d - b) + ten * (at(below, 1) - at(above, 1));
+      store_lanes(x * unit, gx + i * side + j, lanes);
+      store_lanes(y * unit, gy + i * side + j, lanes);
+    });
+  }
+}
+
+inline void moments(const float* gx, const float* gy, int side, float* sums) {
+  LaneSum xx, xy, yy;
+  for (int i = 0; i < side; ++i)
+    for_each_part(side, [&](int j, int lanes, int p) {
+      const F32 x = load_lanes(gx + i * side + j, lanes), y = load_lanes(gy + i * side + j, lanes);
+      xx.part[p] = xx.part[p] + x * x;
+      xy.part[p] = xy.part[p] + x * y;
+      yy.part[p] = yy.part[p] + y * y;
+    });
+  sums[0] = xx.total(), sums[1] = xy.total(), sums[2] = yy.total();
+}
+
+inline void project(const TrackSquare& x, const float* a, const float* gx, const float* gy, int side,
+                    float* sums) {
+  const Bilinear from(x);
+  LaneSum by_x, by_y;
+  for (int i = 0; i < side; ++i)
+    for_each_part(side, [&](int j, int lanes, int p) {
+      const int k = i * side + j;
+      const F32 difference = load_lanes(a + k, lanes) - from.at(i, j, lanes);
+      by_x.part[p] = by_x.part[p] + difference * load_lanes(gx + k, lanes);
+      by_y.part[p] = by_y.part[p] + difference * load_lanes(gy + k, lanes);
+    });
+  sums[0] = by_x.total(), sums[1] = by_y.total();
+}
+
+inline float difference(const TrackSquare& x, const float* a, int side) {
+  const Bilinear from(x);
+  LaneSum sum;
+  for (int i = 0; i < side; ++i)
+    for_each_part(side, [&](int j, int lanes, int p) {
+      sum.part[p] = sum.part[p] + abs(load_lanes(a + i * side + j, lanes) - from.at(i, j, lanes));
+    });
+  return sum.total();
+}
+
+const FlowKernels flow = {F32::kIsaName, prepare, step, sample, slopes, moments, project, difference};
 
 }  // namespace pyvision::PYVISION_ISA_NS

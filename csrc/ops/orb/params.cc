@@ -18,6 +18,7 @@ int64_t OrbParams::extent(int64_t n, int64_t l) const {
 }
 
 std::vector<int64_t> OrbParams::shares() const {
+  if (max_features == 0) return std::vector<int64_t>(static_cast<size_t>(levels), int64_t{1} << 40);
   const auto factor = static_cast<float>(1.0 / static_cast<double>(scale));
   float share = static_cast<float>(max_features) * (1 - factor) /
                 (1 - static_cast<float>(std::pow(static_cast<double>(factor), static_cast<double>(levels))));
@@ -35,8 +36,8 @@ std::vector<int64_t> OrbParams::shares() const {
 OrbParams orb_params(int64_t max_features, double scale, int64_t levels, int64_t edge, int64_t threshold) {
   constexpr const char* kOp = "ORB";
   OrbParams params;
-  check(max_features > 0 && max_features <= (int64_t{1} << 30), kOp,
-        "expected max_features in [1, 2^30], got ", max_features);
+  check(max_features >= 0 && max_features <= (int64_t{1} << 30), kOp,
+        "expected max_features in [0, 2^30], got ", max_features);
   params.max_features = max_features;
   params.scale = static_cast<float>(scale);
   check(params.scale > 1 && params.scale <= 2, kOp, "expected scale_factor in (1, 2], got ", scale);

@@ -11,17 +11,17 @@ constexpr int64_t kMaxOrbLevels = 32;
 constexpr float kOrbPatch = 31;  // of a keypoint in its level: its size
 
 struct OrbParams {
-  int64_t max_features = 500;
-  float scale = 1.2f;  // (1, 2]
-  int64_t levels = 8;  // [1, kMaxOrbLevels]
-  int64_t edge = 31;   // at least kBriefReach
+  int64_t max_features = 500;  // 0: all
+  float scale = 1.2f;          // (1, 2]
+  int64_t levels = 8;          // [1, kMaxOrbLevels]
+  int64_t edge = 31;           // at least kBriefReach
   uint8_t threshold = 20;
 
   // Pixels of the image to one of level l.
   float scale_of(int64_t l) const;
   // Of the image's extent, in level l.
   int64_t extent(int64_t n, int64_t l) const;
-  // How many features each level is to have.
+  // How many features each level is to have at most.
   std::vector<int64_t> shares() const;
 };
 
