@@ -179,6 +179,21 @@ def test_depthwise(vnni_isa: str, channels: int, kernel: int) -> None:
             check(Int8Case(shape, output_scale=scale, input_zero_point=int(rng.choice([0, 99]))), vnni_isa)
 
 
+@pytest.mark.parametrize("channels", [5, 40])
+@pytest.mark.parametrize("kernel", [(7, 7), (1, 9), (9, 10), (4, 19), (20, 3)])
+def test_depthwise_of_wide_windows(vnni_isa: str, channels: int, kernel: tuple[int, int]) -> None:
+    """Windows of more rows and taps than are laid out at a time; rows wider than a block of pixels."""
+    for stride, dilation in (((1, 1), (1, 1)), ((1, 2), (2, 1)), ((3, 4), (1, 3)), ((2, 9), (2, 1))):
+        pad_h, pad_w = (d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
+        shape = Case(
+            batch=2, height=dilation[0] * 7, width=dilation[1] * 31, in_channels=channels,
+            out_channels=channels, groups=channels, kernel=kernel, stride=stride, dilation=dilation,
+            padding=(pad_h, pad_w, pad_h, pad_w), seed=stride[1],
+        )  # fmt: skip
+        for scale in (None, 0.05):
+            check(Int8Case(shape, output_scale=scale, input_zero_point=77), vnni_isa)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(vnni_isa: str, activation: str) -> None:
     """Those with an exponential are rounded in ways of their own, which moves a u8 result by one at most."""

@@ -94,6 +94,26 @@ def test_planes_of_far_apart_taps(isa: str) -> None:
     check("NCHW", (3, 50), 2, (3, 3), (1, 1), (reach, reach), (reach, reach))
 
 
+@pytest.mark.parametrize("channels", [95, 96, 97, 112, 400])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_inputs_at_any_address(isa: str, channels: int, stride: int) -> None:
+    """Kernels with a stride begin at the first channels that are aligned: the same sums, to the bit."""
+    x, weight = random((2, 7, 9, channels)), random((channels, 1, 3, 3), seed=1)
+    memory = np.zeros(x.size + 32, np.float32)
+    aligned = -(memory.ctypes.data // 4) % 16
+    results = []
+    for offset in (0, 1, 4, 15):
+        start = aligned + offset
+        memory[:start] = memory[start + x.size :] = np.nan
+        moved = memory[start : start + x.size].reshape(x.shape)
+        moved[...] = x
+        results.append(ops.depthwise_conv2d(moved, weight, None, stride, 1, layout="NHWC"))
+    y, bound = reference.conv2d(x, weight, None, stride=(stride,) * 2, padding=(1,) * 4, groups=channels)
+    assert_within(results[0], y, EPS * 10 * bound)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
 def test_maps_beyond_l2_are_prefetched(isa: str) -> None:
     """Nothing is read past the end: prefetches are not accesses."""
     check("NHWC", (90, 64), 48, (3, 3), (1, 1), (1, 1))

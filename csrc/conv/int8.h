@@ -29,16 +29,19 @@ struct Int8Conv : DirectConvOf<uint8_t, RequantizeTo<Out>> {
   uint8_t input_zero_point;
 };
 
-// A depthwise convolution: output channel c sees input channel c only.
+// A depthwise convolution: output channel c sees input channel c only. Its bias and scale are in packed.
 template <class Out>
 struct Int8Depthwise {
   Nhwc<const uint8_t> input;
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
-  const int32_t* packed;  // (kernel_h, kernel_w, packed_channels): each weight an int16 below a zero
-  int64_t packed_channels;
+  const int32_t* packed;  // as Int8Kernels::pack_depthwise leaves it, for packed_rows output rows
+  int64_t packed_rows;    // 2 where outputs step_h apart see windows that are one tap apart, else 1
   RowMapOf<Out> rows;
   RequantizeTo<Out> epilogue;
   uint8_t input_zero_point;
+  // As those of DepthwiseConv.
+  int64_t step_h, step_w, column_stride;
+  int64_t row_blocks;  // per image: of packed_rows * step_h output rows each
 };
 
 }  // namespace pyvision

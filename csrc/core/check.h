@@ -33,13 +33,18 @@ void check_type(bool ok, const char* op, const Parts&... parts) {
   if (!ok) throw TypeError(concat_text('[', op, "] ", parts...));
 }
 
-// "(2, 3, 4)"
-inline std::string shape_text(const int64_t* shape, int rank) {
-  std::string text = "(";
-  for (int i = 0; i < rank; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + (rank == 1 ? ",)" : ")");
+// "(2, 3, 4)", of extents that outlive the message. Text only once it is printed: checks pass as a rule.
+struct ShapeText {
+  const int64_t* shape;
+  int rank;
+};
+inline std::ostream& operator<<(std::ostream& out, const ShapeText& text) {
+  out << '(';
+  for (int i = 0; i < text.rank; ++i) out << (i ? ", " : "") << text.shape[i];
+  return out << (text.rank == 1 ? ",)" : ")");
 }
-inline std::string shape_text(const Tensor& t) { return shape_text(t.shape, t.rank); }
+inline ShapeText shape_text(const int64_t* shape, int rank) { return {shape, rank}; }
+inline ShapeText shape_text(const Tensor& t) { return shape_text(t.shape, t.rank); }
 
 // Product of extents; throws when it leaves int64 or when `bytes_each` times it cannot be addressed.
 inline int64_t checked_numel(const char* op, const int64_t* shape, int rank, int64_t bytes_each = 4) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "conv/direct_tasks.h"
 #include "conv/plan.h"
@@ -14,7 +15,7 @@ namespace pyvision {
 namespace {
 
 // Multiply-adds (about 5 us) for which handing a task to another thread pays.
-constexpr int64_t kDepthwiseTaskWork = 1 << 16;
+constexpr int64_t kDepthwiseTaskWork = 1 << 18;
 
 // act(a x) = a act(x) for a > 0
 bool commutes_with_scale(Activation kind) {
@@ -30,7 +31,8 @@ struct Conv2dInt8::Impl {
   bool depthwise;
   int64_t group_in, group_out, k;
   int64_t packed_per_group, padded_per_group;  // words of weights; channels, to whole panels
-  AlignedBuffer packed;                        // per group: panels of B; depthwise: (taps, padded channels)
+  int64_t depthwise_rows;                      // Int8Depthwise::packed_rows
+  AlignedBuffer packed;                        // per group: panels of B; depthwise: all that it needs
   AlignedBuffer bias, scale;                   // (groups, padded_per_group)
 
   void pack_weights(const int8_t* weight);
@@ -58,7 +60,6 @@ Conv2dInt8::Conv2dInt8(const Conv2dParams& params, const Quantization& q, const 
   s.group_out = params.out_channels / groups;
   s.k = params.kernel_h * params.kernel_w * (params.in_channels / params.groups);
   s.padded_per_group = (s.group_out + width - 1) / width * width;
-  s.pack_weights(weight);
 
   const auto count = static_cast<size_t>(groups * s.padded_per_group);
   s.bias = AlignedBuffer(count * sizeof(int32_t));
@@ -76,6 +77,7 @@ Conv2dInt8::Conv2dInt8(const Conv2dParams& params, const Quantization& q, const 
     const float real = q.input_scale * weight_scale[o];
     s.scale.as<float>()[at] = q.to_u8 && !divides_later ? real / q.output_scale : real;
   }
+  s.pack_weights(weight);
 }
 
 Conv2dInt8::Conv2dInt8(Conv2dInt8&&) noexcept = default;
@@ -86,21 +88,20 @@ const Quantization& Conv2dInt8::quantization() const { return impl_->quantizatio
 const char* Conv2dInt8::kernel_isa() const { return impl_->kernels->isa; }
 
 void Conv2dInt8::Impl::pack_weights(const int8_t* weight) {
-  const int64_t taps = params.kernel_h * params.kernel_w;
   if (depthwise) {
-    packed_per_group = taps * padded_per_group;
+    depthwise_rows = params.stride_h == std::gcd(params.stride_h, params.dilation_h) ? 2 : 1;
+    packed_per_group =
+        kernels->packed_depthwise(params.in_channels, params.kernel_h, params.kernel_w, depthwise_rows);
     packed = AlignedBuffer(static_cast<size_t>(packed_per_group) * sizeof(int32_t));
-    std::memset(packed.as<void>(), 0, packed.bytes());
-    for (int64_t c = 0; c < params.in_channels; ++c)
-      for (int64_t tap = 0; tap < taps; ++tap)
-        packed.as<int32_t>()[tap * padded_per_group + c] = weight[c * taps + tap] & 0xffff;
+    kernels->pack_depthwise(weight, bias.as<int32_t>(), scale.as<float>(), params.in_channels,
+                            params.kernel_h, params.kernel_w, depthwise_rows, packed.as<int32_t>());
     return;
   }
   const int64_t depth = kernels->tile.depth;
   packed_per_group = conv2d_kernels().packed_floats(group_out, (k + depth - 1) / depth);
   packed = AlignedBuffer(static_cast<size_t>(params.groups * packed_per_group) * sizeof(float));
   for (int64_t g = 0; g < params.groups; ++g)
-    kernels->pack(weight + g * group_out * k, group_out, taps, group_in,
+    kernels->pack(weight + g * group_out * k, group_out, params.kernel_h * params.kernel_w, group_in,
                   packed.as<float>() + g * packed_per_group);
 }
 
@@ -132,10 +133,16 @@ void Conv2dInt8::Impl::run(const Nhwc<const uint8_t>& input, const Nhwc<Out>& ou
   if (output.pixels() == 0) return;
   if (depthwise) {
     auto job = make_job<Int8Depthwise<Out>>(input, output);
+    const int64_t common_h = std::gcd(params.stride_h, params.dilation_h);
+    const int64_t common_w = std::gcd(params.stride_w, params.dilation_w);
     job.packed = packed.as<int32_t>();
-    job.packed_channels = padded_per_group;
-    const int64_t rows = output.n * output.h, row_work = output.w * input.c * k;
-    parallel_for(rows, std::clamp<int64_t>(kDepthwiseTaskWork / row_work, 1, rows),
+    job.packed_rows = depthwise_rows;
+    job.step_h = params.dilation_h / common_h, job.step_w = params.dilation_w / common_w;
+    job.column_stride = params.stride_w / common_w;
+    const int64_t block_rows = depthwise_rows * job.step_h;
+    job.row_blocks = (output.h + block_rows - 1) / block_rows;
+    const int64_t blocks = output.n * job.row_blocks, work = block_rows * output.w * input.c * k;
+    parallel_for(blocks, std::clamp<int64_t>(kDepthwiseTaskWork / work, 1, blocks),
                  [&](int64_t begin, int64_t end) { depthwise_kernel(job, begin, end); });
     return;
   }

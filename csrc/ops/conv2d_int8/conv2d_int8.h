@@ -23,15 +23,19 @@ namespace pyvision {
 struct Int8Kernels {
   const char* isa;
   TileShape tile;
-  int64_t lanes;
   // weight: (out_channels, channels, taps); packed: as Conv2dKernels::pack
   void (*pack)(const int8_t* weight, int64_t out_channels, int64_t taps, int64_t channels, float* packed);
   void (*direct_u8)(const Int8Conv<uint8_t>& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                     int64_t panel_end, float* scratch);
   void (*direct_f32)(const Int8Conv<float>& job, int64_t first_tile, int64_t last_tile, int64_t panel_begin,
                      int64_t panel_end, float* scratch);
-  void (*depthwise_u8)(const Int8Depthwise<uint8_t>& job, int64_t row_begin, int64_t row_end);
-  void (*depthwise_f32)(const Int8Depthwise<float>& job, int64_t row_begin, int64_t row_end);
+  // Words of the weights below, for kernels that compute `rows` output rows at a time.
+  int64_t (*packed_depthwise)(int64_t channels, int64_t kernel_h, int64_t kernel_w, int64_t rows);
+  // weight: (channels, kernel_h, kernel_w); bias, scale: (channels,)
+  void (*pack_depthwise)(const int8_t* weight, const int32_t* bias, const float* scale, int64_t channels,
+                         int64_t kernel_h, int64_t kernel_w, int64_t rows, int32_t* packed);
+  void (*depthwise_u8)(const Int8Depthwise<uint8_t>& job, int64_t block_begin, int64_t block_end);
+  void (*depthwise_f32)(const Int8Depthwise<float>& job, int64_t block_begin, int64_t block_end);
 };
 
 PYVISION_EXTENDED_KERNELS(Int8Kernels, conv2d_int8, vnni, kVnni)
