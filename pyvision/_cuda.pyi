@@ -337,6 +337,49 @@ def ps_roi_pool_backward(
     bins: DeviceArray,
     spatial_scale: float,
 ) -> None: ...
+def prroi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+) -> None: ...
+def prroi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    grad: DeviceArray,
+    spatial_scale: float,
+    grad_map: DeviceArray,
+    grad_boxes: DeviceArray,
+) -> None: ...
+def deform_roi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+    offset: DeviceArray | None,
+    mask: DeviceArray | None,
+) -> None: ...
+def deform_roi_pool_backward_workspace(count: int) -> int: ...
+def deform_roi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    grad: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+    offset: DeviceArray | None,
+    mask: DeviceArray | None,
+    workspace: DeviceArray,
+    grad_map: DeviceArray,
+    grad_offset: DeviceArray | None,
+    grad_mask: DeviceArray | None,
+) -> None: ...
 def roi_align_rotated_workspace(count: int) -> int: ...
 def roi_align_rotated(
     stream: Stream,

@@ -106,6 +106,96 @@ def ps_pool(device: Device, op: str, spatial_scale: float) -> Run:
     return lambda x, b, y: kernel(device.stream, x.view, b.view, y.view, scale)
 
 
+def precise_pool(device: Device, op: str, spatial_scale: float) -> Run:
+    """:func:`prroi_pool`."""
+    scale = real(spatial_scale, op, "spatial_scale")
+    return lambda x, b, y: device.kernels.prroi_pool(device.stream, x.view, b.view, y.view, scale)
+
+
+def precise_pool_gradients(
+    device: Device,
+    op: str,
+    grad_output: Array,
+    input: Array,
+    boxes: Array,
+    spatial_scale: float,
+    layout: Layout,
+) -> tuple[Array, Array]:
+    """Of the map and of the boxes."""
+    scale = real(spatial_scale, op, "spatial_scale")
+    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+    g, _ = device.nhwc(grad_output, layout, op, "grad_output", (x.dtype,))
+    b = _boxes(device, boxes, x.dtype, op, 5)
+    grad, grad_boxes = device.empty(x.shape, x.dtype), device.empty(b.shape, "float32")
+    device.kernels.prroi_pool_backward(
+        device.stream, x.view, b.view, g.view, scale, grad.view, grad_boxes.view
+    )
+    like_boxes = device.astype(grad_boxes, device.take(boxes, op, "boxes", (x.dtype, "float32")).dtype)
+    return device.from_nhwc(grad, layout, channels_last), device.give(like_boxes)
+
+
+class DeformPool:
+    """:func:`deform_roi_pool` and its gradients."""
+
+    def __init__(
+        self,
+        device: Device,
+        op: str,
+        offset: Array | None,
+        mask: Array | None,
+        spatial_scale: float,
+        sampling_ratio: int,
+        gamma: float,
+    ) -> None:
+        self._device, self._op = device, op
+        self._moves = {"offset": offset, "mask": mask}
+        self._numbers = (
+            real(spatial_scale, op, "spatial_scale"),
+            integer(sampling_ratio, op, "sampling_ratio"),
+            real(gamma, op, "gamma"),
+        )
+
+    def __call__(self, x: Operand, b: Operand, y: Operand) -> None:
+        moves = self._operands(x.dtype)
+        wide = [self._widened(move) for move in moves]
+        self._device.kernels.deform_roi_pool(
+            self._device.stream, x.view, b.view, y.view, *self._numbers, *map(view_of, wide)
+        )
+
+    def gradients(
+        self, grad_output: Array, input: Array, boxes: Array, layout: Layout
+    ) -> tuple[Array, Array | None, Array | None]:
+        """Of the map, the offsets and the masks."""
+        device, op = self._device, self._op
+        x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+        g, _ = device.nhwc(grad_output, layout, op, "grad_output", (x.dtype,))
+        b = _boxes(device, boxes, x.dtype, op, 5)
+        moves = self._operands(x.dtype)
+        wide = [self._widened(move) for move in moves]
+        grad = device.empty(x.shape, x.dtype)
+        grads = [None if move is None else device.empty(move.shape, "float32") for move in moves]
+        workspace = device.workspace(device.kernels.deform_roi_pool_backward_workspace(b.shape[0]))
+        device.kernels.deform_roi_pool_backward(
+            device.stream, x.view, b.view, g.view, *self._numbers, *map(view_of, wide),
+            workspace.view, grad.view, *map(view_of, grads),
+        )  # fmt: skip
+        by_offset, by_mask = (
+            None if found is None or move is None else device.give(device.astype(found, move.dtype))
+            for found, move in zip(grads, moves, strict=True)
+        )
+        return device.from_nhwc(grad, layout, channels_last), by_offset, by_mask
+
+    def _operands(self, dtype: str) -> list[Operand | None]:
+        """Offsets and masks, of the map's dtype or float32."""
+        return [
+            self._device.take_optional(x, self._op, name, (dtype, "float32"))
+            for name, x in self._moves.items()
+        ]
+
+    def _widened(self, x: Operand | None) -> Operand | None:
+        return None if x is None else self._device.astype(x, "float32")
+
+
 def pool(
     device: Device, op: str, input: Array, boxes: Array, output_size: IntPair, scale: float, layout: Layout
 ) -> tuple[Array, Array]:

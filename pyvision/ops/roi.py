@@ -6,10 +6,9 @@ takes their coordinates to pixels of the map. Maps are float32, float64, or floa
 computed in float32; boxes and what else goes with maps in half precision may be float32. All gradients are
 the same for any number of threads.
 
-On CUDA roi_align, roi_pool, their position-sensitive, rotated and multi-scale kin and their gradients take
-float32, float16 and bfloat16 maps, and boxes as one array, of the same dtype or float32. Boxes are not read
-back to be checked: bins of a box whose image does not exist are NaN, samples at positions that are not finite
-are 0.
+On CUDA all of them and their gradients take float32, float16 and bfloat16 maps; boxes, as one array, offsets
+and masks are of the same dtype or float32. Boxes are not read back to be checked: bins of a box whose image
+does not exist are NaN, samples at positions that are not finite are 0.
 """
 
 from __future__ import annotations
@@ -534,6 +533,9 @@ def deform_roi_pool(
     The errors are those of :func:`roi_align`.
     """
     op = "deform_roi_pool"
+    if device := device_of(op, input=input, boxes=boxes, offset=offset, mask=mask):
+        run = on_cuda.DeformPool(device, op, offset, mask, spatial_scale, sampling_ratio, gamma)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run)
     x = _Map(input, layout, op, "input")
     pooled = _core.deform_roi_pool(
         x.array,
@@ -573,6 +575,9 @@ def deform_roi_pool_backward(
     The other arguments and the errors are those of :func:`deform_roi_pool`.
     """
     op = "deform_roi_pool_backward"
+    if device := device_of(op, grad_output=grad_output, input=input, boxes=boxes, offset=offset, mask=mask):
+        pool = on_cuda.DeformPool(device, op, offset, mask, spatial_scale, sampling_ratio, gamma)
+        return pool.gradients(grad_output, input, boxes, layout)
     x = _Map(input, layout, op, "input", planar=False)
     g = _Map(grad_output, layout, op, "grad_output", (x.dtype,), planar=False)
     grad, grad_offset, grad_mask = _core.deform_roi_pool_backward(
@@ -607,7 +612,11 @@ def prroi_pool(
 
     The errors are those of :func:`roi_align`.
     """
-    return _pooled("prroi_pool", input, boxes, output_size, spatial_scale, layout=layout)
+    op = "prroi_pool"
+    if device := device_of(op, input=input, boxes=boxes):
+        run = on_cuda.precise_pool(device, op, spatial_scale)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run)
+    return _pooled(op, input, boxes, output_size, spatial_scale, layout=layout)
 
 
 def prroi_pool_backward(
@@ -624,6 +633,8 @@ def prroi_pool_backward(
     The other arguments and the errors are those of :func:`prroi_pool`.
     """
     op = "prroi_pool_backward"
+    if device := device_of(op, grad_output=grad_output, input=input, boxes=boxes):
+        return on_cuda.precise_pool_gradients(device, op, grad_output, input, boxes, spatial_scale, layout)
     x = _Map(input, layout, op, "input", planar=False)
     g = _Map(grad_output, layout, op, "grad_output", (x.dtype,), planar=False)
     grad, grad_boxes = _core.prroi_pool_backward(
