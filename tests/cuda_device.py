@@ -246,10 +246,10 @@ def torch_installed() -> Iterator[TorchCuda]:
         return torch.from_numpy(array.host).view(dtype).as_subclass(Tensor)
 
     def on_device(y: Any) -> Any:
-        """A result of torch's, moved to the device unless it is a view of what is there."""
+        """A result of torch's, moved to the device unless it is a view of what is there or records gradients."""
         if isinstance(y, tuple | list):
             return type(y)(on_device(part) for part in y)
-        if not isinstance(y, Tensor) or y.untyped_storage().data_ptr() in _allocated:
+        if not isinstance(y, Tensor) or y.requires_grad or y.untyped_storage().data_ptr() in _allocated:
             return y
         return upload(y.as_subclass(plain))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls whose results have a known size neither wait for the device nor read from it: graphs can hold them."""
+"""Calls whose results have a known size neither wait for the device nor read it: graphs can hold them."""
 
 from __future__ import annotations
 
