@@ -246,7 +246,7 @@ def torch_installed() -> Iterator[TorchCuda]:
         return torch.from_numpy(array.host).view(dtype).as_subclass(Tensor)
 
     def on_device(y: Any) -> Any:
-        """A result of torch's, moved to the device unless it is a view of what is there or records gradients."""
+        """A result of torch's, moved to the device unless it is a view of what is there or has a graph."""
         if isinstance(y, tuple | list):
             return type(y)(on_device(part) for part in y)
         if not isinstance(y, Tensor) or y.requires_grad or y.untyped_storage().data_ptr() in _allocated:
