@@ -40,6 +40,37 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def corner_response(
+    stream: Stream,
+    op: str,
+    image: DeviceArray,
+    harris: bool,
+    k: float,
+    block_size: int,
+    response: DeviceArray,
+) -> None: ...
+def corners(
+    stream: Stream,
+    op: str,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    harris: bool,
+    k: float,
+    block_size: int,
+    quality: float,
+) -> Search: ...
+def keep_apart_workspace(stream: Stream, op: str, xy: DeviceArray, response: DeviceArray) -> int: ...
+def keep_apart(
+    stream: Stream,
+    op: str,
+    xy: DeviceArray,
+    response: DeviceArray,
+    distance: float,
+    max_output: int,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
 def to_grey(stream: Stream, op: str, image: DeviceArray, grey: DeviceArray) -> None: ...
 
 class Detection:
