@@ -31,6 +31,11 @@ struct RoiProblem {
   RoiLevel level;
 };
 
+// boxes: (count, columns), of one image; joined: (all, columns + 1), of all images, where they become rows
+// from `begin` on.
+void join_boxes(const char* op, const Stream& stream, const float* boxes, int64_t count, int64_t columns,
+                int64_t image, int64_t begin, float* joined);
+
 // A map (n, h, w, channels) and bins (count, bins_h, bins_w, channels) in memory: one is read and the other
 // written.
 enum class RoiKind : uint8_t { kAverage, kMaximum, kOwnChannels };

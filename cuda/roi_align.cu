@@ -196,7 +196,20 @@ void run_backward(const char* op, const Stream& stream, const RoiProblem& p, Roi
   pull(op, stream, AverageSource<T>{source}, to, packed);
 }
 
+__global__ void join_boxes_kernel(const float* boxes, int64_t count, int columns, float image, float* rows) {
+  const int64_t i = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
+  if (i >= count * (columns + 1)) return;
+  const int64_t box = i / (columns + 1), column = i % (columns + 1);
+  rows[i] = column == 0 ? image : boxes[box * columns + column - 1];
+}
+
 }  // namespace
+
+void join_boxes(const char* op, const Stream& stream, const float* boxes, int64_t count, int64_t columns,
+                int64_t image, int64_t begin, float* joined) {
+  launch(op, stream, {blocks_of(count * (columns + 1), kRoiThreads), kRoiThreads}, join_boxes_kernel, boxes,
+         count, static_cast<int>(columns), static_cast<float>(image), joined + begin * (columns + 1));
+}
 
 void roi_align(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* map,
                void* bins, float* places) {

@@ -166,6 +166,21 @@ RoiProblem of_boxes(int64_t count, int64_t bins) {
 }
 
 void define(py::module_& m) {
+  m.def(
+      "join_boxes",
+      [](const Stream& stream, const std::string& op_name, const DeviceArray& boxes, int64_t image,
+         int64_t begin, const DeviceArray& joined) {
+        const char* const op = op_name.c_str();
+        void* const from = checked_data(boxes, op, "boxes", stream, DType::kF32, {-1, -1});
+        const int64_t count = boxes.tensor.shape[0], columns = boxes.tensor.shape[1];
+        void* const to = checked_data(joined, op, "boxes", stream, DType::kF32, {-1, columns + 1});
+        check(begin >= 0 && begin + count <= joined.tensor.shape[0], op, "expected room for ", count,
+              " boxes from ", begin, " on, got ", joined.tensor.shape[0]);
+        join_boxes(op, stream, static_cast<float*>(from), count, columns, image, begin,
+                   static_cast<float*>(to));
+      },
+      py::arg("stream"), py::arg("op"), py::arg("boxes"), py::arg("image"), py::arg("begin"),
+      py::arg("joined"));
   const auto define_align = [&](const char* name, auto function) {
     m.def(name, function, py::arg("stream"), py::arg("op"), py::arg("kind"), py::arg("map"), py::arg("boxes"),
           py::arg("bins"), py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("aligned"),

@@ -311,6 +311,9 @@ def mask_nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def join_boxes(
+    stream: Stream, op: str, boxes: DeviceArray, image: int, begin: int, joined: DeviceArray
+) -> None: ...
 def roi_align(
     stream: Stream,
     op: str,
@@ -641,6 +644,21 @@ def interpolate(
     mode: str,
     align_corners: bool,
     scale: Sequence[float],
+    output: DeviceArray,
+) -> None: ...
+
+TRANSFORM_BYTES: int
+
+def warp_projective_by(
+    stream: Stream,
+    op: str,
+    src: DeviceArray,
+    matrix: DeviceArray,
+    inverted: bool,
+    mode: str,
+    border_mode: str,
+    border_value: list[float],
+    workspace: DeviceArray,
     output: DeviceArray,
 ) -> None: ...
 def warp_projective(

@@ -88,6 +88,8 @@ CALLS: dict[str, Callable[[Arguments], tuple[Callable[..., Any], tuple[Any, ...]
         ops.grid_sample_backward, (on(1, 4, 5, 8), _map(on), on(1, 4, 5, 2)), NHWC),
     "warp_affine": lambda on: (
         ops.warp_affine, (on(np.ones((6, 7, 3), np.uint8)), np.eye(2, 3), (5, 4)), {}),
+    "warp_perspective, its transform on the device": lambda on: (
+        ops.warp_perspective, (on(np.ones((6, 7, 3), np.uint8)), on(np.eye(3)), (5, 4)), {}),
     "prepare_image": lambda on: (_prepared, (on(np.ones((6, 7, 3), np.uint8)), (5, 4)), {}),
 }  # fmt: skip
 

@@ -102,6 +102,24 @@ def test_layouts(cuda: Cuda, channels: int) -> None:
         check(cuda, "roi_align", "float16", arguments, layout)
 
 
+@pytest.mark.parametrize("op", OPS)
+def test_a_list_of_boxes_is_one_array_of_them(cuda: Cuda, op: str) -> None:
+    arguments = case(op, 1)
+    boxes = arguments["boxes"][np.argsort(arguments["boxes"][:, 0], kind="stable")]
+    images = [cuda.array(boxes[boxes[:, 0] == i, 1:]) for i in range(len(arguments["input"]))]
+    arguments["input"] = cuda.array(arguments["input"])
+    arguments |= {"offset": None, "mask": None} if op == "deform_roi_pool" else {}
+    function = getattr(ops, op.split(maxsplit=1)[0])
+    joined = function(**(arguments | {"boxes": cuda.array(boxes)}), layout="NHWC")
+    listed = function(**(arguments | {"boxes": images}), layout="NHWC")
+    np.testing.assert_array_equal(cuda.numpy(listed), cuda.numpy(joined))
+    wrong = [*images[:-1], cuda.array(boxes)]
+    with pytest.raises(ValueError, match=rf"expected boxes\[{len(images) - 1}\] of shape"):
+        function(**(arguments | {"boxes": wrong}), layout="NHWC")
+    with pytest.raises(ValueError, match="expected all arrays on one device"):
+        function(**(arguments | {"boxes": [boxes[:, 1:]]}), layout="NHWC")
+
+
 def test_no_boxes(cuda: Cuda) -> None:
     y = ops.roi_align(
         cuda.array(random((1, 4, 5, 8))), cuda.array(np.zeros((0, 5), np.float32)), 2, layout="NHWC"

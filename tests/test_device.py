@@ -172,6 +172,14 @@ def test_state(emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     assert issubclass(pyvision.CudaError, RuntimeError)
 
 
+def test_errors_of_the_device_have_types(emulated_cuda: Cuda) -> None:
+    kernels = sys.modules["pyvision._cuda"]
+    with pytest.raises(pyvision.CudaError, match=r"^\[cuda\] expected device 0, the only one, got 1"):
+        kernels.device_info(1)
+    with pytest.raises(MemoryError, match=r"^\[cuda\] expected memory of a device"):
+        kernels.device_info(-1)
+
+
 def test_kernel_faults_are_errors_of_the_call(emulated_cuda: Cuda) -> None:
     """A result that nothing was written to is not read: what the emulator finds reaches the caller."""
     kernels = sys.modules["pyvision._cuda"]

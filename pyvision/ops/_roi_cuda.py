@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pooling of regions on CUDA: what roi.py does with arrays there.
 
-Boxes are one array, of the maps' dtype or float32. They are not read back to be checked: bins of a box whose
-image does not exist are NaN, and samples at positions that are not finite are 0.
+Boxes are of the maps' dtype or float32. They are not read back to be checked: bins of a box whose image does
+not exist are NaN, and samples at positions that are not finite are 0.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pyvision.ops.conv import CUDA_FLOATS, Layout
 Run = Callable[[Operand, Operand, Operand], None]
 """Of a map, boxes and bins: reads the map and writes the bins, or the other way round."""
 Level = tuple[int, float, float, float, float]
+Boxes = Array | Sequence[Array]
 
 
 def pooled(
     device: Device,
     op: str,
     input: Array,
-    boxes: Array,
+    boxes: Boxes,
     output_size: IntPair,
     layout: Layout,
     run: Run,
@@ -45,7 +46,7 @@ def pulled(
     device: Device,
     op: str,
     grad_output: Array,
-    boxes: Array,
+    boxes: Boxes,
     input_shape: Any,
     layout: Layout,
     run: Run,
@@ -117,7 +118,7 @@ def precise_pool_gradients(
     op: str,
     grad_output: Array,
     input: Array,
-    boxes: Array,
+    boxes: Boxes,
     spatial_scale: float,
     layout: Layout,
 ) -> tuple[Array, Array]:
@@ -130,7 +131,8 @@ def precise_pool_gradients(
     device.kernels.prroi_pool_backward(
         device.stream, x.view, b.view, g.view, scale, grad.view, grad_boxes.view
     )
-    like_boxes = device.astype(grad_boxes, device.take(boxes, op, "boxes", (x.dtype, "float32")).dtype)
+    given = [] if isinstance(boxes, list | tuple) else [device.take(boxes, op, "boxes", (x.dtype, "float32"))]
+    like_boxes = device.astype(grad_boxes, given[0].dtype if given else x.dtype)
     return device.from_nhwc(grad, layout, channels_last), device.give(like_boxes)
 
 
@@ -163,7 +165,7 @@ class DeformPool:
         )
 
     def gradients(
-        self, grad_output: Array, input: Array, boxes: Array, layout: Layout
+        self, grad_output: Array, input: Array, boxes: Boxes, layout: Layout
     ) -> tuple[Array, Array | None, Array | None]:
         """Of the map, the offsets and the masks."""
         device, op = self._device, self._op
@@ -197,7 +199,7 @@ class DeformPool:
 
 
 def pool(
-    device: Device, op: str, input: Array, boxes: Array, output_size: IntPair, scale: float, layout: Layout
+    device: Device, op: str, input: Array, boxes: Boxes, output_size: IntPair, scale: float, layout: Layout
 ) -> tuple[Array, Array]:
     """The maxima and their places."""
     places: list[Operand] = []
@@ -212,7 +214,7 @@ def pool(
 
 
 def pool_gradient(
-    device: Device, op: str, grad_output: Array, boxes: Array, argmax: Array, input_shape: Any, layout: Layout
+    device: Device, op: str, grad_output: Array, boxes: Boxes, argmax: Array, input_shape: Any, layout: Layout
 ) -> Array:
     places, _ = device.nhwc(argmax, layout, op, "argmax", ("int32",))
 
@@ -228,7 +230,7 @@ def pyramid(
     device: Device,
     op: str,
     features: Sequence[Array],
-    boxes: Array,
+    boxes: Boxes,
     output_size: IntPair,
     runs: Sequence[Run],
     layout: Layout,
@@ -256,10 +258,23 @@ def _sampling(op: str, spatial_scale: float, sampling_ratio: int, aligned: bool)
     )
 
 
-def _boxes(device: Device, boxes: Array, dtype: str, op: str, columns: int) -> Operand:
-    b = device.astype(device.take(boxes, op, "boxes", (dtype, "float32")), "float32")
+def _boxes(device: Device, boxes: Boxes, dtype: str, op: str, columns: int) -> Operand:
+    """As float32 (K, columns), the image's index first."""
+    if not isinstance(boxes, list | tuple):
+        return _wide(device, boxes, dtype, op, "boxes", columns)
+    images = [_wide(device, b, dtype, op, f"boxes[{i}]", columns - 1) for i, b in enumerate(boxes)]
+    joined = device.empty((sum(b.shape[0] for b in images), columns), "float32")
+    begin = 0
+    for i, b in enumerate(images):
+        device.kernels.join_boxes(device.stream, op, b.view, i, begin, joined.view)
+        begin += b.shape[0]
+    return joined
+
+
+def _wide(device: Device, boxes: Array, dtype: str, op: str, name: str, columns: int) -> Operand:
+    b = device.astype(device.take(boxes, op, name, (dtype, "float32")), "float32")
     if len(b.shape) != 2 or b.shape[1] != columns:
-        raise ValueError(f"[{op}] expected boxes of shape (K, {columns}), got {b.shape}")
+        raise ValueError(f"[{op}] expected {name} of shape (K, {columns}), got {b.shape}")
     return b
 
 
