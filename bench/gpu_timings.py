@@ -2,16 +2,21 @@
 """Our GPU kernels beside cuDNN (through torch, channels_last, its exhaustive search) and torchvision.
 
 Ours and the peer's are called in turn, each between two events of the stream; a round's ratio is of
-neighbours in time.
-Started by gpu_check.py: python -m gpu_timings FILE [--quick]
+neighbours in time. Families come first, then the networks' layers, every fourth of each before the next: what
+time does not allow is left out evenly. A row that fails says so and costs no other.
+Started by gpu_check.py: python -m gpu_timings FILE --seconds S [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +28,95 @@ from pyvision import features, ops
 from pyvision.profile.networks import load_network
 from pyvision.profile.peers import ConvCase
 
-NETWORKS = ("resnet50", "mobilenet_v2", "efficientnet_b0", "deeplabv3")
+NETWORKS = ("resnet50", "mobilenet_v2", "efficientnet_b0", "deeplabv3", "resnext50_32x4d")
 DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
     "tf32": torch.float32,
     "float32": torch.float32,
 }
-BATCH = 32
-NMS_SIZES = (1000, 10_000, 100_000)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the problems that are not a network's layers."""
+
+    batch: int = 32
+    maps: tuple[int, int] = (64, 112)  # channels, extent
+    region_map: tuple[int, int, int] = (256, 200, 304)  # a detector's finest map, a quarter of the image
+    regions: tuple[int, ...] = (100, 1000)
+    boxes: tuple[int, ...] = (1000, 10_000, 100_000)
+    picture: tuple[int, int] = (1080, 1920)
+    prepared: int = 640
+    descriptors: int = 4096
+    pairs: tuple[int, ...] = (500, 50_000)
+    # Deformable DETR's encoder on an image of 800 x 1,066
+    pyramid: tuple[tuple[int, int], ...] = ((100, 134), (50, 67), (25, 34), (13, 17))
+    deformed: tuple[tuple[int, int], ...] = ((256, 56), (512, 28))  # channels, extent
+    enlarged: tuple[int, int] = (256, 14)
+    learned: tuple[tuple[int, int, int], ...] = ((64, 56, 1), (256, 14, 1), (128, 28, 2))  # and the stride
+
+
+SIZES = Sizes()
 
 Call = Callable[[], object]
+Row = dict[str, Any]
+
+
+def normal(*shape: int) -> torch.Tensor:
+    """Random values on the device."""
+    return torch.randn(shape, device="cuda")
+
+
+def uniform(*shape: int) -> torch.Tensor:
+    """The same in [0, 1)."""
+    return torch.rand(shape, device="cuda")
 
 
 class Clock:
     """Milliseconds of a call on the current stream, with L2 as the call before left it, or flushed."""
 
-    def __init__(self, rounds: int) -> None:
-        self.rounds = rounds
+    def __init__(self, rounds: int, seconds: float) -> None:
+        self._rounds, self._seconds = rounds, seconds  # at most so many, and about so long
         self._flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")  # larger than any L2
 
     def pair(self, ours: Call, peer: Call, *, cold: bool) -> np.ndarray:
         """(rounds, 2) milliseconds."""
-        for call in (ours, peer):
-            for _ in range(3):
-                call()
-        return np.array([[self._once(call, cold) for call in (ours, peer)] for _ in range(self.rounds)])
+        longest = max(self._warmed(call) for call in (ours, peer))
+        repeats = 1 if cold or longest > 1 else 5
+        fitting = int(1e3 * self._seconds / (2 * (repeats + 1) * longest))
+        rounds = max(3, min(self._rounds, fitting))
+        return np.array([[self._once(call, repeats, cold) for call in (ours, peer)] for _ in range(rounds)])
 
-    def _once(self, call: Call, cold: bool) -> float:
-        repeats = 1 if cold else 5
+    def facts(self, call: Call) -> Row:
+        """Of a library's call: its longest kernel, which names the algorithm, and the memory it takes beside
+        its result."""
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            result = call()
+            torch.cuda.synchronize()
+        workspace = torch.cuda.max_memory_allocated() - before
+        if isinstance(result, torch.Tensor):
+            workspace -= result.numel() * result.element_size()
+        kernels = sorted(profile.key_averages(), key=lambda event: event.device_time_total)
+        algorithm = kernels[-1].key if kernels else "unknown"
+        return {"peer_algorithm": algorithm, "peer_workspace_mb": round(workspace / 2**20, 1)}
+
+    @staticmethod
+    def _warmed(call: Call) -> float:
+        """Milliseconds of the last of up to three calls: the first searches, loads and allocates."""
+        for _ in range(3):
+            begin = time.perf_counter()
+            call()
+            torch.cuda.synchronize()
+            elapsed = 1e3 * (time.perf_counter() - begin)
+            if elapsed > 100:
+                break
+        return elapsed
+
+    def _once(self, call: Call, repeats: int, cold: bool) -> float:
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self._flush.zero_() if cold else call()
         begin.record()
@@ -64,7 +129,7 @@ class Clock:
 
 def row(
     clock: Clock, names: tuple[str, str, str, str], calls: tuple[Call, Call], flop: float, size: float
-) -> dict[str, Any]:
+) -> Row:
     """One line of the report; names: op, problem, dtype, peer; size: bytes that have to move."""
     warm, cold = (clock.pair(*calls, cold=state) for state in (False, True))
     ratios = warm[:, 1] / warm[:, 0]
@@ -78,18 +143,16 @@ def row(
     }  # fmt: skip
 
 
-def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+def conv_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     """The same convolution by both; the padding of every network here is the same on both sides."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
     kind, channels_last = DTYPES[dtype], torch.channels_last
     depthwise = case.groups == case.in_channels > 1
     shapes = (
-        (BATCH, case.in_channels, case.height, case.width),
+        (SIZES.batch, case.in_channels, case.height, case.width),
         (case.out_channels, case.in_channels // case.groups, case.kernel, case.kernel),
     )
-    x, weight = (
-        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last) for shape in shapes
-    )
+    x, weight = (normal(*shape).to(kind).contiguous(memory_format=channels_last) for shape in shapes)
     padding = case.padding[:2]
 
     def ours() -> object:
@@ -107,23 +170,26 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
     assert isinstance(y, torch.Tensor)
     flop = 2.0 * y.numel() * weight[0].numel()
     size = sum(t.numel() * t.element_size() for t in (x, weight, y))
-    names = ("depthwise_conv2d" if depthwise else "conv2d", f"{case.name}, batch {BATCH}", dtype, "cuDNN")
-    return row(clock, names, (ours, cudnn), flop, size)
+    names = (
+        "depthwise_conv2d" if depthwise else "conv2d",
+        f"{case.name}, batch {SIZES.batch}",
+        dtype,
+        "cuDNN",
+    )
+    return row(clock, names, (ours, cudnn), flop, size) | clock.facts(cudnn)
 
 
-def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     """The gradients of input and weight, which autograd asks cuDNN for together."""
     kind, channels_last = DTYPES[dtype], torch.channels_last
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     padding, channels = case.padding[0], case.in_channels // case.groups
     shapes = (
-        (BATCH, case.in_channels, case.height, case.width),
+        (SIZES.batch, case.in_channels, case.height, case.width),
         (case.out_channels, channels, case.kernel, case.kernel),
-        (BATCH, case.out_channels, *case.out_size),
+        (SIZES.batch, case.out_channels, *case.out_size),
     )
-    x, weight, grad = (
-        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last) for shape in shapes
-    )
+    x, weight, grad = (normal(*shape).to(kind).contiguous(memory_format=channels_last) for shape in shapes)
     mask = (True, True, False)
     depthwise = case.groups == case.in_channels > 1
     geometry = case.stride, padding, case.dilation
@@ -142,20 +208,20 @@ def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any
     size = 2.0 * sum(t.numel() * t.element_size() for t in (x, weight, grad))
     names = (
         "depthwise_conv2d_backward" if depthwise else "conv2d_backward",
-        f"{case.name}, batch {BATCH}",
+        f"{case.name}, batch {SIZES.batch}",
         dtype,
         "cuDNN",
     )
-    return row(clock, names, (ours, cudnn), flop, size)
+    return row(clock, names, (ours, cudnn), flop, size) | clock.facts(cudnn)
 
 
-def transpose_row(clock: Clock, channels: int, extent: int, dtype: str) -> dict[str, Any]:
+def transpose_row(clock: Clock, channels: int, extent: int, dtype: str) -> Row:
     """4x4 kernels with stride 2, which double a map."""
     kind, channels_last = DTYPES[dtype], torch.channels_last
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     x, weight = (
-        torch.randn(shape, device="cuda").to(kind).contiguous(memory_format=channels_last)
-        for shape in ((BATCH, channels, extent, extent), (channels, channels // 2, 4, 4))
+        normal(*shape).to(kind).contiguous(memory_format=channels_last)
+        for shape in ((SIZES.batch, channels, extent, extent), (channels, channels // 2, 4, 4))
     )
     calls: tuple[Call, Call] = (
         lambda: ops.conv_transpose2d(x, weight, None, 2, 1),
@@ -163,21 +229,21 @@ def transpose_row(clock: Clock, channels: int, extent: int, dtype: str) -> dict[
     )
     flop = 2.0 * x.numel() * weight[0].numel()
     size = float(sum(t.numel() * t.element_size() for t in (x, weight, x, x)))
-    name = f"4x4/2 {extent}² {channels}→{channels // 2}, batch {BATCH}"
-    return row(clock, ("conv_transpose2d", name, dtype, "cuDNN"), calls, flop, size)
+    name = f"4x4/2 {extent}² {channels}→{channels // 2}, batch {SIZES.batch}"
+    return row(clock, ("conv_transpose2d", name, dtype, "cuDNN"), calls, flop, size) | clock.facts(calls[1])
 
 
-def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+def deform_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     """Version 2 on the problem of a dense convolution, offsets of about a pixel."""
     kind = DTYPES[dtype]
     out_h, out_w = case.out_size
     taps = case.kernel**2
     x, offset, mask, weight = (
-        torch.randn(shape, device="cuda").to(kind)
+        normal(*shape).to(kind)
         for shape in (
-            (BATCH, case.in_channels, case.height, case.width),
-            (BATCH, 2 * taps, out_h, out_w),
-            (BATCH, taps, out_h, out_w),
+            (SIZES.batch, case.in_channels, case.height, case.width),
+            (SIZES.batch, 2 * taps, out_h, out_w),
+            (SIZES.batch, taps, out_h, out_w),
             (case.out_channels, case.in_channels, case.kernel, case.kernel),
         )
     )
@@ -188,24 +254,24 @@ def deform_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
         lambda: ops.deform_conv2d(x, offset, weight, None, *geometry, mask),
         lambda: torchvision.ops.deform_conv2d(planar[0], offset, planar[1], None, *geometry, mask),
     )
-    flop = 2.0 * BATCH * out_h * out_w * weight.numel()
+    flop = 2.0 * SIZES.batch * out_h * out_w * weight.numel()
     size = sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
     return row(
-        clock, ("deform_conv2d", f"{case.name}, batch {BATCH}", dtype, "torchvision"), calls, flop, size
+        clock, ("deform_conv2d", f"{case.name}, batch {SIZES.batch}", dtype, "torchvision"), calls, flop, size
     )
 
 
-def deform_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, Any]:
+def deform_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     """All gradients of version 2, which autograd asks torchvision for together."""
     kind, taps = DTYPES[dtype], case.kernel**2
     x, offset, mask, weight, grad = (
-        torch.randn(shape, device="cuda").to(kind)
+        normal(*shape).to(kind)
         for shape in (
-            (BATCH, case.in_channels, case.height, case.width),
-            (BATCH, 2 * taps, *case.out_size),
-            (BATCH, taps, *case.out_size),
+            (SIZES.batch, case.in_channels, case.height, case.width),
+            (SIZES.batch, 2 * taps, *case.out_size),
+            (SIZES.batch, taps, *case.out_size),
             (case.out_channels, case.in_channels, case.kernel, case.kernel),
-            (BATCH, case.out_channels, *case.out_size),
+            (SIZES.batch, case.out_channels, *case.out_size),
         )
     )
     leaves = [t.clone().requires_grad_() for t in (x, offset, weight, mask)]
@@ -218,18 +284,18 @@ def deform_backward_row(clock: Clock, case: ConvCase, dtype: str) -> dict[str, A
     )
     flop = 4.0 * grad.numel() * weight[0].numel()
     size = 2.0 * sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
-    names = ("deform_conv2d_backward", f"{case.name}, batch {BATCH}", dtype, "torchvision")
+    names = ("deform_conv2d_backward", f"{case.name}, batch {SIZES.batch}", dtype, "torchvision")
     return row(clock, names, calls, flop, size)
 
 
-def attention_row(clock: Clock, dtype: str) -> dict[str, Any]:
-    """Deformable DETR's encoder on an image of 800 x 1,066, beside grid_sample."""
-    kind, shapes = DTYPES[dtype], ((100, 134), (50, 67), (25, 34), (13, 17))
+def attention_row(clock: Clock, dtype: str) -> Row:
+    """Every pixel of the pyramid is a query, beside grid_sample."""
+    kind, shapes = DTYPES[dtype], SIZES.pyramid
     pixels, heads, channels, points = sum(h * w for h, w in shapes), 8, 32, 4
-    value = torch.randn(1, pixels, heads, channels, device="cuda").to(kind)
-    locations = torch.rand(1, pixels, heads, 4, points, 2, device="cuda").to(kind)
-    weights = torch.rand(1, pixels, heads, 4, points, device="cuda").to(kind)
-    sizes = torch.tensor(shapes, device="cuda")
+    value = normal(1, pixels, heads, channels).to(kind)
+    locations = uniform(1, pixels, heads, 4, points, 2).to(kind)
+    weights = uniform(1, pixels, heads, 4, points).to(kind)
+    sizes = torch.tensor(shapes).cuda()
 
     def grid_sample() -> object:
         maps = value.split([h * w for h, w in shapes], dim=1)
@@ -253,16 +319,17 @@ def attention_row(clock: Clock, dtype: str) -> dict[str, Any]:
     return row(clock, names, calls, 8.0 * weights.numel() * channels, size)
 
 
-def roi_row(clock: Clock, count: int, backward: bool) -> dict[str, Any]:
-    """Boxes of a detector's second stage on its finest map, (2, 256, 200, 304) at a quarter of the image."""
-    x = torch.randn(2, 256, 200, 304, device="cuda").contiguous(memory_format=torch.channels_last)
-    corner = torch.rand(count, 2, device="cuda") * torch.tensor([1100.0, 700.0], device="cuda")
-    image = torch.randint(0, 2, (count, 1), device="cuda").float()
-    boxes = torch.cat([image, corner, corner + 20 + torch.rand(count, 2, device="cuda") * 100], 1)
+def roi_row(clock: Clock, count: int, backward: bool) -> Row:
+    """Boxes of a detector's second stage on two maps, up to 120 pixels large."""
+    channels, height, width = SIZES.region_map
+    x = normal(2, channels, height, width).contiguous(memory_format=torch.channels_last)
+    corner = uniform(count, 2) * torch.tensor([4.0 * width - 116, 4.0 * height - 100]).cuda()
+    image = (uniform(count, 1) * 2).floor()
+    boxes = torch.cat([image, corner, corner + 20 + uniform(count, 2) * 100], 1)
     planar = x.contiguous()
-    grad = torch.randn(count, 256, 7, 7, device="cuda")
+    grad = normal(count, channels, 7, 7)
     grad_last = grad.contiguous(memory_format=torch.channels_last)
-    size = 4.0 * count * 49 * 256
+    size = 4.0 * count * 49 * channels
     if backward:
         size += 4.0 * x.numel()
         calls: tuple[Call, Call] = (
@@ -280,12 +347,14 @@ def roi_row(clock: Clock, count: int, backward: bool) -> dict[str, Any]:
     return row(clock, (op, f"{count} boxes, 7x7 bins", "float32", "torchvision"), calls, 0, size)
 
 
-def nms_row(clock: Clock, n: int) -> dict[str, Any]:
+def nms_row(clock: Clock, n: int) -> Row:
     """Boxes of a detector: a thousand to an image's area of 1,000 x 1,000, whatever n is."""
-    corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
-    boxes = torch.cat([corner, corner + torch.rand(n, 2, device="cuda") * 100], 1)
-    scores = torch.rand(n, device="cuda")
-    assert torch.equal(ops.nms(boxes, scores, 0.5), torchvision.ops.nms(boxes, scores, 0.5))
+    corner = uniform(n, 2) * 1000 * (n / 1000) ** 0.5
+    boxes = torch.cat([corner, corner + uniform(n, 2) * 100], 1)
+    scores = uniform(n)
+    kept, known = (len(op(boxes, scores, 0.5)) for op in (ops.nms, torchvision.ops.nms))
+    if abs(kept - known) > 1e-3 * known:  # an IoU may be rounded to the other side of the threshold
+        raise RuntimeError(f"nms keeps {kept} boxes, torchvision's {known}")
     calls: tuple[Call, Call] = (
         lambda: ops.nms(boxes, scores, 0.5),
         lambda: torchvision.ops.nms(boxes, scores, 0.5),
@@ -293,13 +362,13 @@ def nms_row(clock: Clock, n: int) -> dict[str, Any]:
     return row(clock, ("nms", f"{n} boxes", "float32", "torchvision"), calls, 0, 20.0 * n)
 
 
-def suppression_rows(clock: Clock, n: int) -> list[dict[str, Any]]:
+def suppression_rows(clock: Clock, n: int) -> list[Row]:
     """The kin of nms that torchvision lacks, beside its nms on as many boxes."""
-    corner = torch.rand(n, 2, device="cuda") * 1000 * (n / 1000) ** 0.5
-    size = 20 + torch.rand(n, 2, device="cuda") * 80
+    corner = uniform(n, 2) * 1000 * (n / 1000) ** 0.5
+    size = 20 + uniform(n, 2) * 80
     boxes = torch.cat([corner, corner + size], 1)
-    rotated = torch.cat([corner + size / 2, size, torch.rand(n, 1, device="cuda") * 360], 1)
-    scores = torch.rand(n, device="cuda")
+    rotated = torch.cat([corner + size / 2, size, uniform(n, 1) * 360], 1)
+    scores = uniform(n)
     ours: dict[str, Call] = {
         "nms_rotated": lambda: ops.nms_rotated(rotated, scores, 0.5),
         "soft_nms": lambda: ops.soft_nms(boxes, scores, score_threshold=0.05),
@@ -314,21 +383,22 @@ def suppression_rows(clock: Clock, n: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
+def map_rows(clock: Clock, dtype: str) -> list[Row]:
     """What does nothing but move memory, beside torch; GB/s are of what must be read and written once."""
     kind, functional = DTYPES[dtype], torch.nn.functional
-    planar = torch.randn(BATCH, 64, 112, 112, device="cuda").to(kind)
+    channels, extent = SIZES.maps
+    planar = normal(SIZES.batch, channels, extent, extent).to(kind)
     x = planar.contiguous(memory_format=torch.channels_last)
     y, places = functional.max_pool2d(x, 3, 2, 1, return_indices=True)
     shape = tuple(x.shape)
-    picture = torch.randint(0, 256, (1080, 1920, 3), device="cuda", dtype=torch.uint8)
-    mean, std = (
-        torch.tensor(values, device="cuda") for values in ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4])
-    )
+    height, width = SIZES.picture
+    side = SIZES.prepared
+    picture = (uniform(height, width, 3) * 256).byte()
+    mean, std = (torch.tensor(values).cuda() for values in ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4]))
 
     def torch_prepares() -> object:
         resized = functional.interpolate(
-            picture.permute(2, 0, 1)[None].float(), (640, 640), mode="bilinear", align_corners=False
+            picture.permute(2, 0, 1)[None].float(), (side, side), mode="bilinear", align_corners=False
         )
         return ((resized.permute(0, 2, 3, 1) - mean) / std).to(kind)
 
@@ -338,14 +408,14 @@ def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
             lambda: functional.interpolate(of, scale_factor=2, mode="bilinear"),
         )
 
-    grid = torch.rand(BATCH, 112, 112, 2, device="cuda").to(kind) * 2 - 1
+    grid = uniform(SIZES.batch, extent, extent, 2).to(kind) * 2 - 1
     grad = torch.randn_like(x)
     turned = np.array([[0.9, 0.2, 100], [-0.2, 0.9, 200]])
 
     def moved(*tensors: torch.Tensor) -> int:
         return sum(t.numel() * t.element_size() for t in tensors)
 
-    aten, name = torch.ops.aten, f"64x112², batch {BATCH}"
+    aten, name = torch.ops.aten, f"{channels}x{extent}², batch {SIZES.batch}"
     cases: list[tuple[str, str, tuple[Call, Call], int]] = [
         ("max_pool2d", f"{name}, 3x3/2",
          (lambda: ops.max_pool2d(x, 3, 2, 1), lambda: functional.max_pool2d(x, 3, 2, 1)), moved(x, y)),
@@ -366,38 +436,40 @@ def map_rows(clock: Clock, dtype: str) -> list[dict[str, Any]]:
          (lambda: ops.grid_sample_backward(grad, x, grid),
           lambda: aten.grid_sampler_2d_backward(grad, planar, grid, 0, 0, False, [True, True])),
          moved(x, x, x, grid, grid)),
-        ("prepare_image", "1920x1080 to 640²",
+        ("prepare_image", f"{width}x{height} to {side}²",
          (lambda: ops.prepare_image(
-             picture, (640, 640), mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4), dtype=dtype),
-          torch_prepares), moved(picture) + 640 * 640 * 3 * planar.element_size()),
-        ("warp_affine", "1920x1080, u8, beside a copy",
-         (lambda: ops.warp_affine(picture, turned, (1920, 1080)), picture.clone), 2 * moved(picture)),
+             picture, (side, side), mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4), dtype=dtype),
+          torch_prepares), moved(picture) + side**2 * 3 * planar.element_size()),
+        ("warp_affine", f"{width}x{height}, u8, beside a copy",
+         (lambda: ops.warp_affine(picture, turned, (width, height)), picture.clone), 2 * moved(picture)),
     ]  # fmt: skip
     return [
         row(clock, (op, problem, dtype, "torch"), calls, 0, float(size)) for op, problem, calls, size in cases
     ]
 
 
-def feature_rows(clock: Clock, height: int, width: int) -> list[dict[str, Any]]:
-    """Detectors on smoothed noise, which has corners of every strength, beside themselves on the CPU."""
+FEATURES = ("FAST", "ORB", "SIFT", "SURF", "BRISK", "Harris")
+
+
+def feature_row(clock: Clock, name: str) -> Row:
+    """A detector on smoothed noise, which has corners of every strength, beside itself on the CPU."""
+    height, width = SIZES.picture
     pixels = torch.nn.functional.avg_pool2d(torch.rand(1, 1, height + 2, width + 2), 3, 1)[0, 0]
     host = ((pixels - 0.5) * 640 + 128).clamp(0, 255).byte().numpy()
     image = torch.from_numpy(host).cuda()
-    detectors: dict[str, Callable[[Any], object]] = {
+    detectors: dict[str, Callable[[Any], object]] = {  # those of FEATURES
         "FAST": features.FAST(2000, threshold=20).detect,
         "ORB": features.ORB(2000).detect_and_compute,
         "SIFT": features.SIFT(8000).detect_and_compute,
         "SURF": features.SURF(8000).detect_and_compute,
         "BRISK": features.BRISK(8000).detect_and_compute,
+        "Harris": features.Harris(8000).detect,
     }
-    return [
-        row(clock, (name, f"{height} x {width}", "uint8", "the CPU"),
-            (partial(detect, image), partial(detect, host)), 0, float(image.numel()))
-        for name, detect in detectors.items()
-    ]  # fmt: skip
+    calls = partial(detectors[name], image), partial(detectors[name], host)
+    return row(clock, (name, f"{height} x {width}", "uint8", "the CPU"), calls, 0, float(image.numel()))
 
 
-def geometry_row(clock: Clock, n: int) -> dict[str, Any]:
+def geometry_row(clock: Clock, n: int) -> Row:
     """A homography from pairs of which half are wrong, beside itself on the CPU."""
     rng = np.random.default_rng(0)
     src = rng.uniform((0, 0), (1920, 1080), (n, 2))
@@ -408,66 +480,134 @@ def geometry_row(clock: Clock, n: int) -> dict[str, Any]:
     return row(clock, ("find_homography", f"{n} pairs", "float64", "the CPU"), calls, 0, 2.0 * src.nbytes)
 
 
-def ceilings(clock: Clock) -> dict[str, Any]:
-    """What the card does at best: a copy, and a large f16 product."""
+def match_row(clock: Clock, metric: str) -> Row:
+    """Brute force beside torch's product of the same descriptors: SIFT's, or ORB's bits as -1 and 1."""
+    n = SIZES.descriptors
+    if metric == "l2":
+        a, b = (uniform(n, 128).mul(255).floor() for _ in range(2))
+        torch.backends.cuda.matmul.allow_tf32 = True
+        norms = (b * b).sum(1)
+        calls: tuple[Call, Call] = (
+            lambda: features.match(a, b, metric="l2"),
+            lambda: (norms - 2 * (a @ b.T)).min(1),
+        )
+        names = ("match", f"{n} x {n}, l2, 128 values", "float32", "torch matmul, tf32")
+        return row(clock, names, calls, 2.0 * n * n * 128, 2.0 * 4 * n * 128)
+    bits = [(uniform(n, 32) * 256).byte() for _ in range(2)]
+    places = torch.arange(8).cuda()
+    signs = [((x[:, :, None] >> places & 1) * 2 - 1).reshape(n, 256).half() for x in bits]
+    calls = (
+        lambda: features.match(*bits, metric="hamming"),
+        lambda: (signs[0] @ signs[1].T).max(1),
+    )
+    names = ("match", f"{n} x {n}, Hamming, 256 bits", "uint8", "torch matmul of signs, f16")
+    return row(clock, names, calls, 2.0 * n * n * 256, 2.0 * n * 32)
+
+
+def ceilings(clock: Clock) -> Row:
+    """What the card does at best: a copy, and large products."""
     a, b = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
-    m = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
-    times = clock.pair(lambda: a.copy_(b), lambda: m @ m, cold=False)
-    copy, product = np.median(times, axis=0)
+    extent, products, copies = 8192, {}, []
+    for dtype, kind in DTYPES.items():
+        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+        m = torch.randn(extent, extent, device="cuda", dtype=kind)
+        copy, product = np.median(clock.pair(lambda: a.copy_(b), partial(torch.mm, m, m), cold=False), axis=0)
+        products[dtype] = 2 * extent**3 / product / 1e9
+        copies.append(copy)
     return {
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "cudnn": torch.backends.cudnn.version(),
-        "copy_gb_s": 2 * a.numel() / copy / 1e6,
-        "gemm_tflop_s": 2 * 8192**3 / product / 1e9,
+        "copy_gb_s": 2 * a.numel() / float(np.median(copies)) / 1e6,
+        "gemm_tflop_s": products,
     }
+
+
+Task = Callable[[], Row | list[Row]]
+
+
+def families(clock: Clock) -> Iterator[tuple[str, Task]]:
+    """Every family once or a few times, by its name."""
+    for n in SIZES.boxes:
+        yield "nms", partial(nms_row, clock, n)
+    for count in SIZES.regions:
+        for backward in (False, True):
+            yield "roi_align", partial(roi_row, clock, count, backward)
+    for metric in ("l2", "hamming"):
+        yield "match", partial(match_row, clock, metric)
+    for dtype in ("float16", "float32"):
+        for channels, extent in SIZES.deformed:
+            case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
+            yield "deform_conv2d", partial(deform_row, clock, case, dtype)
+            yield "deform_conv2d_backward", partial(deform_backward_row, clock, case, dtype)
+        yield "multi_scale_deformable_attention", partial(attention_row, clock, dtype)
+        yield "maps", partial(map_rows, clock, dtype)
+    yield "suppression", partial(suppression_rows, clock, SIZES.boxes[0])
+    for dtype in ("float16", "bfloat16", "float32"):
+        yield "conv_transpose2d", partial(transpose_row, clock, *SIZES.enlarged, dtype)
+        for channels, extent, stride in SIZES.learned:
+            for groups in (1, channels):
+                case = ConvCase(extent, extent, channels, channels, 3, stride, (1, 1, 1, 1), groups=groups)
+                yield "conv2d_backward", partial(conv_backward_row, clock, case, dtype)
+    for name in FEATURES:
+        yield name, partial(feature_row, clock, name)
+    for n in SIZES.pairs:
+        yield "find_homography", partial(geometry_row, clock, n)
+
+
+def layers(clock: Clock, quick: bool) -> Iterator[tuple[str, Task]]:
+    """The networks' convolutions; of ResNeXt those in groups alone, for the others are ResNet's."""
+    step = 4
+    for first in range(1 if quick else step):
+        for dtype in DTYPES:
+            for network in NETWORKS:
+                problems = [layer.problem for layer in load_network(network).layers]
+                if network == "resnext50_32x4d":
+                    problems = [case for case in problems if case.groups > 1]
+                for case in problems[first::step]:
+                    if case.padding[:2] == case.padding[2:]:
+                        yield "conv2d", partial(conv_row, clock, case, dtype)
+
+
+def measure(all_tasks: Iterator[tuple[str, Task]], seconds: float, save: Callable[[Row], object]) -> Row:
+    """Rows of the tasks that were begun within so many seconds; `save` is called after each."""
+    begun = time.monotonic()
+    result: Row = {"rows": [], "failed": [], "left_out": 0}
+    for op, task in all_tasks:
+        if time.monotonic() - begun > seconds:
+            result["left_out"] += 1
+            continue
+        try:
+            found = task()
+        except Exception as error:
+            traceback.print_exc()
+            result["failed"].append({"op": op, "error": f"{type(error).__name__}: {error}"})
+        else:
+            for line in found if isinstance(found, list) else [found]:
+                result["rows"].append(line)
+                print(f"{line['op']} {line['problem']} {line['dtype']}: {line['ratio']:.2f}", flush=True)
+        save(result)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=float, default=600, help="begin no row after so many")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and layers")
     options = parser.parse_args()
+    begun = time.monotonic()
     torch.backends.cudnn.benchmark = True
-    clock = Clock(5 if options.quick else 15)
-    result: dict[str, Any] = {"machine": ceilings(clock), "rows": []}
+    clock = Clock(5 if options.quick else 15, 0.05 if options.quick else 0.2)
+    machine = ceilings(clock)
 
-    def add(line: dict[str, Any]) -> None:
-        result["rows"].append(line)
-        options.file.write_text(json.dumps(result))  # what was measured stays if time runs out
-        print(f"{line['op']} {line['problem']} {line['dtype']}: {line['ratio']:.2f}", flush=True)
+    def save(result: Row) -> None:
+        options.file.write_text(json.dumps({"machine": machine, **result}))  # what was measured stays
 
-    for n in NMS_SIZES:
-        add(nms_row(clock, n))
-    for line in suppression_rows(clock, 1000):
-        add(line)
-    for line in feature_rows(clock, 1080, 1920):
-        add(line)
-    for n in (500, 50_000):
-        add(geometry_row(clock, n))
-    for count in (100, 1000):
-        for backward in (False, True):
-            add(roi_row(clock, count, backward))
-    for dtype in ("float16", "float32"):
-        for line in map_rows(clock, dtype):
-            add(line)
-        for channels, extent in ((256, 56), (512, 28)):
-            case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
-            add(deform_row(clock, case, dtype))
-            add(deform_backward_row(clock, case, dtype))
-        add(attention_row(clock, dtype))
-    for dtype in ("float16", "float32"):
-        add(transpose_row(clock, 256, 14, dtype))
-        for channels, extent, stride in ((64, 56, 1), (256, 14, 1), (128, 28, 2)):
-            for groups in (1, channels):
-                case = ConvCase(extent, extent, channels, channels, 3, stride, (1, 1, 1, 1), groups=groups)
-                add(conv_backward_row(clock, case, dtype))
-    for dtype in ("float16",) if options.quick else DTYPES:
-        for network in NETWORKS[: 2 if options.quick else None]:
-            for layer in load_network(network).layers[:: 4 if options.quick else 1]:
-                top, left, bottom, right = layer.problem.padding
-                if (top, left) == (bottom, right):
-                    add(conv_row(clock, layer.problem, dtype))
+    all_tasks = chain(families(clock), layers(clock, options.quick))
+    result = measure(all_tasks, options.seconds - (time.monotonic() - begun), save)
+    save(result)
+    print(f"{len(result['rows'])} rows, {len(result['failed'])} failed, {result['left_out']} left out")
 
 
 if __name__ == "__main__":

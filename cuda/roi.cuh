@@ -25,11 +25,16 @@ struct RoiProblem {
   const float* boxes = nullptr;               // (count, 5), of rotated ones (count, 6)
   int64_t count = 0;
   int64_t bins_h = 1, bins_w = 1;
-  float spatial_scale = 1;
+  double spatial_scale = 1;
   int64_t sampling_ratio = -1;  // not positive: by the size of the bins
   bool aligned = false;
   RoiLevel level;
 };
+
+// boxes: (count, columns), of one image; joined: (all, columns + 1), of all images, where they become rows
+// from `begin` on.
+void join_boxes(const char* op, const Stream& stream, const float* boxes, int64_t count, int64_t columns,
+                int64_t image, int64_t begin, float* joined);
 
 // A map (n, h, w, channels) and bins (count, bins_h, bins_w, channels) in memory: one is read and the other
 // written.
@@ -59,5 +64,25 @@ void roi_align_rotated(const char* op, const Stream& stream, const RoiProblem& p
                        void* workspace, void* bins);
 void roi_align_rotated_backward(const char* op, const Stream& stream, const RoiProblem& p, const void* bins,
                                 void* workspace, void* map);
+
+// Bins that are moved and weighed one by one, see csrc/ops/deform_roi_pool/deform_roi_pool.h. Of boxes that
+// are aligned.
+struct BinMoves {
+  float gamma = 0;
+  const float* offset = nullptr;  // (count, 2, bins_h, bins_w), or null
+  const float* mask = nullptr;    // (count, bins_h, bins_w), or null
+};
+void deform_roi_pool(const char* op, const Stream& stream, const RoiProblem& p, const BinMoves& moves,
+                     const void* map, void* bins);
+// grad: of the bins; grad_offset, grad_mask: as those of `moves`, null where these are
+size_t deform_roi_pool_backward_workspace_bytes(const RoiProblem& p);
+void deform_roi_pool_backward(const char* op, const Stream& stream, const RoiProblem& p,
+                              const BinMoves& moves, const void* map, const void* grad, void* workspace,
+                              void* grad_map, float* grad_offset, float* grad_mask);
+
+void prroi_pool(const char* op, const Stream& stream, const RoiProblem& p, const void* map, void* bins);
+// grad_boxes: (count, 5), 0 for the images
+void prroi_pool_backward(const char* op, const Stream& stream, const RoiProblem& p, const void* map,
+                         const void* grad, void* grad_map, float* grad_boxes);
 
 }  // namespace pyvision::cuda

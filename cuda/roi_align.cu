@@ -1,30 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/sampling.cuh"
 #include "roi_kernels.cuh"
 
 namespace pyvision::cuda {
 namespace {
-
-struct AlignedBox {
-  bool exists;
-  int64_t image;
-  float y1, x1, height, width;
-
-  __device__ AlignedBox(const RoiShape& s, int64_t k) {
-    const float* const box = s.boxes + 5 * k;
-    exists = image_exists(box[0], s.n);
-    image = exists ? static_cast<int64_t>(box[0]) : 0;
-    x1 = box[1] * s.scale - s.shift, y1 = box[2] * s.scale - s.shift;
-    width = fmaxf(box[3] * s.scale - s.shift - x1, s.least_size);
-    height = fmaxf(box[4] * s.scale - s.shift - y1, s.least_size);
-  }
-  __device__ SampledAxis rows(const RoiShape& s) const {
-    return {y1, height, s.bins_h, s.sampling_ratio, s.h};
-  }
-  __device__ SampledAxis columns(const RoiShape& s) const {
-    return {x1, width, s.bins_w, s.sampling_ratio, s.w};
-  }
-};
 
 template <class T>
 struct RoiAlign {
@@ -52,7 +30,7 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_align_kernel(RoiAlign<T> j
     const int64_t channel =
         kKind == RoiKind::kOwnChannels ? at.vector * s.bins() + at.ph * s.bins_w + at.pw : at.vector * kVec;
     const T* const map = job.map + box.image * s.h * s.w * s.channels + channel;
-    const auto h = static_cast<int>(s.h), w = static_cast<int>(s.w);
+    const auto w = static_cast<int>(s.w);
     const float samples = rows.count * columns.count;
     float2 places[kVec];
     float inside = 0;
@@ -62,26 +40,20 @@ __global__ void __launch_bounds__(kRoiThreads, 2) roi_align_kernel(RoiAlign<T> j
         places[c] = make_float2(NAN, NAN);
       }
     }
-    for (int i = rows.first; i < rows.last; ++i) {
-      float y, x;
-      if (!rows.position(i, s.h, &y)) continue;
-      for (int j = columns.first; j < columns.last; ++j) {
-        BilinearPoint point;
-        if (!columns.position(j, s.w, &x) || !point.locate(y, x, h, w)) continue;
-        if constexpr (kKind == RoiKind::kMaximum) {
-          float value[kVec] = {};
-          add_sample(map, w, s.channels, point, 1.0f, value);
-          inside += 1;
-          for (int c = 0; c < kVec; ++c) {
-            if (!(value[c] > result[c])) continue;
-            result[c] = value[c];
-            places[c] = make_float2(y, x);
-          }
-        } else {
-          add_sample(map, w, s.channels, point, 1.0f, result);
+    for_each_point(s, rows, columns, [&](const BilinearPoint& point, float y, float x) {
+      if constexpr (kKind == RoiKind::kMaximum) {
+        float value[kVec] = {};
+        add_sample(map, w, s.channels, point, 1.0f, value);
+        inside += 1;
+        for (int c = 0; c < kVec; ++c) {
+          if (!(value[c] > result[c])) continue;
+          result[c] = value[c];
+          places[c] = make_float2(y, x);
         }
+      } else {
+        add_sample(map, w, s.channels, point, 1.0f, result);
       }
-    }
+    });
     for (int c = 0; c < kVec; ++c) {
       if constexpr (kKind == RoiKind::kMaximum) {
         if (inside < samples && result[c] < 0) {  // a sample outside is 0
@@ -224,7 +196,20 @@ void run_backward(const char* op, const Stream& stream, const RoiProblem& p, Roi
   pull(op, stream, AverageSource<T>{source}, to, packed);
 }
 
+__global__ void join_boxes_kernel(const float* boxes, int64_t count, int columns, float image, float* rows) {
+  const int64_t i = int64_t{blockIdx.x} * kRoiThreads + threadIdx.x;
+  if (i >= count * (columns + 1)) return;
+  const int64_t box = i / (columns + 1), column = i % (columns + 1);
+  rows[i] = column == 0 ? image : boxes[box * columns + column - 1];
+}
+
 }  // namespace
+
+void join_boxes(const char* op, const Stream& stream, const float* boxes, int64_t count, int64_t columns,
+                int64_t image, int64_t begin, float* joined) {
+  launch(op, stream, {blocks_of(count * (columns + 1), kRoiThreads), kRoiThreads}, join_boxes_kernel, boxes,
+         count, static_cast<int>(columns), static_cast<float>(image), joined + begin * (columns + 1));
+}
 
 void roi_align(const char* op, const Stream& stream, const RoiProblem& p, RoiKind kind, const void* map,
                void* bins, float* places) {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/sampling.cuh"
 #include "common/workspace.h"
 #include "roi_kernels.cuh"
 

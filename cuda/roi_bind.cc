@@ -39,9 +39,10 @@ struct Call {
       channels /= p.bins_h * p.bins_w;
     }
     this->bins = checked_data(bins, op, "bins", stream, p.dtype, {p.count, p.bins_h, p.bins_w, channels});
-    p.spatial_scale = static_cast<float>(spatial_scale);
-    check(std::isfinite(p.spatial_scale) && p.spatial_scale > 0, op,
-          "expected spatial_scale to be positive and finite, got ", spatial_scale);
+    p.spatial_scale = spatial_scale;
+    const auto scale = static_cast<float>(spatial_scale);  // as most kernels take it
+    check(std::isfinite(scale) && scale > 0, op, "expected spatial_scale to be positive and finite, got ",
+          spatial_scale);
   }
 
   void sample(const std::string& op, int64_t sampling_ratio, bool aligned) {
@@ -94,6 +95,70 @@ void align_rotated(const Stream& stream, const std::string& op, const DeviceArra
   roi_align_rotated(op.c_str(), stream, call.p, call.map, memory, call.bins);
 }
 
+// A call of deform_roi_pool; bins that move lie where the samples of aligned boxes do.
+struct DeformCall : Call {
+  BinMoves moves;
+
+  DeformCall(const Stream& stream, const std::string& op_name, const DeviceArray& map,
+             const DeviceArray& boxes, const DeviceArray& bins, double spatial_scale, int64_t sampling_ratio,
+             double gamma, const OptionalArray& offset, const OptionalArray& mask)
+      : Call(stream, op_name, map, boxes, bins, spatial_scale, false) {
+    const char* const op = op_name.c_str();
+    sample(op_name, sampling_ratio, true);
+    check(std::isfinite(gamma), op, "expected gamma to be finite, got ", gamma);
+    moves.gamma = static_cast<float>(gamma);
+    moves.offset = offsets(offset, op, "offset", stream);
+    moves.mask = masks(mask, op, "mask", stream);
+  }
+  float* offsets(const OptionalArray& array, const char* op, const char* name, const Stream& stream) const {
+    return data_or_null<float>(array, op, name, stream, DType::kF32, {p.count, 2, p.bins_h, p.bins_w});
+  }
+  float* masks(const OptionalArray& array, const char* op, const char* name, const Stream& stream) const {
+    return data_or_null<float>(array, op, name, stream, DType::kF32, {p.count, 1, p.bins_h, p.bins_w});
+  }
+};
+
+void deform_pool(const Stream& stream, const DeviceArray& map, const DeviceArray& boxes,
+                 const DeviceArray& bins, double spatial_scale, int64_t sampling_ratio, double gamma,
+                 const OptionalArray& offset, const OptionalArray& mask) {
+  const std::string op = "deform_roi_pool";
+  const DeformCall call(stream, op, map, boxes, bins, spatial_scale, sampling_ratio, gamma, offset, mask);
+  deform_roi_pool(op.c_str(), stream, call.p, call.moves, call.map, call.bins);
+}
+
+// The gradient of a map, which is of its dtype and shape.
+void* map_gradient(const Stream& stream, const std::string& op, const Call& call,
+                   const DeviceArray& grad_map) {
+  const RoiProblem& p = call.p;
+  return checked_data(grad_map, op.c_str(), "grad_map", stream, p.dtype, {p.n, p.h, p.w, p.channels});
+}
+
+void deform_pool_backward(const Stream& stream, const DeviceArray& map, const DeviceArray& boxes,
+                          const DeviceArray& grad, double spatial_scale, int64_t sampling_ratio, double gamma,
+                          const OptionalArray& offset, const OptionalArray& mask,
+                          const DeviceArray& workspace, const DeviceArray& grad_map,
+                          const OptionalArray& grad_offset, const OptionalArray& grad_mask) {
+  const std::string op = "deform_roi_pool_backward";
+  const DeformCall call(stream, op, map, boxes, grad, spatial_scale, sampling_ratio, gamma, offset, mask);
+  void* const memory =
+      workspace_data(workspace, op.c_str(), stream, deform_roi_pool_backward_workspace_bytes(call.p));
+  deform_roi_pool_backward(op.c_str(), stream, call.p, call.moves, call.map, call.bins, memory,
+                           map_gradient(stream, op, call, grad_map),
+                           call.offsets(grad_offset, op.c_str(), "grad_offset", stream),
+                           call.masks(grad_mask, op.c_str(), "grad_mask", stream));
+}
+
+void precise_pool_backward(const Stream& stream, const DeviceArray& map, const DeviceArray& boxes,
+                           const DeviceArray& grad, double spatial_scale, const DeviceArray& grad_map,
+                           const DeviceArray& grad_boxes) {
+  const std::string op = "prroi_pool_backward";
+  const Call call(stream, op, map, boxes, grad, spatial_scale, false);
+  prroi_pool_backward(op.c_str(), stream, call.p, call.map, call.bins,
+                      map_gradient(stream, op, call, grad_map),
+                      static_cast<float*>(checked_data(grad_boxes, op.c_str(), "grad_boxes", stream,
+                                                       DType::kF32, {call.p.count, 5})));
+}
+
 RoiProblem of_boxes(int64_t count, int64_t bins) {
   RoiProblem p;
   p.count = count, p.bins_h = bins;
@@ -101,6 +166,21 @@ RoiProblem of_boxes(int64_t count, int64_t bins) {
 }
 
 void define(py::module_& m) {
+  m.def(
+      "join_boxes",
+      [](const Stream& stream, const std::string& op_name, const DeviceArray& boxes, int64_t image,
+         int64_t begin, const DeviceArray& joined) {
+        const char* const op = op_name.c_str();
+        void* const from = checked_data(boxes, op, "boxes", stream, DType::kF32, {-1, -1});
+        const int64_t count = boxes.tensor.shape[0], columns = boxes.tensor.shape[1];
+        void* const to = checked_data(joined, op, "boxes", stream, DType::kF32, {-1, columns + 1});
+        check(begin >= 0 && begin + count <= joined.tensor.shape[0], op, "expected room for ", count,
+              " boxes from ", begin, " on, got ", joined.tensor.shape[0]);
+        join_boxes(op, stream, static_cast<float*>(from), count, columns, image, begin,
+                   static_cast<float*>(to));
+      },
+      py::arg("stream"), py::arg("op"), py::arg("boxes"), py::arg("image"), py::arg("begin"),
+      py::arg("joined"));
   const auto define_align = [&](const char* name, auto function) {
     m.def(name, function, py::arg("stream"), py::arg("op"), py::arg("kind"), py::arg("map"), py::arg("boxes"),
           py::arg("bins"), py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("aligned"),
@@ -135,21 +215,37 @@ void define(py::module_& m) {
       },
       py::arg("stream"), py::arg("map"), py::arg("boxes"), py::arg("bins"), py::arg("argmax"),
       py::arg("workspace"));
-  const auto define_own = [&](const char* name, auto run) {
+  const auto define_pool = [&](const char* name, bool own_channels, auto run) {
     m.def(
         name,
-        [name, run](const Stream& stream, const DeviceArray& map, const DeviceArray& boxes,
-                    const DeviceArray& bins, double spatial_scale) {
-          run(name, stream, Call(stream, name, map, boxes, bins, spatial_scale, true));
+        [name, own_channels, run](const Stream& stream, const DeviceArray& map, const DeviceArray& boxes,
+                                  const DeviceArray& bins, double spatial_scale) {
+          run(name, stream, Call(stream, name, map, boxes, bins, spatial_scale, own_channels));
         },
         py::arg("stream"), py::arg("map"), py::arg("boxes"), py::arg("bins"), py::arg("spatial_scale"));
   };
-  define_own("ps_roi_pool", [](const char* op, const Stream& stream, const Call& call) {
+  define_pool("prroi_pool", false, [](const char* op, const Stream& stream, const Call& call) {
+    prroi_pool(op, stream, call.p, call.map, call.bins);
+  });
+  define_pool("ps_roi_pool", true, [](const char* op, const Stream& stream, const Call& call) {
     ps_roi_pool(op, stream, call.p, call.map, call.bins);
   });
-  define_own("ps_roi_pool_backward", [](const char* op, const Stream& stream, const Call& call) {
+  define_pool("ps_roi_pool_backward", true, [](const char* op, const Stream& stream, const Call& call) {
     ps_roi_pool_backward(op, stream, call.p, call.bins, call.map);
   });
+  m.def("prroi_pool_backward", &precise_pool_backward, py::arg("stream"), py::arg("map"), py::arg("boxes"),
+        py::arg("grad"), py::arg("spatial_scale"), py::arg("grad_map"), py::arg("grad_boxes"));
+  m.def("deform_roi_pool", &deform_pool, py::arg("stream"), py::arg("map"), py::arg("boxes"), py::arg("bins"),
+        py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("gamma"), py::arg("offset"),
+        py::arg("mask"));
+  m.def(
+      "deform_roi_pool_backward_workspace",
+      [](int64_t count) { return deform_roi_pool_backward_workspace_bytes(of_boxes(count, 1)); },
+      py::arg("count"));
+  m.def("deform_roi_pool_backward", &deform_pool_backward, py::arg("stream"), py::arg("map"),
+        py::arg("boxes"), py::arg("grad"), py::arg("spatial_scale"), py::arg("sampling_ratio"),
+        py::arg("gamma"), py::arg("offset"), py::arg("mask"), py::arg("workspace"), py::arg("grad_map"),
+        py::arg("grad_offset"), py::arg("grad_mask"));
   m.def(
       "roi_align_rotated_workspace",
       [](int64_t count) { return roi_align_rotated_workspace_bytes(of_boxes(count, 1)); }, py::arg("count"));

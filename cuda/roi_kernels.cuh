@@ -4,6 +4,7 @@
 
 #include "common/launch.cuh"
 #include "common/numbers.cuh"
+#include "common/sampling.cuh"
 #include "roi.cuh"
 
 namespace pyvision::cuda {
@@ -32,7 +33,7 @@ inline RoiShape shape_of(const RoiProblem& p) {
           p.count,
           static_cast<int>(p.bins_h),
           static_cast<int>(p.bins_w),
-          p.spatial_scale,
+          static_cast<float>(p.spatial_scale),
           p.aligned ? 0.5f : 0.0f,
           p.aligned ? -INFINITY : 1.0f,
           static_cast<int>(p.sampling_ratio > 0 ? p.sampling_ratio : 0),
@@ -118,6 +119,7 @@ struct SampledAxis {
   int bins, ratio;
   int64_t extent;
 
+  __device__ SampledBin samples(int bin) const { return {low, size, bin, bins, ratio}; }
   // Those that may lie inside the map; of those outside only the number counts, for they are 0.
   __device__ SampledBin inside(int bin) const {
     SampledBin samples(low, size, bin, bins, ratio);
@@ -144,6 +146,43 @@ struct SampledAxis {
     return fminf(low, end) - 2 <= to && fmaxf(low, end) + 2 >= from;
   }
 };
+
+// A box as RoI Align cuts it.
+struct AlignedBox {
+  bool exists;
+  int64_t image;
+  float y1, x1, height, width;
+
+  __device__ AlignedBox(const RoiShape& s, int64_t k) {
+    const float* const box = s.boxes + 5 * k;
+    exists = image_exists(box[0], s.n);
+    image = exists ? static_cast<int64_t>(box[0]) : 0;
+    x1 = box[1] * s.scale - s.shift, y1 = box[2] * s.scale - s.shift;
+    width = fmaxf(box[3] * s.scale - s.shift - x1, s.least_size);
+    height = fmaxf(box[4] * s.scale - s.shift - y1, s.least_size);
+  }
+  __device__ SampledAxis rows(const RoiShape& s) const {
+    return {y1, height, s.bins_h, s.sampling_ratio, s.h};
+  }
+  __device__ SampledAxis columns(const RoiShape& s) const {
+    return {x1, width, s.bins_w, s.sampling_ratio, s.w};
+  }
+};
+
+// visit(point, y, x) of a bin's samples on the map, row by row.
+template <class Visit>
+__device__ __forceinline__ void for_each_point(const RoiShape& s, const SampledBin& rows,
+                                               const SampledBin& columns, Visit visit) {
+  const auto h = static_cast<int>(s.h), w = static_cast<int>(s.w);
+  for (int i = rows.first; i < rows.last; ++i) {
+    float y, x;
+    if (!rows.position(i, s.h, &y)) continue;
+    for (int j = columns.first; j < columns.last; ++j) {
+      BilinearPoint point;
+      if (columns.position(j, s.w, &x) && point.locate(y, x, h, w)) visit(point, y, x);
+    }
+  }
+}
 
 // The pixels of the bins along one axis of a box, in whole numbers; limit: beyond the last that counts.
 struct PixelAxis {

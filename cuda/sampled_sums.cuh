@@ -99,19 +99,12 @@ __global__ void __launch_bounds__(kSumThreads, 2) sample_gradients(Source source
     const auto* const map = plane_of(source, at, sample);
     const float down = sample.y - floorf(sample.y), right = sample.x - floorf(sample.x);
     for (int channel = lane; channel < s.channels; channel += 32) {
-      float value[4];
-      for (int i = 0; i < 4; ++i) {
-        const int y = point.y + i / 2, x = point.x + i % 2;
-        const bool inside = y >= 0 && y < sample.h && x >= 0 && x < sample.w;
-        value[i] = inside ? to_float(map[(int64_t{y} * sample.w + x) * s.stride() + channel]) : 0;
-      }
+      const SampleSlopes at_point =
+          sample_slopes(map + channel, sample.h, sample.w, s.stride(), point, down, right);
       const float grad = to_float(*source.grad(at.place, at.group, tap, channel));
-      const float left_change = value[2] - value[0], right_change = value[3] - value[1];
-      const float top_change = value[1] - value[0], bottom_change = value[3] - value[2];
-      const float top = value[0] + right * top_change, bottom = value[2] + right * bottom_change;
-      by_scale = fmaf(grad, top + down * (bottom - top), by_scale);
-      by_y = fmaf(grad, left_change + right * (right_change - left_change), by_y);
-      by_x = fmaf(grad, top_change + down * (bottom_change - top_change), by_x);
+      by_scale = fmaf(grad, at_point.value, by_scale);
+      by_y = fmaf(grad, at_point.by_y, by_y);
+      by_x = fmaf(grad, at_point.by_x, by_x);
     }
   }
   for (int apart = 16; apart > 0; apart /= 2) {

@@ -31,12 +31,21 @@ __device__ int resolved(BorderMode border, int i, int n) {
 }
 
 // Positions of outputs: (u, v) of (ow, oh).
+__device__ inline void project(const double* h, int ow, int oh, double* u, double* v) {
+  const double x = ow, y = oh, w = h[6] * x + h[7] * y + h[8];
+  *u = (h[0] * x + h[1] * y + h[2]) / w;
+  *v = (h[3] * x + h[4] * y + h[5]) / w;
+}
 struct Projection {
   double h[9];
   __device__ void operator()(int64_t, int ow, int oh, double* u, double* v) const {
-    const double x = ow, y = oh, w = h[6] * x + h[7] * y + h[8];
-    *u = (h[0] * x + h[1] * y + h[2]) / w;
-    *v = (h[3] * x + h[4] * y + h[5]) / w;
+    project(h, ow, oh, u, v);
+  }
+};
+struct DeviceProjection {
+  const double* h;
+  __device__ void operator()(int64_t, int ow, int oh, double* u, double* v) const {
+    project(h, ow, oh, u, v);
   }
 };
 struct PositionMap {
@@ -142,6 +151,21 @@ __global__ void __launch_bounds__(kPixels, kTaps == 4 ? 3 : 4) warp_kernel(Warp<
   }
 }
 
+// One thread: from output to input, as numbers of its own.
+template <class T>
+__global__ void prepare_transform(const T* matrix, int numbers, bool inverted, double* to) {
+  double m[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+  for (int i = 0; i < numbers; ++i) m[i] = static_cast<double>(matrix[i]);
+  double adjugate[9], det = 1;
+  for (int i = 0; i < 9; ++i) {
+    const int row = i % 3, column = i / 3, r = (row + 1) % 3, s = (row + 2) % 3;
+    const int c = (column + 1) % 3, d = (column + 2) % 3;
+    adjugate[i] = m[3 * r + c] * m[3 * s + d] - m[3 * r + d] * m[3 * s + c];
+  }
+  if (!inverted) det = m[0] * adjugate[0] + m[1] * adjugate[3] + m[2] * adjugate[6];
+  for (int i = 0; i < 9; ++i) to[i] = (inverted ? m[i] : adjugate[i]) / det;  // NaN where det is 0
+}
+
 template <class T, class Place>
 void start(const char* op, const Stream& stream, const WarpProblem& p, const Place& place) {
   const int64_t pixels = int64_t{p.out_h} * p.out_w;
@@ -175,6 +199,21 @@ void warp_projective(const char* op, const Stream& stream, const WarpProblem& p,
   Projection projection;
   for (int i = 0; i < 9; ++i) projection.h[i] = transform[i];
   start_of_type(op, stream, p, projection);
+}
+
+void warp_projective_by(const char* op, const Stream& stream, const WarpProblem& p,
+                        const DeviceTransform& transform, void* workspace) {
+  auto* const numbers = static_cast<double*>(workspace);
+  const auto prepare = [&](auto zero) {
+    using T = decltype(zero);
+    launch(op, stream, {1, 1}, prepare_transform<T>, static_cast<const T*>(transform.matrix),
+           static_cast<int>(3 * transform.rows), transform.inverted, numbers);
+  };
+  if (transform.dtype == DType::kF64)
+    prepare(0.0);
+  else
+    prepare(0.0f);
+  start_of_type(op, stream, p, DeviceProjection{numbers});
 }
 
 void warp_map(const char* op, const Stream& stream, const WarpProblem& p, const float* map_x,

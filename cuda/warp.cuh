@@ -31,6 +31,17 @@ struct WarpProblem {
 // transform: 9 numbers on the host, from output to input
 void warp_projective(const char* op, const Stream& stream, const WarpProblem& problem,
                      const double* transform);
+// A transform on the device, where it stays: one that has no inverse leads outside of the image everywhere.
+struct DeviceTransform {
+  const void* matrix = nullptr;  // (rows, 3)
+  DType dtype = DType::kF64;     // or kF32
+  int64_t rows = 3;              // or 2
+  bool inverted = false;         // already from output to input
+};
+constexpr int64_t kTransformBytes = 9 * sizeof(double);
+// workspace: of kTransformBytes
+void warp_projective_by(const char* op, const Stream& stream, const WarpProblem& problem,
+                        const DeviceTransform& transform, void* workspace);
 // map_x, map_y: (out_h, out_w), `step` elements between neighbours and out_w * step between rows
 void warp_map(const char* op, const Stream& stream, const WarpProblem& problem, const float* map_x,
               const float* map_y, int64_t step);

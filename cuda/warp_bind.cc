@@ -65,6 +65,26 @@ void define(py::module_& m) {
       },
       py::arg("stream"), py::arg("op"), py::arg("src"), py::arg("transform"), py::arg("mode"),
       py::arg("border_mode"), py::arg("border_value"), py::arg("output"));
+  m.attr("TRANSFORM_BYTES") = kTransformBytes;
+  m.def(
+      "warp_projective_by",
+      [](const Stream& stream, const std::string& op_name, const DeviceArray& src, const DeviceArray& matrix,
+         bool inverted, const std::string& mode, const std::string& border_mode,
+         const std::vector<double>& border_value, const DeviceArray& workspace, const DeviceArray& output) {
+        const char* const op = op_name.c_str();
+        const WarpProblem p = problem_of(op, stream, src, mode, border_mode, border_value, output);
+        DeviceTransform transform;
+        transform.dtype = matrix.tensor.dtype;
+        check_type(transform.dtype == DType::kF32 || transform.dtype == DType::kF64, op,
+                   "expected M of dtype float32 or float64, got ", dtype_name(transform.dtype));
+        transform.rows = op_name == "warp_affine" ? 2 : 3;
+        transform.matrix = checked_data(matrix, op, "M", stream, transform.dtype, {transform.rows, 3});
+        transform.inverted = inverted;
+        warp_projective_by(op, stream, p, transform, workspace_data(workspace, op, stream, kTransformBytes));
+      },
+      py::arg("stream"), py::arg("op"), py::arg("src"), py::arg("matrix"), py::arg("inverted"),
+      py::arg("mode"), py::arg("border_mode"), py::arg("border_value"), py::arg("workspace"),
+      py::arg("output"));
   m.def(
       "remap",
       [](const Stream& stream, const DeviceArray& src, const DeviceArray& map1, const OptionalArray& map2,

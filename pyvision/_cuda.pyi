@@ -40,6 +40,37 @@ def nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def corner_response(
+    stream: Stream,
+    op: str,
+    image: DeviceArray,
+    harris: bool,
+    k: float,
+    block_size: int,
+    response: DeviceArray,
+) -> None: ...
+def corners(
+    stream: Stream,
+    op: str,
+    image: DeviceArray,
+    mask: DeviceArray | None,
+    harris: bool,
+    k: float,
+    block_size: int,
+    quality: float,
+) -> Search: ...
+def keep_apart_workspace(stream: Stream, op: str, xy: DeviceArray, response: DeviceArray) -> int: ...
+def keep_apart(
+    stream: Stream,
+    op: str,
+    xy: DeviceArray,
+    response: DeviceArray,
+    distance: float,
+    max_output: int,
+    workspace: DeviceArray,
+    keep: DeviceArray,
+    count: DeviceArray,
+) -> None: ...
 def to_grey(stream: Stream, op: str, image: DeviceArray, grey: DeviceArray) -> None: ...
 
 class Detection:
@@ -280,6 +311,9 @@ def mask_nms(
     keep: DeviceArray,
     count: DeviceArray,
 ) -> None: ...
+def join_boxes(
+    stream: Stream, op: str, boxes: DeviceArray, image: int, begin: int, joined: DeviceArray
+) -> None: ...
 def roi_align(
     stream: Stream,
     op: str,
@@ -336,6 +370,49 @@ def ps_roi_pool_backward(
     boxes: DeviceArray,
     bins: DeviceArray,
     spatial_scale: float,
+) -> None: ...
+def prroi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+) -> None: ...
+def prroi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    grad: DeviceArray,
+    spatial_scale: float,
+    grad_map: DeviceArray,
+    grad_boxes: DeviceArray,
+) -> None: ...
+def deform_roi_pool(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    bins: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+    offset: DeviceArray | None,
+    mask: DeviceArray | None,
+) -> None: ...
+def deform_roi_pool_backward_workspace(count: int) -> int: ...
+def deform_roi_pool_backward(
+    stream: Stream,
+    map: DeviceArray,
+    boxes: DeviceArray,
+    grad: DeviceArray,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+    offset: DeviceArray | None,
+    mask: DeviceArray | None,
+    workspace: DeviceArray,
+    grad_map: DeviceArray,
+    grad_offset: DeviceArray | None,
+    grad_mask: DeviceArray | None,
 ) -> None: ...
 def roi_align_rotated_workspace(count: int) -> int: ...
 def roi_align_rotated(
@@ -567,6 +644,21 @@ def interpolate(
     mode: str,
     align_corners: bool,
     scale: Sequence[float],
+    output: DeviceArray,
+) -> None: ...
+
+TRANSFORM_BYTES: int
+
+def warp_projective_by(
+    stream: Stream,
+    op: str,
+    src: DeviceArray,
+    matrix: DeviceArray,
+    inverted: bool,
+    mode: str,
+    border_mode: str,
+    border_value: list[float],
+    workspace: DeviceArray,
     output: DeviceArray,
 ) -> None: ...
 def warp_projective(

@@ -78,16 +78,33 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.fixture
 def emulated_cuda() -> Iterator[cuda_device.Cuda]:
     """The emulated CUDA device."""
+    _skip_without_emulator()
     yield from cuda_device.installed(cuda_device.Cuda())
+
+
+@pytest.fixture
+def emulated_torch_cuda() -> Iterator[cuda_device.TorchCuda]:
+    """The same with torch's tensors."""
+    _skip_without_emulator()
+    pytest.importorskip("torch")
+    yield from cuda_device.torch_installed()
+
+
+def _skip_without_emulator() -> None:
+    if os.environ.get("PYVISION_TEST_DEVICE") == "cuda":
+        pytest.skip("a real device stands for the emulator")
 
 
 @pytest.fixture
 def cuda(request: pytest.FixtureRequest) -> cuda_device.Cuda:
     """The device that PYVISION_TEST_DEVICE names: "cuda" a real one, else the emulated one."""
-    if os.environ.get("PYVISION_TEST_DEVICE") == "cuda":
+    chosen = os.environ.get("PYVISION_TEST_DEVICE")
+    if chosen == "cuda":
         return cuda_device.TorchCuda()
-    emulated: cuda_device.Cuda = request.getfixturevalue("emulated_cuda")
-    return emulated
+    device: cuda_device.Cuda = request.getfixturevalue(
+        "emulated_torch_cuda" if chosen == "torch" else "emulated_cuda"
+    )
+    return device
 
 
 @pytest.fixture

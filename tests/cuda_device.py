@@ -2,7 +2,8 @@
 """The ops on CUDA without a GPU: emulated kernels behind the real bindings, and a double of CuPy.
 
 Arrays lie in the emulator's memory, where kernels may read only what was written and only within bounds. With
-PYVISION_TEST_DEVICE=cuda in the environment the same tests run on a real device.
+PYVISION_TEST_DEVICE=cuda in the environment the same tests run on a real device, with torch's tensors; with
+PYVISION_TEST_DEVICE=torch they do so in the emulator.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import ctypes
 import importlib.util
 import sys
 import weakref
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.cuda_emulator.build import MODULE, build
 
@@ -102,8 +104,17 @@ def _allocate(shape: tuple[int, ...], dtype: str, name: str) -> Array:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     address = emulator.emulator_malloc(size)
     memory = (ctypes.c_char * size).from_address(address)
-    weakref.finalize(memory, emulator.emulator_free, address)  # NumPy's views keep `memory` alive
+    weakref.finalize(memory, _free, address)  # NumPy's views keep `memory` alive
+    _allocated.add(address)
     return Array(np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape), name)
+
+
+_allocated: set[int] = set()
+
+
+def _free(address: int) -> None:
+    _allocated.discard(address)
+    _library()[1].emulator_free(address)
 
 
 def _upload(host: np.ndarray, name: str) -> Array:
@@ -152,6 +163,13 @@ class Cuda:
         """Run blocks and threads from the last to the first."""
         _library()[1].emulator_set_falling_order(int(falling))
 
+    def captured(self, call: Callable[[], Any]) -> Any:
+        """The result of a call that may not wait for the device, nor read from it."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("__int__", "__len__"):
+                patch.setattr(Array, name, lambda _: pytest.fail("the device is read"))
+            return call()
+
 
 class TorchCuda(Cuda):
     """The same for a real device, with torch's arrays."""
@@ -182,6 +200,79 @@ class TorchCuda(Cuda):
 
     def falling_order(self, falling: bool) -> None:
         """The device has an order of its own, which differs from run to run."""
+
+    def captured(self, call: Callable[[], Any]) -> Any:
+        """The result of a graph that was captured from the call, run twice."""
+        torch = self._torch
+        call()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = call()
+        for _ in range(2):
+            graph.replay()
+        torch.cuda.synchronize()
+        return y
+
+
+class EmulatedTorchCuda(TorchCuda):
+    """The same over the emulator's memory."""
+
+    def captured(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+
+def torch_installed() -> Iterator[TorchCuda]:
+    """Torch's tensors over the emulator's memory, which say that they are on CUDA."""
+    torch = import_module("torch")
+    plain = torch.Tensor
+
+    class Tensor(plain):  # type: ignore[misc, valid-type]
+        is_cuda = True
+
+        def get_device(self) -> int:
+            return 0
+
+        def cpu(self) -> Any:
+            return self.as_subclass(plain).clone()
+
+        @classmethod
+        def __torch_function__(
+            cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            return on_device(super().__torch_function__(func, types, args, kwargs))
+
+    def over(array: Array, dtype: Any) -> Any:
+        return torch.from_numpy(array.host).view(dtype).as_subclass(Tensor)
+
+    def on_device(y: Any) -> Any:
+        """A result of torch's, moved to the device unless it is a view of what is there or has a graph."""
+        if isinstance(y, tuple | list):
+            return type(y)(on_device(part) for part in y)
+        if not isinstance(y, Tensor) or y.requires_grad or y.untyped_storage().data_ptr() in _allocated:
+            return y
+        return upload(y.as_subclass(plain))
+
+    def upload(host: Any) -> Any:
+        bits = host.contiguous().view(torch.int16) if host.dtype == torch.bfloat16 else host
+        return over(_upload(bits.numpy(), ""), host.dtype)
+
+    def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
+        assert device == "cuda:0"
+        kind = torch.int16 if dtype == torch.bfloat16 else dtype
+        return over(_allocate(shape, str(kind).removeprefix("torch."), ""), dtype)
+
+    def full(shape: tuple[int, ...], value: float, dtype: Any, device: str) -> Any:
+        assert device == "cuda:0"
+        return upload(plain.new_full(torch.zeros(0, dtype=dtype), shape, value))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "empty", empty)
+        patch.setattr(torch, "full", full)
+        patch.setattr(plain, "cuda", upload)
+        patch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=STREAM + index))
+        with _in_place_of({"pyvision._cuda": _library()[0]}):
+            yield EmulatedTorchCuda()
 
 
 def _bf16_bits(x: np.ndarray) -> np.ndarray:
@@ -220,12 +311,18 @@ def installed(cuda: Cuda) -> Iterator[Cuda]:
         cuda=SimpleNamespace(get_current_stream=get_current_stream, Device=device),
     )
     names = {"cupy": double, "pyvision._cuda": _library()[0]}
-    before = {name: sys.modules.get(name) for name in names}
-    sys.modules.update(names)
-    try:
+    with _in_place_of(names):
         yield cuda
+    cuda.falling_order(False)
+
+
+@contextmanager
+def _in_place_of(modules: dict[str, ModuleType]) -> Iterator[None]:
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
     finally:
-        cuda.falling_order(False)
         for name, module in before.items():
             if module is None:
                 del sys.modules[name]

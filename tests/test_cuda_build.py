@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the CUDA compiler says of the kernels, where there is one."""
+"""What the CUDA compiler says of the kernels, and what the extension says without a driver, where nvcc is."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -11,22 +12,83 @@ from pathlib import Path
 import pytest
 
 CUDA = Path(__file__).resolve().parents[1] / "cuda"
+ARCHITECTURES = ("80", "90a")
 TUNED = (  # the build warns of all
-    "conv2d", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "nms",
-    "pool2d_backward", "prepare_image", "roi_align", "warp",
+    "conv2d", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "nms", "pool2d",
+    "pool2d_backward", "prepare_image", "roi_align", "warp", "features/fast", "features/sift_pyramid",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TUNED)
-def test_no_kernel_spills_registers(name: str, tmp_path: Path) -> None:
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
+@pytest.fixture
+def nvcc() -> str:
+    path = shutil.which("nvcc")
+    if path is None:
         pytest.skip("nvcc is not here")
+    return path
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_no_kernel_spills_registers(nvcc: str, name: str, tmp_path: Path) -> None:
+    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     command = [
-        nvcc, "-cubin", "-arch=sm_80", "-std=c++17", "-fmad=false", "-Xptxas=-v", f"-I{CUDA}",
-        f"-I{CUDA.parent / 'csrc'}", str(CUDA / f"{name}.cu"), "-o", str(tmp_path / "kernels.cubin"),
+        nvcc, "-fatbin", "-t2", *targets, "-std=c++17", "-fmad=false", "-Xptxas=-v", f"-I{CUDA}",
+        f"-I{CUDA.parent / 'csrc'}", str(CUDA / f"{name}.cu"), "-o", str(tmp_path / "kernels.fatbin"),
     ]  # fmt: skip
     report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
-    assert len(spills) >= report.count("Compiling entry function") > 0  # functions that are called say so too
+    entries = [report.count(f"' for 'sm_{a}'") for a in ARCHITECTURES]
+    assert entries[0] == entries[1] > 0
+    assert len(spills) >= report.count("Compiling entry function")  # functions that are called say so too
     assert set(spills) == {("0", "0")}, report
+
+
+WRAPPER = """
+#include <string>
+#include "common/errors.h"
+using namespace pyvision::cuda;
+template <class Call>
+const char* kind_and_text(Call call) {
+  static std::string text;
+  try {
+    call();
+    text = "nothing: ";
+  } catch (const OutOfDeviceMemory& error) {
+    text = std::string("memory: ") + error.what();
+  } catch (const CudaError& error) {
+    text = std::string("cuda: ") + error.what();
+  }
+  return text.c_str();
+}
+extern "C" const char* of_error(int error) {
+  return kind_and_text([&] { throw_cuda_error("nms", static_cast<cudaError_t>(error)); });
+}
+extern "C" const char* of_count() { return kind_and_text([] { device_count(); }); }
+"""
+
+
+def test_errors_say_what_to_do(nvcc: str, tmp_path: Path) -> None:
+    """By their codes in the runtime's driver_types.h."""
+    source, library = tmp_path / "wrapper.cu", tmp_path / "errors.so"
+    source.write_text(WRAPPER)
+    subprocess.run(
+        [nvcc, "-shared", "-Xcompiler=-fPIC", "-std=c++17", '-DPYVISION_CUDA_ARCHITECTURES="80 90a"',
+         f"-I{CUDA}", f"-I{CUDA.parent / 'csrc'}", str(source), str(CUDA / "common" / "device.cc"),
+         "-o", str(library)],
+        check=True,
+    )  # fmt: skip
+    errors = ctypes.CDLL(str(library))
+    errors.of_error.restype = errors.of_count.restype = ctypes.c_char_p
+
+    def of(code: int) -> str:
+        return str(errors.of_error(code).decode())
+
+    assert of(2).startswith("memory: [nms] expected more free memory on the device: ")
+    for code in (35, 100, 3):  # a driver too old, no device, no initialisation
+        assert re.match(
+            r"cuda: \[nms\] expected CUDA to work, got .*; install an NVIDIA driver for CUDA \d", of(code)
+        )
+    for code in (209, 98, 222):  # no image for the device, no function, PTX too new
+        assert "; this build's kernels are for 80 90a: rebuild with -C cmake.define.CMAKE" in of(code)
+    assert re.match(r"cuda: \[nms\] expected CUDA to work, got cudaErrorIllegalAddress: .*", of(700))
+    count = errors.of_count().decode()
+    assert count == "nothing: " or "install an NVIDIA driver" in count

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision.features import BRIEF, BRISK, FAST, ORB, SIFT, SURF, Keypoints
+from pyvision.features import BRIEF, BRISK, FAST, ORB, SIFT, SURF, Harris, Keypoints, ShiTomasi
 from tests.cuda_device import Cuda
 from tests.photos import noise
 
@@ -94,6 +94,32 @@ def test_orb_of_colour_and_a_mask(cuda: Cuda) -> None:
     image, mask = color(80, 90, 3), np.zeros((80, 90), np.uint8)
     mask[20:45, 24:60] = 1
     assert_detects_within(cuda, ORB(500, levels=2, edge_threshold=22, threshold=5), image, mask)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 31])
+@pytest.mark.parametrize("detector", [Harris, ShiTomasi])
+def test_second_moments(cuda: Cuda, detector: Any, block: int) -> None:
+    """Around tiles of 8 rows and 64 columns, to the bit; pictures smaller than a block, and all border."""
+    for shape in ((19, 67), (8, 64), (5, 3), (2, 9), (1, 1)):
+        for image in (noise(*shape), noise(*shape) * np.float32(0.9) + np.float32(3.3)):
+            for options in ({}, {"quality": 0.2, "min_distance": 3.5}):
+                finder = detector(block_size=block, **options)
+                response = cuda.numpy(finder.response(cuda.array(image)))
+                np.testing.assert_array_equal(response, finder.response(image))
+                for most in (None, 4):
+                    finder.max_features = most or 0
+                    known = finder.detect(image)
+                    assert len(known) > 0 or shape != (19, 67) or block == 1  # which has no determinant
+                    assert_same(on_host(cuda, finder.detect(cuda.array(image))), known)
+
+
+def test_second_moments_with_a_mask(cuda: Cuda) -> None:
+    """The greatest response is of what the mask allows."""
+    image, mask = color(32, 40, 3), np.zeros((32, 40), bool)
+    image[5, 5] = 255
+    mask[8:30, 10:25] = True
+    for detector in (Harris(quality=0.3), ShiTomasi(quality=0.3, min_distance=4)):
+        assert_detects_within(cuda, detector, image, mask)
 
 
 def assert_same_values(found: np.ndarray, known: np.ndarray) -> None:
@@ -214,7 +240,7 @@ def test_arrays_that_are_not_dense(cuda: Cuda) -> None:
     given = Keypoints(places, np.full(40, 4, np.float32), np.full(40, 30, np.float32))
     every_second = Keypoints(*(cuda.array(getattr(given, name))[::2] for name in COLUMNS))
     orb = ORB(20, levels=1, edge_threshold=22)
-    for detector in (FAST(30), orb, SIFT(20), SURF(20), BRISK(20, threshold=10)):
+    for detector in (FAST(30), orb, SIFT(20), SURF(20), BRISK(20, threshold=10), ShiTomasi(20)):
         found = detector.detect(cuda.array(image)[:, ::2], cuda.array(mask)[:, ::2])
         assert_same(on_host(cuda, found), detector.detect(image[:, ::2], mask[:, ::2]))
     for describer in (BRIEF(), orb, SIFT(), SURF(), BRISK()):

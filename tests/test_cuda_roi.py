@@ -12,20 +12,20 @@ from pyvision import ops
 from tests.cuda_device import Cuda
 from tests.helpers import EPS, assert_within, random
 from tests.test_cuda_conv2d import DTYPES, STORED
-from tests.test_roi import PYRAMID, SCALES, backward, case, expected, pyramid
+from tests.test_roi import OPS, PYRAMID, SAMPLED, SCALES, backward, case, expected, pyramid
 
 POSITION = 2.0**-17  # float32's rounding of a position below 64, times a slope of 1 an axis
-OPS = ("roi_align", "roi_align max", "roi_align_rotated", "roi_pool", "ps_roi_align", "ps_roi_pool")
 
 
 def on_device(cuda: Cuda, dtype: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """``arguments`` on the device, and on the host with what ``dtype`` leaves of the map."""
     x = cuda.array(arguments["input"], dtype)
-    boxes = cuda.array(arguments["boxes"])
-    return (
-        arguments | {"input": x, "boxes": boxes},
-        arguments | {"input": cuda.numpy(x).astype(np.float32)},
-    )
+    others = {
+        name: cuda.array(value)
+        for name, value in arguments.items()
+        if name != "input" and isinstance(value, np.ndarray)
+    }
+    return arguments | others | {"input": x}, arguments | {"input": cuda.numpy(x).astype(np.float32)}
 
 
 def check(cuda: Cuda, op: str, dtype: str, arguments: dict[str, Any], layout: str = "NHWC") -> None:
@@ -47,22 +47,33 @@ def check(cuda: Cuda, op: str, dtype: str, arguments: dict[str, Any], layout: st
     grad = cuda.numpy(grad_on).astype(np.float32)
     if layout == "NCHW":
         grad = np.ascontiguousarray(grad.transpose(0, 2, 3, 1))
-    known = backward(op, values, grad)["input"]
-    sums = backward(op, values, np.abs(grad))["input"]
     options = {k: v for k, v in held.items() if k not in ("input", "boxes", "output_size")}
     if op == "roi_pool":
         argmax = getattr(ops, name)(**held, return_argmax=True, layout=layout)[1]
         options = {"argmax": argmax}
     elif op == "roi_align max":
         options["input"] = held["input"]
-    pulled = getattr(ops, f"{name}_backward")(
-        grad_on, boxes=held["boxes"], input_shape=tuple(held["input"].shape), layout=layout, **options
-    )
-    assert cuda.dtype(pulled) == dtype
-    actual = cuda.numpy(pulled).astype(np.float32)
+    known, sums = backward(op, values, grad), backward(op, values | {"input": np.abs(x)}, np.abs(grad))
+    if op in ("deform_roi_pool", "prroi_pool"):
+        by_input, *others = getattr(ops, f"{name}_backward")(
+            grad_on, held["input"], held["boxes"], layout=layout, **options
+        )
+        by_others = dict(zip(("boxes",) if op == "prroi_pool" else ("offset", "mask"), others, strict=True))
+        for key, value in by_others.items():
+            assert (value is None) == (key not in known)
+            if value is not None:
+                assert cuda.dtype(value) == "float32"
+                scale = np.abs(known[key]).max(initial=0) + np.abs(sums[key]).max(initial=0)
+                np.testing.assert_allclose(cuda.numpy(value), known[key], rtol=0, atol=2e-5 * scale)
+    else:
+        by_input = getattr(ops, f"{name}_backward")(
+            grad_on, boxes=held["boxes"], input_shape=tuple(held["input"].shape), layout=layout, **options
+        )
+    assert cuda.dtype(by_input) == dtype
+    actual = cuda.numpy(by_input).astype(np.float32)
     actual = actual.transpose(0, 2, 3, 1) if layout == "NCHW" else actual
-    error = 100 * EPS * sums + POSITION * sums.max(initial=0)
-    assert_within(actual, known, error + STORED[dtype] * (np.abs(known) + error) + 2.0**-25)
+    error = 100 * EPS * sums["input"] + POSITION * sums["input"].max(initial=0)
+    assert_within(actual, known["input"], error + STORED[dtype] * (np.abs(known["input"]) + error) + 2.0**-25)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -91,6 +102,24 @@ def test_layouts(cuda: Cuda, channels: int) -> None:
         check(cuda, "roi_align", "float16", arguments, layout)
 
 
+@pytest.mark.parametrize("op", OPS)
+def test_a_list_of_boxes_is_one_array_of_them(cuda: Cuda, op: str) -> None:
+    arguments = case(op, 1)
+    boxes = arguments["boxes"][np.argsort(arguments["boxes"][:, 0], kind="stable")]
+    images = [cuda.array(boxes[boxes[:, 0] == i, 1:]) for i in range(len(arguments["input"]))]
+    arguments["input"] = cuda.array(arguments["input"])
+    arguments |= {"offset": None, "mask": None} if op == "deform_roi_pool" else {}
+    function = getattr(ops, op.split(maxsplit=1)[0])
+    joined = function(**(arguments | {"boxes": cuda.array(boxes)}), layout="NHWC")
+    listed = function(**(arguments | {"boxes": images}), layout="NHWC")
+    np.testing.assert_array_equal(cuda.numpy(listed), cuda.numpy(joined))
+    wrong = [*images[:-1], cuda.array(boxes)]
+    with pytest.raises(ValueError, match=rf"expected boxes\[{len(images) - 1}\] of shape"):
+        function(**(arguments | {"boxes": wrong}), layout="NHWC")
+    with pytest.raises(ValueError, match="expected all arrays on one device"):
+        function(**(arguments | {"boxes": [boxes[:, 1:]]}), layout="NHWC")
+
+
 def test_no_boxes(cuda: Cuda) -> None:
     y = ops.roi_align(
         cuda.array(random((1, 4, 5, 8))), cuda.array(np.zeros((0, 5), np.float32)), 2, layout="NHWC"
@@ -104,27 +133,59 @@ def test_boxes_of_any_value_index_no_memory(cuda: Cuda, op: str) -> None:
     name, rotated = op.split(maxsplit=1)[0], op == "roi_align_rotated"
     x = cuda.array(random((2, 4, 5, 8)))
     size: Any = (2, 4) if op.startswith("ps_") else 2
-    options = {"mode": "max"} if op.endswith("max") else {}
+    options: dict[str, Any] = {"mode": "max"} if op.endswith("max") else {}
+    if op == "deform_roi_pool":
+        options["offset"] = None
     wild = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9]
     for ratio in (-1, 2):
-        sampled = options if op.endswith("pool") else options | {"sampling_ratio": ratio}
+        sampled = options | {"sampling_ratio": ratio} if op in SAMPLED else options
         for column in range(1, 6 if rotated else 5):
             boxes = np.tile(np.array([1, 0.5, 1, 3, 4, 30][: 5 + rotated], np.float32), (len(wild), 1))
             boxes[:, column] = wild
             on = cuda.array(boxes)
-            y = getattr(ops, name)(x, on, size, layout="NHWC", **sampled)
+            y = getattr(ops, name)(x, on, output_size=size, layout="NHWC", **sampled)
             assert rotated or np.isfinite(cuda.numpy(y)).all()
-            pull(cuda, op, y, x, on, sampled)
+            assert rotated or np.isfinite(cuda.numpy(pull(cuda, op, y, x, on, sampled))).all()
     images = np.array([-1, 2, 0.5, np.nan, np.inf, 1, -0.0], np.float32)
     boxes = np.tile(np.array([0, 0, 0, 3, 3, 0][: 5 + rotated], np.float32), (len(images), 1))
     boxes[:, 0] = images
     on = cuda.array(boxes)
-    y = getattr(ops, name)(x, on, size, layout="NHWC", **options)
+    y = getattr(ops, name)(x, on, output_size=size, layout="NHWC", **options)
     bins = cuda.numpy(y)
     assert np.isnan(bins).all(axis=(1, 2, 3)).tolist() == [True] * 5 + [False] * 2
     assert np.isfinite(bins[5:]).all()
     few = cuda.array(boxes[:5])
     assert not cuda.numpy(pull(cuda, op, cuda.array(bins[:5]), x, few, options)).any()
+    if op == "prroi_pool":
+        ones = cuda.array(np.ones(bins.shape, np.float32))
+        by_boxes = cuda.numpy(ops.prroi_pool_backward(ones, x, on, layout="NHWC")[1])
+        assert not by_boxes[:5].any() and by_boxes[5:].any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_offsets_of_any_value_index_no_memory(cuda: Cuda, dtype: str) -> None:
+    """Bins are 0 where the CPU's are, and gradients come in the dtype of what they are the gradient of."""
+    x, boxes = random((1, 5, 6, 8)).astype(dtype), np.array([[0, 1, 0.5, 4, 3.5]], dtype)
+    offset = (random((1, 2, 3, 3), seed=1) * 4).astype(dtype)
+    offset[0, :, :2].flat[::2] = [np.nan, np.inf, -np.inf, 3e4, -3e4, 1e3]
+    mask = random((1, 1, 3, 3), seed=2).astype(dtype)
+    grad = random((1, 3, 3, 8), seed=3).astype(dtype)
+    known = ops.deform_roi_pool(x, boxes, offset, 3, mask=mask, layout="NHWC")
+    grads = ops.deform_roi_pool_backward(grad, x, boxes, offset, mask=mask, layout="NHWC")
+    on = [cuda.array(a) for a in (x, boxes, offset)]
+    mask_on, rounded = cuda.array(mask), 2.0**-10 if dtype == "float16" else 1e-5
+    y = cuda.numpy(ops.deform_roi_pool(*on, 3, mask=mask_on, layout="NHWC"))
+    empty = ~np.isfinite(offset[0]).all(axis=0)
+    assert empty.any() and not y[0][empty].any() and known.any()
+    np.testing.assert_allclose(y, known, rtol=rounded, atol=rounded)
+    found = ops.deform_roi_pool_backward(cuda.array(grad), *on, mask=mask_on, layout="NHWC")
+    for a, b in zip(found, grads, strict=True):
+        assert cuda.dtype(a) == dtype
+        np.testing.assert_allclose(cuda.numpy(a), b, rtol=2 * rounded, atol=4 * rounded)
+    by_boxes = ops.prroi_pool_backward(cuda.array(grad), *on[:2], layout="NHWC")[1]
+    known_boxes = ops.prroi_pool_backward(grad, x, boxes, layout="NHWC")[1]
+    assert cuda.dtype(by_boxes) == dtype
+    np.testing.assert_allclose(cuda.numpy(by_boxes), known_boxes, rtol=2 * rounded, atol=4 * rounded)
 
 
 def pull(cuda: Cuda, op: str, y: Any, x: Any, boxes: Any, options: dict[str, Any]) -> Any:
@@ -132,6 +193,8 @@ def pull(cuda: Cuda, op: str, y: Any, x: Any, boxes: Any, options: dict[str, Any
     name = op.split(maxsplit=1)[0]
     grad = cuda.array(np.ones(y.shape, np.float32))
     options = dict(options)
+    if op in ("deform_roi_pool", "prroi_pool"):
+        return getattr(ops, f"{name}_backward")(grad, x, boxes, layout="NHWC", **options)[0]
     if op == "roi_pool":
         options["argmax"] = ops.roi_pool(x, boxes, tuple(y.shape[1:3]), return_argmax=True, layout="NHWC")[1]
     elif op == "roi_align max":
@@ -227,13 +290,25 @@ def test_bad_arguments(cuda: Cuda, changed: dict[str, Any], error: type, message
         ("ps_roi_align_backward", {"input_shape": (1, 30, 4, 5)}, ValueError, "expected channels in mult"),
         ("ps_roi_pool_backward", {"input_shape": (1, 36, 4, 5)}, ValueError, "expected bins of shape"),
         ("roi_align_rotated_backward", {}, ValueError, "expected boxes of shape"),
+        ("prroi_pool_backward", {"grad_output": random((2, 8, 2, 2))}, ValueError, "expected bins of shape"),
+        (
+            "deform_roi_pool_backward",
+            {"offset": random((3, 1, 2, 2))},
+            ValueError,
+            "expected offset of shape",
+        ),
+        ("deform_roi_pool_backward", {"mask": random((3, 2, 2, 2))}, ValueError, "expected mask of shape"),
+        ("deform_roi_pool_backward", {"mask": np.ones((3, 1, 2, 2))}, TypeError, "expected mask of dtype"),
+        ("deform_roi_pool_backward", {"gamma": float("inf")}, ValueError, "expected gamma to be finite"),
     ],
 )
 def test_bad_gradients(cuda: Cuda, op: str, changed: dict[str, Any], error: type, message: str) -> None:
-    good = {
-        "grad_output": random((3, 8, 2, 2)), "boxes": np.zeros((3, 5), np.float32),
-        "input_shape": (1, 8, 4, 5),
-    }  # fmt: skip
+    good: dict[str, Any] = {"grad_output": random((3, 8, 2, 2)), "boxes": np.zeros((3, 5), np.float32)}
+    if op in ("deform_roi_pool_backward", "prroi_pool_backward"):
+        good["input"] = random((1, 8, 4, 5))
+        good |= {"offset": None} if op == "deform_roi_pool_backward" else {}
+    else:
+        good["input_shape"] = (1, 8, 4, 5)
     arguments = good | changed
     held = {k: cuda.array(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
     with pytest.raises(error, match=rf"^\[{op}\] {message}"):

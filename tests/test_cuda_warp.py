@@ -60,6 +60,29 @@ def test_equals_the_cpu(cuda: Cuda) -> None:
             assert np.abs(y.astype(int) - expected).max(initial=0) <= 3
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_transform_on_the_device(cuda: Cuda, mode: Any) -> None:
+    """Stays there: what it gives is what the same one on the host gives, but for the inverse's last bit."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for dtype in (np.float32, np.float64):
+        for call, matrix in ((ops.warp_perspective, TILTED), (ops.warp_affine, AFFINE[:2])):
+            m = np.asarray(matrix, dtype)
+            for x in (image, image.astype(np.float32)):
+                for inverted in (False, True):
+                    options: Any = {"interpolation": mode, "inverse_map": inverted, "border_value": 7}
+                    known = cuda.numpy(call(cuda.array(x), m, (41, 23), **options))
+                    y = cuda.numpy(call(cuda.array(x), cuda.array(m), (41, 23), **options))
+                    differ = np.abs(y.astype(float) - known) > (1 if x.dtype == np.uint8 else 1e-2)
+                    assert y.shape == known.shape and differ.mean() < (0.01 if mode == "nearest" else 1e-9)
+    for singular in (np.zeros((3, 3)), np.ones((3, 3))):
+        y = ops.warp_perspective(cuda.array(image), cuda.array(singular), (5, 4), border_value=9)
+        assert (cuda.numpy(y) == 9).all()
+    with pytest.raises(ValueError, match=r"^\[warp_affine\] expected M of shape \(2, 3\), got \(3, 3\)"):
+        ops.warp_affine(cuda.array(image), cuda.array(np.eye(3)), (5, 4))
+    with pytest.raises(TypeError, match=r"^\[warp_affine\] expected M of dtype"):
+        ops.warp_affine(cuda.array(image), cuda.array(np.eye(2, 3, dtype=np.int64)), (5, 4))
+
+
 def test_identity_returns_the_image(cuda: Cuda) -> None:
     for dtype in (np.uint8, np.float32):
         for shape in ((5, 6), (2, 9, 8, 4)):

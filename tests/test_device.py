@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 
 import pyvision
 from pyvision import _backend, _device, ops
+from tests import test_cuda_features
 from tests.cuda_device import STREAM, Cuda
 from tests.helpers import random
 
@@ -131,48 +130,24 @@ def test_ops_without_a_kernel_refuse_cuda_arrays(emulated_cuda: Cuda) -> None:
         ops.box_iou(emulated_cuda.array(BOXES), emulated_cuda.array(BOXES))
 
 
-@contextmanager
-def torch_on_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, Any]]:
-    """torch tensors that say they are on CUDA, over the emulator's memory."""
-    torch = pytest.importorskip("torch")
-
-    class Tensor(torch.Tensor):
-        is_cuda = True
-
-        def get_device(self) -> int:
-            return 0
-
-    cupy = sys.modules["cupy"]
-
-    def as_tensor(array: Any) -> Any:
-        host = array.host
-        return torch.from_numpy(host).as_subclass(Tensor)
-
-    def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
-        assert device == "cuda:0"
-        return as_tensor(cupy.empty(shape, str(dtype).removeprefix("torch.")))
-
-    monkeypatch.setattr(torch, "empty", empty)
-    monkeypatch.setattr(
-        torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=STREAM + index)
-    )
-    yield torch, as_tensor
+def test_torch(emulated_torch_cuda: Cuda) -> None:
+    torch, cuda = pytest.importorskip("torch"), emulated_torch_cuda
+    x, weight = random((2, 8, 5, 6)), random((16, 8, 3, 3), seed=1)
+    for memory in (torch.contiguous_format, torch.channels_last):
+        on_cpu = torch.from_numpy(x).contiguous(memory_format=memory)
+        held: Any = cuda.strided(on_cpu.numpy())
+        y = ops.conv2d(held, cuda.array(weight), padding=1)
+        assert isinstance(y, torch.Tensor) and y.is_cuda and y.is_contiguous(memory_format=memory)
+        expected = torch.nn.functional.conv2d(on_cpu, torch.from_numpy(weight), padding=1)
+        torch.testing.assert_close(y.cpu(), expected, rtol=1e-4, atol=1e-4)
+    boxes, scores = (torch.from_numpy(a).cuda() for a in (BOXES, SCORES))
+    assert ops.nms(boxes, scores, 0.5).tolist() == [0, 2]
+    with pytest.raises(TypeError, match=r"^\[nms\] expected boxes without gradients"):
+        ops.nms(boxes.detach().requires_grad_(), scores, 0.5)
 
 
-def test_torch(emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    with torch_on_cuda(monkeypatch) as (torch, as_tensor):
-        x, weight = random((2, 8, 5, 6)), random((16, 8, 3, 3), seed=1)
-        for memory in (torch.contiguous_format, torch.channels_last):
-            on_cpu = torch.from_numpy(x).contiguous(memory_format=memory)
-            held = as_tensor(emulated_cuda.strided(on_cpu.numpy()))
-            y = ops.conv2d(held, as_tensor(emulated_cuda.array(weight)), padding=1)
-            assert isinstance(y, torch.Tensor) and y.is_contiguous(memory_format=memory)
-            expected = torch.nn.functional.conv2d(on_cpu, torch.from_numpy(weight), padding=1)
-            torch.testing.assert_close(y.as_subclass(torch.Tensor), expected, rtol=1e-4, atol=1e-4)
-        boxes, scores = as_tensor(emulated_cuda.array(BOXES)), as_tensor(emulated_cuda.array(SCORES))
-        assert ops.nms(boxes, scores, 0.5).tolist() == [0, 2]
-        with pytest.raises(TypeError, match=r"^\[nms\] expected boxes without gradients"):
-            ops.nms(boxes.detach().requires_grad_(), scores, 0.5)
+def test_keypoints_of_torch(emulated_torch_cuda: Cuda) -> None:
+    test_cuda_features.test_keypoints_stay_on_the_device(emulated_torch_cuda)
 
 
 def test_arrays_on_the_cpu_are_not_asked_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +170,14 @@ def test_state(emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["pyvision._cuda"], "device_count", fail)
     assert _backend.cuda_state().startswith("built in, not usable: [cuda] expected CUDA to work")
     assert issubclass(pyvision.CudaError, RuntimeError)
+
+
+def test_errors_of_the_device_have_types(emulated_cuda: Cuda) -> None:
+    kernels = sys.modules["pyvision._cuda"]
+    with pytest.raises(pyvision.CudaError, match=r"^\[cuda\] expected device 0, the only one, got 1"):
+        kernels.device_info(1)
+    with pytest.raises(MemoryError, match=r"^\[cuda\] expected memory of a device"):
+        kernels.device_info(-1)
 
 
 def test_kernel_faults_are_errors_of_the_call(emulated_cuda: Cuda) -> None:

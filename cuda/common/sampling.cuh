@@ -41,4 +41,26 @@ __device__ __forceinline__ void add_sample(const T* image, int w, int64_t stride
   }
 }
 
+// The value at a point, and how it changes with the point.
+struct SampleSlopes {
+  float value, by_y, by_x;
+};
+// One channel at a point, `down` and `right` of its upper left pixel. image: as above
+template <class T>
+__device__ __forceinline__ SampleSlopes sample_slopes(const T* image, int h, int w, int64_t stride,
+                                                      const BilinearPoint& point, float down, float right) {
+  float value[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int y = point.y + i / 2, x = point.x + i % 2;
+    const bool inside = y >= 0 && y < h && x >= 0 && x < w;
+    value[i] = inside ? to_float(image[(int64_t{y} * w + x) * stride]) : 0;
+  }
+  const float left_change = value[2] - value[0], right_change = value[3] - value[1];
+  const float top_change = value[1] - value[0], bottom_change = value[3] - value[2];
+  const float top = value[0] + right * top_change, bottom = value[2] + right * bottom_change;
+  return {top + down * (bottom - top), left_change + right * (right_change - left_change),
+          top_change + down * (bottom_change - top_change)};
+}
+
 }  // namespace pyvision::cuda

@@ -105,6 +105,18 @@ def searched_by(
     return Keypoints(*map(device.give, columns)), device.give(rows)
 
 
+def kept_apart(
+    device: Device, keypoints: Keypoints, distance: float, max_features: int, op: str
+) -> Keypoints:
+    """The strongest, then each that lies so far from all before it; up to ``max_features``, or 0 for all."""
+    xy, response = (device.take(x, op, "keypoints", ("float32",)) for x in (keypoints.xy, keypoints.response))
+    points = (device.stream, op, xy.view, response.view)
+    keep, count = device.empty(response.shape, "int64"), device.empty((1,), "int64")
+    workspace = device.workspace(device.kernels.keep_apart_workspace(*points))
+    device.kernels.keep_apart(*points, distance, max_features, workspace.view, keep.view, count.view)
+    return keypoints[device.give(keep)[: read_back(device, count)]]
+
+
 def described_by(
     device: Device, description: _cuda.Description, keypoints: Keypoints, dtype: str
 ) -> tuple[Keypoints, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, result_like
+from pyvision._device import Device, device_of, view_of
 from pyvision.features._arguments import (
     any_grey_of,
     count_of,
@@ -18,6 +19,7 @@ from pyvision.features._arguments import (
     over_pictures,
     real_in,
 )
+from pyvision.features._on_device import any_grey_on, kept_apart, mask_on, searched_by
 from pyvision.features.keypoints import Keypoints
 from pyvision.ops._args import integer
 
@@ -39,6 +41,13 @@ class _SecondMoments:
 
     def response(self, image: Array) -> Array:
         """How much of a corner every pixel is: float32 (H, W), of the kind of ``image``."""
+        if device := device_of(self._op, image=image):
+            x = any_grey_on(device, image, self._op)
+            y = device.empty(x.shape[:2], "float32")
+            device.kernels.corner_response(
+                device.stream, self._op, x.view, self._harris, self._k, self.block_size, y.view
+            )
+            return device.give(y)
         grey = any_grey_of(image, self._op)
         return result_like(_core.corner_response(grey, self._harris, self._k, self.block_size), image)
 
@@ -50,6 +59,8 @@ class _SecondMoments:
             TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
             ValueError: either has another shape.
         """
+        if device := device_of(self._op, image=image, mask=mask):
+            return self._detect_on(device, image, mask)
         grey = any_grey_of(image, self._op)
         xy, response = _core.corners(
             grey,
@@ -62,6 +73,17 @@ class _SecondMoments:
             self.max_features,
         )
         return Keypoints(xy, np.full(len(xy), self.block_size, np.float32), None, response)
+
+    def _detect_on(self, device: Device, image: Array, mask: Array | None) -> Keypoints:
+        op = self._op
+        x = any_grey_on(device, image, op)
+        where = mask_on(device, mask, x, op)
+        search = device.kernels.corners(
+            device.stream, op, x.view, view_of(where), self._harris, self._k, self.block_size, self.quality
+        )
+        apart = self.min_distance > 0
+        found = searched_by(device, search, 0 if apart else self.max_features, "uint8", describe=False)[0]
+        return kept_apart(device, found, self.min_distance, self.max_features, op) if apart else found
 
 
 class Harris(_SecondMoments):

@@ -74,7 +74,7 @@ class Keypoints:
 
     def __getitem__(self, which: SupportsIndex | slice | npt.NDArray[Any]) -> Keypoints:
         """Those that a slice, a mask or indices choose, in that order; an integer chooses one."""
-        if isinstance(which, SupportsIndex) and not isinstance(which, np.ndarray):
+        if isinstance(which, SupportsIndex) and getattr(which, "ndim", 0) == 0:  # arrays support it too
             index = range(len(self))[which]
             which = slice(index, index + 1)
         return Keypoints(

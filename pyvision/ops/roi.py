@@ -6,10 +6,9 @@ takes their coordinates to pixels of the map. Maps are float32, float64, or floa
 computed in float32; boxes and what else goes with maps in half precision may be float32. All gradients are
 the same for any number of threads.
 
-On CUDA roi_align, roi_pool, their position-sensitive, rotated and multi-scale kin and their gradients take
-float32, float16 and bfloat16 maps, and boxes as one array, of the same dtype or float32. Boxes are not read
-back to be checked: bins of a box whose image does not exist are NaN, samples at positions that are not finite
-are 0.
+On CUDA all of them and their gradients take float32, float16 and bfloat16 maps; boxes, offsets and masks are
+of the same dtype or float32. Boxes are not read back to be checked: bins of a box whose image
+does not exist are NaN, samples at positions that are not finite are 0.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def roi_align(
     """
     op = "roi_align"
     maximum = _is_max(mode, op)
-    if device := device_of(op, input=input, boxes=boxes):
+    if device := _device(op, boxes, input=input):
         run = on_cuda.align(
             device, op, "maximum" if maximum else "average", spatial_scale, sampling_ratio, aligned
         )
@@ -135,7 +134,7 @@ def roi_align_backward(
     maximum = _is_max(mode, op)
     if maximum == (input is None):
         raise ValueError(f"[{op}] expected input with mode 'max' and only then, got mode {mode!r}")
-    if device := device_of(op, grad_output=grad_output, boxes=boxes, input=input):
+    if device := _device(op, boxes, grad_output=grad_output, input=input):
         on = None if input is None else device.nhwc(input, layout, op, "input", CUDA_FLOATS)[0]
         if input is not None and tuple(input.shape) != tuple(input_shape):
             raise ValueError(
@@ -246,7 +245,7 @@ def multi_scale_roi_align_backward(
     if not isinstance(input_shapes, list | tuple):
         raise TypeError(f"[{op}] expected input_shapes to be a list of shapes, got {input_shapes!r}")
     scales = _scales(spatial_scales, len(input_shapes), op)
-    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+    if device := _device(op, boxes, grad_output=grad_output):
         return [
             on_cuda.pulled(
                 device, op, grad_output, boxes, shape, layout,
@@ -299,7 +298,7 @@ def roi_pool(
     The errors are those of :func:`roi_align`.
     """
     op = "roi_pool"
-    if device := device_of(op, input=input, boxes=boxes):
+    if device := _device(op, boxes, input=input):
         y, places = on_cuda.pool(device, op, input, boxes, output_size, spatial_scale, layout)
         return (y, places) if flag(return_argmax, op, "return_argmax") else y
     x = _Map(input, layout, op, "input")
@@ -332,7 +331,7 @@ def roi_pool_backward(
     on CUDA.
     """
     op = "roi_pool_backward"
-    if device := device_of(op, grad_output=grad_output, boxes=boxes, argmax=argmax):
+    if device := _device(op, boxes, grad_output=grad_output, argmax=argmax):
         return on_cuda.pool_gradient(device, op, grad_output, boxes, argmax, input_shape, layout)
     g = _Map(grad_output, layout, op, "grad_output")
     places = as_numpy(argmax, op, "argmax", ("int32",))
@@ -372,7 +371,7 @@ def ps_roi_align(
     The errors are those of :func:`roi_align`.
     """
     op = "ps_roi_align"
-    if device := device_of(op, input=input, boxes=boxes):
+    if device := _device(op, boxes, input=input):
         run = on_cuda.align(device, op, "own_channels", spatial_scale, sampling_ratio, True)
         return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, own_channels=True)
     ratio = integer(sampling_ratio, op, "sampling_ratio")
@@ -390,7 +389,7 @@ def ps_roi_align_backward(
 ) -> Array:
     """Gradient of :func:`ps_roi_align` by its input; arguments as :func:`roi_align_backward`'s."""
     op = "ps_roi_align_backward"
-    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+    if device := _device(op, boxes, grad_output=grad_output):
         run = on_cuda.align(device, op, "own_channels", spatial_scale, sampling_ratio, True)
         return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
     ratio = integer(sampling_ratio, op, "sampling_ratio")
@@ -415,7 +414,7 @@ def ps_roi_pool(
     The errors are those of :func:`roi_align`.
     """
     op = "ps_roi_pool"
-    if device := device_of(op, input=input, boxes=boxes):
+    if device := _device(op, boxes, input=input):
         run = on_cuda.ps_pool(device, op, spatial_scale)
         return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, own_channels=True)
     return _pooled(op, input, boxes, output_size, spatial_scale, layout=layout)
@@ -431,7 +430,7 @@ def ps_roi_pool_backward(
 ) -> Array:
     """Gradient of :func:`ps_roi_pool` by its input; arguments as :func:`roi_align_backward`'s."""
     op = "ps_roi_pool_backward"
-    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+    if device := _device(op, boxes, grad_output=grad_output):
         run = on_cuda.ps_pool(device, op, spatial_scale)
         return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run)
     return _pulled(op, grad_output, boxes, input_shape, spatial_scale, layout=layout)
@@ -463,7 +462,7 @@ def roi_align_rotated(
     The errors are those of :func:`roi_align`.
     """
     op = "roi_align_rotated"
-    if device := device_of(op, input=input, boxes=boxes):
+    if device := _device(op, boxes, input=input):
         run = on_cuda.align_rotated(device, op, spatial_scale, sampling_ratio, aligned)
         return on_cuda.pooled(device, op, input, boxes, output_size, layout, run, columns=6)
     x = _Map(input, layout, op, "input", planar=False)
@@ -490,7 +489,7 @@ def roi_align_rotated_backward(
 ) -> Array:
     """Gradient of :func:`roi_align_rotated` by its input; arguments as :func:`roi_align_backward`'s."""
     op = "roi_align_rotated_backward"
-    if device := device_of(op, grad_output=grad_output, boxes=boxes):
+    if device := _device(op, boxes, grad_output=grad_output):
         run = on_cuda.align_rotated(device, op, spatial_scale, sampling_ratio, aligned)
         return on_cuda.pulled(device, op, grad_output, boxes, input_shape, layout, run, columns=6)
     g = _Map(grad_output, layout, op, "grad_output", planar=False)
@@ -534,6 +533,9 @@ def deform_roi_pool(
     The errors are those of :func:`roi_align`.
     """
     op = "deform_roi_pool"
+    if device := _device(op, boxes, input=input, offset=offset, mask=mask):
+        run = on_cuda.DeformPool(device, op, offset, mask, spatial_scale, sampling_ratio, gamma)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run)
     x = _Map(input, layout, op, "input")
     pooled = _core.deform_roi_pool(
         x.array,
@@ -573,6 +575,9 @@ def deform_roi_pool_backward(
     The other arguments and the errors are those of :func:`deform_roi_pool`.
     """
     op = "deform_roi_pool_backward"
+    if device := _device(op, boxes, grad_output=grad_output, input=input, offset=offset, mask=mask):
+        pool = on_cuda.DeformPool(device, op, offset, mask, spatial_scale, sampling_ratio, gamma)
+        return pool.gradients(grad_output, input, boxes, layout)
     x = _Map(input, layout, op, "input", planar=False)
     g = _Map(grad_output, layout, op, "grad_output", (x.dtype,), planar=False)
     grad, grad_offset, grad_mask = _core.deform_roi_pool_backward(
@@ -607,7 +612,11 @@ def prroi_pool(
 
     The errors are those of :func:`roi_align`.
     """
-    return _pooled("prroi_pool", input, boxes, output_size, spatial_scale, layout=layout)
+    op = "prroi_pool"
+    if device := _device(op, boxes, input=input):
+        run = on_cuda.precise_pool(device, op, spatial_scale)
+        return on_cuda.pooled(device, op, input, boxes, output_size, layout, run)
+    return _pooled(op, input, boxes, output_size, spatial_scale, layout=layout)
 
 
 def prroi_pool_backward(
@@ -624,6 +633,8 @@ def prroi_pool_backward(
     The other arguments and the errors are those of :func:`prroi_pool`.
     """
     op = "prroi_pool_backward"
+    if device := _device(op, boxes, grad_output=grad_output, input=input):
+        return on_cuda.precise_pool_gradients(device, op, grad_output, input, boxes, spatial_scale, layout)
     x = _Map(input, layout, op, "input", planar=False)
     g = _Map(grad_output, layout, op, "grad_output", (x.dtype,), planar=False)
     grad, grad_boxes = _core.prroi_pool_backward(
@@ -781,10 +792,17 @@ def _scales(scales: Sequence[float], count: int, op: str) -> list[float]:
     return numbers
 
 
-def _device_of_all(op: str, boxes: Array, *, features: Sequence[Array]) -> Device | None:
+def _device(op: str, boxes: Boxes, **arrays: Array | None) -> Device | None:
+    """Where ``arrays`` and the boxes lie, which may be a list."""
+    if isinstance(boxes, list | tuple):
+        return device_of(op, **arrays, **{f"boxes[{i}]": b for i, b in enumerate(boxes)})
+    return device_of(op, **arrays, boxes=boxes)
+
+
+def _device_of_all(op: str, boxes: Boxes, *, features: Sequence[Array]) -> Device | None:
     if not isinstance(features, list | tuple):
         return None
-    return device_of(op, **{f"features[{i}]": x for i, x in enumerate(features)}, boxes=boxes)
+    return _device(op, boxes, **{f"features[{i}]": x for i, x in enumerate(features)})
 
 
 def _canonical(canonical_scale: int, canonical_level: int, op: str) -> tuple[int, int]:

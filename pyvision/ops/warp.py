@@ -45,7 +45,8 @@ def warp_perspective(
 
     Args:
         src: uint8 or float32; (H, W), (H, W, C), or (N, H, W, C), of which each image is warped alike.
-        M: (3, 3), float32 or float64: from the image to the output. On the CPU wherever ``src`` is.
+        M: (3, 3), float32 or float64: from the image to the output. On the CPU, or on CUDA with ``src``: then
+            nothing waits for it, and without an inverse all of the output lies outside the image.
         dsize: (width, height) of the output: OpenCV's order, not that of shapes.
         interpolation: "nearest" (halves round up), "bilinear", or "bicubic" with a = -0.75.
         inverse_map: ``M`` leads from the output to the image, as OpenCV's ``WARP_INVERSE_MAP`` says.
@@ -233,16 +234,18 @@ def _warp(
     border_mode: str,
     border_value: float | Sequence[float],
 ) -> Array:
-    device = device_of(op, src=src)
-    m = as_numpy(matrix, op, "M", ("float32", "float64"))
+    device, inverted = device_of(op, src=src), flag(inverse_map, op, "inverse_map")
     rows = 2 if op == "warp_affine" else 3
+    if device and device_of(op, M=matrix):
+        return _warp_by(op, src, matrix, rows, dsize, interpolation, inverted, border_mode, border_value)
+    m = as_numpy(matrix, op, "M", ("float32", "float64"))
     if m.shape != (rows, 3):
         raise ValueError(f"[{op}] expected M of shape ({rows}, 3), got {m.shape}")
     transform: np.ndarray = np.eye(3)
     transform[:rows] = m
     if not np.isfinite(transform).all():
         raise ValueError(f"[{op}] expected M with finite numbers, got {m.tolist()}")
-    if not flag(inverse_map, op, "inverse_map"):
+    if not inverted:
         try:
             transform = np.linalg.inv(transform)
         except np.linalg.LinAlgError:
@@ -261,6 +264,33 @@ def _warp(
     options = _options(op, interpolation, border_mode, border_value, channels)
     result = _core.warp_projective(images, numbers, height, width, *options, op)
     return result_like(_as_given(result, x), src)
+
+
+def _warp_by(
+    op: str,
+    src: Array,
+    matrix: Array,
+    rows: int,
+    dsize: tuple[int, int],
+    interpolation: str,
+    inverted: bool,
+    border_mode: str,
+    border_value: float | Sequence[float],
+) -> Array:
+    """With a transform on the device, which is not read back."""
+    device = device_of(op, src=src, M=matrix)
+    assert device is not None, "both lie on one"
+    m = device.take(matrix, op, "M", ("float32", "float64"))
+    if m.shape != (rows, 3):
+        raise ValueError(f"[{op}] expected M of shape ({rows}, 3), got {m.shape}")
+    width, height = pair(dsize, op, "dsize")
+    x, y, channels = _images_on(device, src, op, height, width)
+    options = _options(op, interpolation, border_mode, border_value, channels)
+    workspace = device.workspace(device.kernels.TRANSFORM_BYTES)
+    device.kernels.warp_projective_by(
+        device.stream, op, x.view, m.view, inverted, *options, workspace.view, y.view
+    )
+    return device.give(y)
 
 
 def _remap_on(

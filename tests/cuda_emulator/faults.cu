@@ -96,6 +96,62 @@ __global__ void misaligned(const float* x, float* y) {
   y[threadIdx.x] = four.x + four.w;
 }
 
+__global__ void misaligned_copy(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  cp_async16(tile, x + 1, 16);
+  y[threadIdx.x] = 0;
+}
+
+__global__ void misaligned_atomic(const float*, float* y) {
+  atomicAdd(reinterpret_cast<float*>(reinterpret_cast<char*>(y) + 2), 1.0f);
+}
+
+__global__ void misaligned_matrix(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  tile[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  uint32_t fragment[4];
+  ldmatrix_x4(fragment, tile + 1);
+  y[threadIdx.x] = static_cast<float>(fragment[0]);
+}
+
+__global__ void copy_to_global_memory(const float* x, float* y) {
+  if (threadIdx.x == 0) cp_async16(y, x, 16);
+}
+
+__global__ void copy_out_of_bounds(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  if (threadIdx.x < 16) cp_async16(tile + 4 * threadIdx.x, x + 4 * (threadIdx.x + 1), 16);
+  y[threadIdx.x] = 0;
+}
+
+__global__ void atomic_out_of_bounds(const float*, float* y) { atomicAdd(y + 64, 1.0f); }
+
+// It races with what is no atomic.
+__global__ void race_with_an_atomic(const float* x, float* y) {
+  __shared__ float sum;
+  if (threadIdx.x == 0) sum = x[0];
+  atomicAdd(&sum, 1.0f);
+  __syncthreads();
+  y[threadIdx.x] = sum;
+}
+
+__global__ void stack_of_another_thread(const float* x, float* y) {
+  __shared__ const float* mine;
+  const float local[2] = {x[threadIdx.x], x[0]};
+  if (threadIdx.x == 0) mine = local;
+  __syncthreads();
+  y[threadIdx.x] = mine[threadIdx.x % 2];
+}
+
+__global__ void lanes_at_different_places(const float* x, float* y) {
+  if (threadIdx.x % 2) {
+    y[threadIdx.x] = __shfl_xor_sync(kAll, x[threadIdx.x], 1);
+  } else {
+    y[threadIdx.x] = __shfl_xor_sync(kAll, x[threadIdx.x], 1);
+  }
+}
+
 __global__ void barrier_in_a_branch(const float* x, float* y) {
   if (threadIdx.x < 32) {
     __syncthreads();
@@ -191,6 +247,15 @@ const Case kCases[] = {
     CASE(global_never_written, 1, 0),
     CASE(shared_never_written, 1, kTile),
     CASE(misaligned, 1, 0),
+    CASE(misaligned_copy, 1, kTile),
+    CASE(misaligned_atomic, 1, 0),
+    CASE(misaligned_matrix, 1, 2 * kTile),
+    CASE(copy_to_global_memory, 1, 0),
+    CASE(copy_out_of_bounds, 1, kTile),
+    CASE(atomic_out_of_bounds, 1, 0),
+    CASE(race_with_an_atomic, 1, 0),
+    CASE(stack_of_another_thread, 1, 0),
+    CASE(lanes_at_different_places, 1, 0),
     CASE(barrier_in_a_branch, 1, 0),
     CASE(barrier_after_return, 1, 0),
     CASE(barrier_inside_a_warp, 1, 0),

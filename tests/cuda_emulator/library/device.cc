@@ -7,7 +7,12 @@
 namespace pyvision::cuda {
 
 int device_count() { return 1; }
-DeviceInfo device_info(int) { return {"emulator", 8, 0}; }
+DeviceInfo device_info(int device) {
+  if (device > 0) throw CudaError("[cuda] expected device 0, the only one, got " + std::to_string(device));
+  if (device < 0)
+    throw OutOfDeviceMemory("[cuda] expected memory of a device, got device " + std::to_string(device));
+  return {"emulator", 8, 0};
+}
 int multiprocessors(int) { return 4; }
 
 }  // namespace pyvision::cuda

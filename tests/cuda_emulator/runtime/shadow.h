@@ -34,7 +34,9 @@ class Cell {
       result = {Conflict::kWithWriter, writer_.thread, writer_.block != now.block};
     if (write && reader_.launch == now.launch && (reader_mask_ & mask) != 0 && !ordered(reader_, now))
       result = {Conflict::kWithReader, reader_.thread, reader_.block != now.block};
-    if (write) {
+    if (write && hides(writer_, now)) {
+      writer_mask_ |= mask;
+    } else if (write) {
       writer_ = now;
       writer_mask_ = mask;
     } else {
@@ -51,6 +53,12 @@ class Cell {
     if (before.block != now.block) return false;
     if (before.epoch != now.epoch || (before.thread == now.thread && now.thread != kSeveral)) return true;
     return before.warp == now.warp && before.warp_epoch != now.warp_epoch;
+  }
+
+  // Whether a thread's plain write races with all that an atomic one of the same thread after it races with.
+  static bool hides(const Moment& before, const Moment& now) {
+    return now.atomic && !before.atomic && before.launch == now.launch && before.block == now.block &&
+           before.thread == now.thread && before.epoch == now.epoch && before.warp_epoch == now.warp_epoch;
   }
 
   // One moment stands for all readers since the last barrier: the latest, or "several".
