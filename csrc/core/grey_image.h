@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
+
+#include "core/counting_sort.h"
 
 namespace pyvision {
 
@@ -63,17 +66,16 @@ template <class K>
 std::vector<int64_t> in_reading_order(const K* keypoints, int64_t n, int64_t h, int64_t w) {
   constexpr int64_t kRows = 64, kColumns = 16;
   const int64_t places = (w + kColumns - 1) / kColumns;
-  const auto place = [=](const K& k) {
+  const auto place = [=](int64_t i) {
+    const K& k = keypoints[i];
     const auto inside = [](float value, int64_t extent) {
       return static_cast<int64_t>(std::min(std::max(value, 0.0f), static_cast<float>(extent - 1)));
     };
-    return static_cast<size_t>(inside(k.y, h) / kRows * places + inside(k.x, w) / kColumns);
+    return inside(k.y, h) / kRows * places + inside(k.x, w) / kColumns;
   };
-  std::vector<int64_t> next(static_cast<size_t>((h + kRows - 1) / kRows * places) + 1);
-  std::vector<int64_t> order(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) ++next[place(keypoints[i]) + 1];
-  for (size_t p = 1; p < next.size(); ++p) next[p] += next[p - 1];
-  for (int64_t i = 0; i < n; ++i) order[static_cast<size_t>(next[place(keypoints[i])]++)] = i;
+  std::vector<int64_t> all(static_cast<size_t>(n)), order(static_cast<size_t>(n));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  counting_sort(all, (h + kRows - 1) / kRows * places, place, order.data());
   return order;
 }
 

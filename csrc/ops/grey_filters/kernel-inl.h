@@ -137,9 +137,8 @@ template <class Pixels, class Put>
   constexpr int kLanes = I32::kLanes;
   const F32 first = bits_as_f32(pixels(0, static_cast<int>(w < kLanes - 1 ? w : kLanes - 1)));
   put(0, bits_as_i32(move_up(F32::zero(), first)));
-  for_each_vector<int32_t>(w + 1 - kLanes, [&](int64_t x, int lanes) {
-    put(x + kLanes, pixels(x + kLanes - 1, lanes));
-  });
+  for_each_vector<int32_t>(w + 1 - kLanes,
+                           [&](int64_t x, int lanes) { put(x + kLanes, pixels(x + kLanes - 1, lanes)); });
 }
 template <class Put>
 [[gnu::always_inline]] inline void for_each_pixel(const AnyImage& image, int64_t y, float level, Put put) {
@@ -161,7 +160,8 @@ inline void add_row(const AnyImage& image, int64_t y, float level, int32_t* sums
                  [=](int64_t x, I32 values) { (I32::load(sums + x) + values).store(sums + x); });
 }
 
-inline void integrate_row(const AnyImage& image, int64_t y, float level, const int32_t* above, int32_t* below) {
+inline void integrate_row(const AnyImage& image, int64_t y, float level, const int32_t* above,
+                          int32_t* below) {
   I32 before = I32::zero();
   for_each_pixel(image, y, level, [&](int64_t x, I32 values) {
     I32 all;

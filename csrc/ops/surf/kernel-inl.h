@@ -31,8 +31,8 @@ inline F32 response(I32 xx, I32 yy, I32 xy, F32 all) {
   return a * c - F32::set(0.81f) * (b * b);
 }
 
-// Sums along n columns, every 2^octave-th of them together: those p beside a multiple stand from out + p pitch
-// on. Only the first kNeeded of these p, counted from kFirst and around, are of use.
+// Sums along n columns, every 2^octave-th of them together: those p beside a multiple stand from out + p
+// pitch on. Only the first kNeeded of these p, counted from kFirst and around, are of use.
 template <int kOctave, int kFirst, int kNeeded, class Sum>
 inline void split(int64_t n, int64_t pitch, int32_t* out, Sum sum) {
   constexpr int kStep = 1 << kOctave;
@@ -127,7 +127,8 @@ inline void respond_in_registers(const int32_t* const given[10], int64_t first, 
     if constexpr (l == 9 || l == 17) {
       for (int64_t row = 0; row < kStep; ++row)
         for (int64_t part = 0; part < kStep; ++part)
-          __builtin_prefetch(rows[9] + (row + 1) * (rows[5] - rows[4]) + (x + I32::kLanes) * kStep + part * 16, 0, 2);
+          __builtin_prefetch(
+              rows[9] + (row + 1) * (rows[5] - rows[4]) + (x + I32::kLanes) * kStep + part * 16, 0, 2);
     }
     // One of the sums `away` columns beside those of the filters' middles
     const auto at = [&](I32 ColumnSum::* sum, auto away) -> I32 {
@@ -274,17 +275,16 @@ struct Wavelets {
       (I32{_mm512_mullo_epi32(I32::load(top + i).v, stride)} + I32::load(left + i)).store(places + i);
     const int32_t* const above = window.image->data;
     const int32_t *const beside = above + window.half * window.image->stride(),
-                  *const below = beside + window.half * window.image->stride();
+                         *const below = beside + window.half * window.image->stride();
     // Of the differences between the rows the values at the right, the left and in the middle; of their
     // second differences those at the right, the left and the left once more
     const int h = window.half, a = 2 * h, other = I32::kLanes, b = other + 2 * h, second = I32::kLanes / 2;
-    const __m512i order = _mm512_setr_epi32(a, b, 0, other, h, other, h, other, second + a, second + b, second,
-                                            second + other, second + h, second + other, second + h,
-                                            second + other);
+    const __m512i order =
+        _mm512_setr_epi32(a, b, 0, other, h, other, h, other, second + a, second + b, second, second + other,
+                          second + h, second + other, second + h, second + other);
     const auto differences = [=](__m512i a, __m512i b, __m512i c) {
       const __m512i half = _mm512_sub_epi32(b, a), whole = _mm512_sub_epi32(c, a);
-      return _mm512_permutex2var_epi32(
-          whole, order, _mm512_sub_epi32(_mm512_sub_epi32(whole, half), half));
+      return _mm512_permutex2var_epi32(whole, order, _mm512_sub_epi32(_mm512_sub_epi32(whole, half), half));
     };
     const auto pair = [&](const int32_t* place, int i, int k) {
       const auto half = [](const int32_t* p) {
@@ -336,8 +336,10 @@ template <class Take>
   const F32 c = F32::set(window.cosine), s = F32::set(window.sine), scale = F32::set(window.scale);
   const F32 x = F32::set(window.x), y = F32::set(window.y);
   Wavelets wavelets;
-  for (int64_t first = 0; first < n; first += Wavelets::kMost) {
-    const int64_t count = n - first < Wavelets::kMost ? n - first : Wavelets::kMost;
+  // Few at once where some may reach beyond the picture, so that few are clipped.
+  const int64_t most = window.is_inside ? Wavelets::kMost : 16;
+  for (int64_t first = 0; first < n; first += most) {
+    const int64_t count = n - first < most ? n - first : most;
     const auto place = [&](auto put) {
       for_each_vector<float>(count, [&](int64_t i, int lanes) {
         const F32 across = load_lanes(u + first + i, lanes) * scale,

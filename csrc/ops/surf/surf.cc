@@ -93,7 +93,7 @@ void find_maxima(const SurfImage& image, const SurfParams& params, const PixelMa
     std::fill(out + span.last, out + kColumns, 0.0f);
     return out;
   };
-  const float* rows_at[kSurfLayers][3];
+  const float* rows_at[kSurfLayers][3] = {};
   const auto next_row = [&](int64_t i) {
     for (int64_t layer = 0; layer < kSurfLayers; ++layer) {
       const float** const rows = rows_at[layer];
@@ -257,9 +257,10 @@ void surf_describe(const SurfImage& image, Keypoint* keypoints, int64_t n, bool 
       float* const values = descriptors + i * length;
       surf_kernels().describe(window_of(image, k, angle, 1, kSurfGrid * std::sqrt(0.5)), surf_weights(),
                               extended, values);
-      double sum = 0;
+      double sums[4] = {};  // so that none waits for the one before
       for (int64_t j = 0; j < length; ++j)
-        sum += static_cast<double>(values[j]) * static_cast<double>(values[j]);
+        sums[j % 4] += static_cast<double>(values[j]) * static_cast<double>(values[j]);
+      const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
       const auto unit = static_cast<float>(1 / std::max(std::sqrt(sum), 1e-7));
       for (int64_t j = 0; j < length; ++j) values[j] *= unit;
     }
