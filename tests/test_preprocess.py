@@ -47,7 +47,7 @@ def _clahe(x: np.ndarray, clip: float, tiles: tuple[int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize("clip", [0, 1, 2.5, 40])
 @pytest.mark.parametrize("tiles", [(1, 1), (3, 5), (8, 8)])
-def test_clahe_against_float64(clip: float, tiles: tuple[int, int]) -> None:
+def test_clahe_against_float64(isa: str, clip: float, tiles: tuple[int, int]) -> None:
     for shape in ((1, 1), (7, 5), (24, 40), (37, 45)):
         x = noise(*shape)
         y = ops.clahe(x, clip, tiles)
@@ -55,7 +55,7 @@ def test_clahe_against_float64(clip: float, tiles: tuple[int, int]) -> None:
         assert np.abs(y - _clahe(x, clip, tiles)).max() <= 0.5 + 1e-3
 
 
-def test_clahe_is_opencvs() -> None:
+def test_clahe_is_opencvs(isa: str) -> None:
     cv2 = pytest.importorskip("cv2")
     picture = photo()
     for shape in ((1, 1), (2, 300), (64, 80), (201, 303), picture.shape):
