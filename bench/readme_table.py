@@ -33,6 +33,7 @@ SECTIONS = {
         r"^(?!.*megapixels)",
         r", 2 threads$",
     ),
+    "flow": ("Optical flow and CLAHE, 1920 x 1080 pixels", r"", r", 2 threads$"),
     "warp": ("Warps of 1920 x 1080 pixels, sampling", r"", r", 2 threads$"),
 }
 

@@ -3,19 +3,43 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 
 from tests.images import EXAMPLE
 
 Grey = npt.NDArray[np.uint8]
+# Photographs that come with libraries: folder and names.
+_SAMPLES = {
+    "skimage": ("data", ("coffee.png", "chelsea.png", "rocket.jpg")),
+    "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
+}
 
 
 def photo() -> Grey:
     """The example picture in grey."""
     with Image.open(EXAMPLE) as image:
         return np.asarray(image.convert("L"))
+
+
+@cache
+def photographs() -> tuple[Grey, ...]:
+    """The example picture and samples of scikit-image and scikit-learn; skips the test without either."""
+    found = [photo()]
+    for package, (folder, names) in _SAMPLES.items():
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            pytest.skip(f"could not import {package!r}, whose photographs {', '.join(names)} are needed")
+        for name in names:
+            with Image.open(Path(spec.origin).parent / folder / name) as image:
+                found.append(np.asarray(image.convert("L")))
+    return tuple(found)
 
 
 def noise(height: int, width: int, seed: int = 0) -> Grey:

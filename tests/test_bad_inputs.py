@@ -291,6 +291,8 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "box_convert": lambda: {"boxes": BOXES.copy(), "in_fmt": "xyxy", "out_fmt": "cxcywh"},
     "clip_boxes_to_image": lambda: {"boxes": BOXES.copy(), "size": (40, 55)},
     "prepare_image": lambda: {"image": _image((9, 11, 3)), "size": (5, 6)},
+    "clahe": lambda: {"image": _image((9, 11)), "clip_limit": 2.0, "tile_grid_size": (2, 3)},
+    "subtract_local_mean": lambda: {"image": random((9, 11, 3)), "size": 3},
     "warp_perspective": lambda: {
         "src": _image((9, 11, 3)),
         "M": np.array([[1.1, 0.1, 2], [0, 0.9, -1], [1e-3, 0, 1]]),
@@ -437,6 +439,8 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "box_convert": {"boxes": ("float32", "float64")},
     "clip_boxes_to_image": {"boxes": ("float32", "float64")},
     "prepare_image": {"image": ("uint8",)},
+    "clahe": {"image": ("uint8", "float32")},
+    "subtract_local_mean": {"image": ("uint8", "float32")},
     **{
         op: {"src": ("uint8", "float32"), "M": ("float32", "float64")}
         for op in ("warp_perspective", "warp_affine")
@@ -1308,6 +1312,20 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for name in ("mode", "channel_order")
         for v in ("crop", "", None)
     ],
+    # contrast and local means
+    *[(1, "clahe", "tile_grid_size", {"tile_grid_size": v}) for v in ((0, 8), (8, -1), (8, 257), _HUGE)],
+    *[(3, "clahe", "clip_limit", {"clip_limit": float(v)}) for v in ("nan", "inf", "-1")],
+    *[(3, "clahe", "image", {"image": np.full((4, 5), v, np.float32)}) for v in (np.nan, np.inf)],
+    *[(9, "clahe", "image", {"image": _image(s)}) for s in ((), (4,), (4, 4, 0), (2, 4, 4, 2))],
+    *[(16, "clahe", "tile_grid_size", {"tile_grid_size": v}) for v in ((1, 2, 3), 1.5, None)],
+    (12, "clahe", "clip_limit", {"clip_limit": "2"}),
+    *[(1, "subtract_local_mean", "size", {"size": v}) for v in (0, -1, 2, (3, 23), (19, 3))],
+    *[
+        (3, "subtract_local_mean", "image", {"image": np.full((4, 5), v, np.float32)})
+        for v in (np.nan, np.inf)
+    ],
+    *[(9, "subtract_local_mean", "image", {"image": _image(s)}) for s in ((), (4,), (1, 4, 4, 2))],
+    *[(16, "subtract_local_mean", "size", {"size": v}) for v in ((3, 3, 3), 1.5, None)],
 ]
 
 
@@ -1614,6 +1632,7 @@ def _tail_calls(n: int) -> Iterator[tuple[str, Arguments]]:
         yield "prepare_image", {"image": _image((3, n, channels)), "size": (4, n)}
         yield "prepare_image", {"image": _image((n, 2, channels)), "size": (5, 7), "mode": "letterbox"}
     yield "prepare_image", {"image": _image((2, n)), "size": (3, 33)}
+    yield "clahe", {"image": _image((5, n)), "tile_grid_size": (3, 2)}
     at = {"map1": np.abs(random((2, n))), "map2": np.abs(random((2, n), seed=1))}
     for interpolation in ("nearest", "bilinear", "bicubic"):
         yield "remap", {"src": _image((5, 12, 3)), "interpolation": interpolation} | at

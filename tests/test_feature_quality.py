@@ -6,8 +6,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,27 +26,13 @@ from pyvision.features import (
     find_homography,
     match,
 )
-from tests.photos import Grey, photo, project, rotation, warp
+from tests.photos import Grey, photographs, project, rotation, warp
 
 Homography = npt.NDArray[np.float64]
-Describe = Callable[[Grey], tuple[npt.NDArray[np.float32], Any]]  # where, and descriptors or None
+Describe = Callable[[Grey], tuple[Keypoints, Any]]  # and their descriptors or None
 COUNT = 500
-# Photographs that come with libraries, where these are installed.
-SAMPLES = {"skimage": ("coffee.png",), "sklearn": ("china.jpg",)}
-FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
-
-
-@cache
-def photographs() -> list[Grey]:
-    found = [photo()]
-    for package, names in SAMPLES.items():
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            continue
-        for name in names:
-            with Image.open(Path(spec.origin).parent / FOLDERS[package] / name) as image:
-                found.append(np.asarray(image.convert("L")))
-    return found
+SAME_PLACE = 2.5  # pixels
+SAME_SCALE = 0.6**-0.5  # of two sizes: circles around one centre then overlap by 60 %, Mikolajczyk's limit
 
 
 def _from_the_side(strength: float) -> Callable[[tuple[int, ...]], Homography]:
@@ -118,56 +102,86 @@ def _corner_error(found: Any, homography: Homography, shape: tuple[int, ...]) ->
     return float(np.linalg.norm(project(found, corners) - project(homography, corners), axis=1).mean())
 
 
+def _corresponding(
+    a: Keypoints, b: Keypoints, homography: Homography, shape: tuple[int, ...]
+) -> tuple[int, int]:
+    """How many keypoints of either picture are one another's nearest of the same place and scale; and how
+    many there could be: the fewer of those that both pictures show.
+
+    Places are compared in both pictures, scales where the feature has any. After Mikolajczyk et al., "A
+    comparison of affine region detectors", IJCV 2005.
+    """
+    back = np.linalg.inv(homography)
+    ahead, behind = project(homography, a.xy), project(back, b.xy)
+    limit = np.array(shape[::-1]) - 1
+    of_a, of_b = (((xy >= 0) & (xy <= limit)).all(axis=1) for xy in (ahead, behind))
+    if not (of_a.any() and of_b.any()):
+        return 0, 0
+    apart = (_distances(ahead[of_a], b.xy[of_b]) + _distances(a.xy[of_a], behind[of_b])) / 2
+    same = apart < SAME_PLACE
+    if np.ptp(a.size) > 0:
+        ratio = b.size[of_b] / (a.size[of_a] * _enlargement(homography, a.xy[of_a]))[:, None]
+        same &= (ratio < SAME_SCALE) & (ratio > 1 / SAME_SCALE)
+    apart[~same] = np.inf
+    nearest = apart.argmin(axis=1)
+    mutual = apart.argmin(axis=0)[nearest] == np.arange(len(nearest))
+    count = int((mutual & np.isfinite(apart.min(axis=1))).sum())
+    return count, int(min(of_a.sum(), of_b.sum()))
+
+
+def _distances(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    return np.hypot(a[:, None, 0] - b[:, 0], a[:, None, 1] - b[:, 1], dtype=np.float64)
+
+
+def _enlargement(homography: Homography, xy: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """By how much the homography enlarges lengths at points, the mean over directions: (N,)."""
+    depth = np.column_stack([xy, np.ones(len(xy))]) @ homography[2]
+    return np.sqrt(abs(np.linalg.det(homography)) / np.abs(depth) ** 3)
+
+
 def measure(describe: Describe) -> dict[str, float]:
-    """Shares of keypoints found again and of matches that are right, and the area under the curve of how many
-    homographies have their corners right within so many pixels."""
+    """Of the keypoints that both pictures show, the shares found again and matched rightly; the share of
+    matches that are right; and the area under the curve of how many homographies have their corners right
+    within so many pixels."""
     known: dict[int, Any] = {}
     rows = []
     for image, other, homography in _pairs():
         if id(image) not in known:
             known[id(image)] = describe(image)
         (a, of_a), (b, of_b) = known[id(image)], describe(other)
-        h, w = image.shape
-        there = project(homography, a)
-        seen = ((there >= 0) & (there < [w, h])).all(axis=1)
-        distance = np.linalg.norm(there[seen][:, None] - b[None], axis=2).min(axis=1, initial=np.inf)
-        row = [(distance < 2.5).mean()]
+        repeated, possible = _corresponding(a, b, homography, image.shape)
+        row = [repeated / max(possible, 1)]
         if of_a is not None:
             ratio = {"ratio": 0.8} if of_a.dtype == np.float32 else {"cross_check": True}
             pairs = match(of_a, of_a[:0] if of_b is None else of_b, **ratio).indices
-            here, far = a[pairs[:, 0]], b[pairs[:, 1]]
-            row.append(
-                (np.linalg.norm(project(homography, here) - far, axis=1) < 3).mean() if len(pairs) else 0
-            )
+            here, far = a.xy[pairs[:, 0]], b.xy[pairs[:, 1]]
+            right = int((np.linalg.norm(project(homography, here) - far, axis=1) < 3).sum())
             error = _corner_error(find_homography(here, far)[0], homography, image.shape)
+            row += [right / max(possible, 1), right / max(len(pairs), 1)]
             row += [max(0.0, 1 - error / limit) for limit in (1, 3, 5)]
         rows.append(row)
-    names = ("repeated", "right", "within 1", "within 3", "within 5")
+    names = ("repeated", "matched", "right", "within 1", "within 3", "within 5")
     return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=False))
 
 
 def _ours(feature: Any) -> Describe:
     if not hasattr(feature, "detect_and_compute"):
-        return lambda image: (feature.detect(image).xy, None)
-
-    def describe(image: Grey) -> tuple[npt.NDArray[np.float32], Any]:
-        keypoints, values = feature.detect_and_compute(image)
-        return keypoints.xy, values
-
+        return lambda image: (feature.detect(image), None)
+    describe: Describe = feature.detect_and_compute
     return describe
 
 
 def _theirs(feature: Any) -> Describe:
     """OpenCV's strongest ones: not all of its features can be told how many."""
 
-    def describe(image: Grey) -> tuple[npt.NDArray[np.float32], Any]:
+    def describe(image: Grey) -> tuple[Keypoints, Any]:
         if feature.descriptorSize() > 0:
             found, values = feature.detectAndCompute(image, None)
         else:
             found, values = feature.detect(image), None
         keypoints = Keypoints.from_opencv(found)
         order = np.argsort(-keypoints.response, kind="stable")[:COUNT]
-        return keypoints.xy[order], None if values is None else values[order]
+        return keypoints[order], None if values is None else values[order]
 
     return describe
 

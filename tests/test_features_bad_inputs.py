@@ -77,6 +77,7 @@ def refuse(call: Callable[[], object], op: str, argument: str) -> None:
         pytest.param([[0]], id="12: list"),
         pytest.param(None, id="12: None"),
         pytest.param("photo.jpg", id="12: name"),
+        pytest.param(np.ndarray, id="12: class"),
     ],
 )
 def test_images_are_refused(op: str, image: object) -> None:

@@ -47,7 +47,7 @@ def _clahe(x: np.ndarray, clip: float, tiles: tuple[int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize("clip", [0, 1, 2.5, 40])
 @pytest.mark.parametrize("tiles", [(1, 1), (3, 5), (8, 8)])
-def test_clahe_against_float64(clip: float, tiles: tuple[int, int]) -> None:
+def test_clahe_against_float64(isa: str, clip: float, tiles: tuple[int, int]) -> None:
     for shape in ((1, 1), (7, 5), (24, 40), (37, 45)):
         x = noise(*shape)
         y = ops.clahe(x, clip, tiles)
@@ -55,7 +55,7 @@ def test_clahe_against_float64(clip: float, tiles: tuple[int, int]) -> None:
         assert np.abs(y - _clahe(x, clip, tiles)).max() <= 0.5 + 1e-3
 
 
-def test_clahe_is_opencvs() -> None:
+def test_clahe_is_opencvs(isa: str) -> None:
     cv2 = pytest.importorskip("cv2")
     picture = photo()
     for shape in ((1, 1), (2, 300), (64, 80), (201, 303), picture.shape):
@@ -132,41 +132,10 @@ def test_whitening_without_variance_stays_finite() -> None:
     np.testing.assert_allclose(y @ y.T, 2 * (np.eye(3) - 1 / 3), atol=1e-4)  # as many directions as there are
 
 
-Call = Any
-BAD: list[tuple[str, Call, str]] = [
-    *[("clahe", lambda v=v: ops.clahe(v), "image") for v in (None, [[1]], photo().astype(float))],
+BAD: list[tuple[Any, str]] = [
+    *[(lambda v=v: ops.ZCAWhitening(v), "epsilon") for v in (-1, float("nan"), "1", float("inf"))],
     *[
-        ("clahe", lambda s=s: ops.clahe(np.zeros(s, np.uint8)), "image")
-        for s in ((), (4,), (0, 4), (4, 4, 0), (2, 4, 4, 2))
-    ],
-    *[
-        ("clahe", lambda v=v: ops.clahe(photo(), v), "clip_limit")
-        for v in (-1, float("nan"), float("inf"), "2")
-    ],
-    *[
-        ("clahe", lambda v=v: ops.clahe(photo(), 2, v), "tile_grid_size")
-        for v in ((0, 8), (8, -1), (8, 257), (1, 2, 3), 1.5, None, 2**63)
-    ],
-    *[
-        ("subtract_local_mean", lambda v=v: ops.subtract_local_mean(v, 3), "image")
-        for v in (
-            None,
-            np.zeros((4, 4)),
-            np.zeros(4, np.uint8),
-            np.zeros((0, 4), np.uint8),
-            random((4, 4)) * np.nan,
-        )
-    ],
-    *[
-        ("subtract_local_mean", lambda v=v: ops.subtract_local_mean(noise(9, 9), v), "size")
-        for v in (0, -1, 2, 19, (3, 3, 3), 1.5, None)
-    ],
-    *[
-        ("ZCAWhitening", lambda v=v: ops.ZCAWhitening(v), "epsilon")
-        for v in (-1, float("nan"), "1", float("inf"))
-    ],
-    *[
-        ("ZCAWhitening", lambda v=v: ops.ZCAWhitening().fit(v), "x")
+        (lambda v=v: ops.ZCAWhitening().fit(v), "x")
         for v in (
             None,
             random((5,)),
@@ -176,12 +145,12 @@ BAD: list[tuple[str, Call, str]] = [
             np.zeros((3, 3), int),
         )
     ],
-    ("ZCAWhitening", lambda: ops.ZCAWhitening().apply(random((5, 2))), "fit"),
-    ("ZCAWhitening", lambda: ops.ZCAWhitening().fit(random((5, 2))).apply(random((5, 3))), "x"),
+    (lambda: ops.ZCAWhitening().apply(random((5, 2))), "fit"),
+    (lambda: ops.ZCAWhitening().fit(random((5, 2))).apply(random((5, 3))), "x"),
 ]
 
 
-@pytest.mark.parametrize(("op", "call", "argument"), BAD)
-def test_bad_inputs_are_refused(op: str, call: Call, argument: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=rf"^\[{op}\] expected .*\b{argument}\b"):
+@pytest.mark.parametrize(("call", "argument"), BAD)
+def test_whitening_refuses_bad_inputs(call: Any, argument: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=rf"^\[ZCAWhitening\] expected .*\b{argument}\b"):
         call()

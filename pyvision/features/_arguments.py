@@ -46,7 +46,7 @@ def over_each(op: str, run: Callable[..., _R], **given: Any) -> _R | list[_R]:
     columns = [image]
     for name, column in beside:
         many = [None] * len(image) if column is None else column
-        if not isinstance(many, list | tuple) and len(getattr(many, "shape", ())) < 3:
+        if not isinstance(many, list | tuple) and len(_shape_of(many)) < 3:
             raise ValueError(f"[{op}] expected {name} for each picture of {first}, got one")
         if len(many) != len(image):
             raise ValueError(f"[{op}] expected {name} for each of {len(image)} pictures, got {len(many)}")
@@ -85,8 +85,14 @@ class over_described_pictures(_OverPictures[_R]):
 def _is_many(image: Array) -> bool:
     if isinstance(image, list | tuple):
         return True
-    shape: tuple[int, ...] = getattr(image, "shape", ())
+    shape = _shape_of(image)
     return len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
+
+
+def _shape_of(array: Array) -> tuple[int, ...]:
+    """None where it is no array, which may have something else by that name."""
+    shape = getattr(array, "shape", ())
+    return shape if isinstance(shape, tuple) else ()
 
 
 def grey_of(image: Array, op: str, name: str = "image") -> np.ndarray:

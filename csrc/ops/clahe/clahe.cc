@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "core/arena.h"
 #include "core/parallel.h"
@@ -26,16 +27,21 @@ void clip_histogram(int64_t limit, int64_t (&counts)[kLevels]) {
   for (int64_t i = 0; i < rest && i * step < kLevels; ++i) ++counts[i * step];
 }
 
-// Which two tiles along an axis a pixel is looked up in, and the second one's weight.
-struct TilePair {
-  int64_t first, second;
-  float weight;
+// Along an axis: where between the centres of two tiles each pixel lies, and where the next two begin.
+struct TileAxis {
+  std::vector<float> weights;  // (extent,) of the later tile
+  // (tiles + 2,): pixels [begins[k], begins[k + 1]) lie between tiles k - 1 and k
+  std::vector<int64_t> begins;
 
-  TilePair(int64_t i, float inverse_extent, int64_t tiles) {
-    const float position = static_cast<float>(i) * inverse_extent - 0.5f, below = std::floor(position);
-    weight = position - below;
-    first = std::max<int64_t>(static_cast<int64_t>(below), 0);
-    second = std::min(static_cast<int64_t>(below) + 1, tiles - 1);
+  TileAxis(int64_t extent, int64_t tile, int64_t tiles)
+      : weights(static_cast<size_t>(extent)), begins(static_cast<size_t>(tiles) + 2, extent) {
+    const float inverse = 1.0f / static_cast<float>(tile);
+    for (int64_t i = extent - 1; i >= 0; --i) {
+      const float position = static_cast<float>(i) * inverse - 0.5f, before = std::floor(position);
+      weights[static_cast<size_t>(i)] = position - before;
+      begins[static_cast<size_t>(static_cast<int64_t>(before) + 1)] = i;
+    }
+    for (size_t k = begins.size() - 1; k-- > 0;) begins[k] = std::min(begins[k], begins[k + 1]);
   }
 };
 
@@ -67,20 +73,29 @@ void clahe(const GreyImage& x, const ClaheParams& params, uint8_t* y) {
     }
   });
 
-  const float inverse_h = 1.0f / static_cast<float>(tile_h), inverse_w = 1.0f / static_cast<float>(tile_w);
-  parallel_for(x.h, std::max<int64_t>(1, (1 << 13) / x.w), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const TilePair vertical(i, inverse_h, rows);
-      const uint8_t *upper = tables + vertical.first * columns * kLevels,
-                    *lower = tables + vertical.second * columns * kLevels, *row = x.row(i);
-      for (int64_t j = 0; j < x.w; ++j) {
-        const TilePair across(j, inverse_w, columns);
-        const int64_t left = across.first * kLevels + row[j], right = across.second * kLevels + row[j];
-        const float a = 1 - across.weight, b = across.weight;
-        const float above = static_cast<float>(upper[left]) * a + static_cast<float>(upper[right]) * b;
-        const float below = static_cast<float>(lower[left]) * a + static_cast<float>(lower[right]) * b;
-        y[i * x.w + j] = rounded(above * (1 - vertical.weight) + below * vertical.weight);
+  const TileAxis down(x.h, tile_h, rows), across(x.w, tile_w, columns);
+  parallel_for((rows + 1) * (columns + 1), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t cell = begin; cell < end; ++cell) {
+      const int64_t below = cell / (columns + 1), right = cell % (columns + 1);  // [0, rows], [0, columns]
+      const int64_t top = down.begins[below], bottom = down.begins[below + 1], left = across.begins[right],
+                    n = across.begins[right + 1] - left;
+      if (top == bottom || n == 0) continue;
+      const auto table = [&](int64_t i, int64_t j) {
+        return tables +
+               (std::clamp<int64_t>(i, 0, rows - 1) * columns + std::clamp<int64_t>(j, 0, columns - 1)) *
+                   kLevels;
+      };
+      const uint8_t* const corners[] = {table(below - 1, right - 1), table(below - 1, right),
+                                        table(below, right - 1), table(below, right)};
+      int32_t quads[kLevels];
+      for (int level = 0; level < kLevels; ++level) {
+        uint32_t quad = 0;
+        for (int k = 0; k < 4; ++k) quad |= static_cast<uint32_t>(corners[k][level]) << 8 * k;
+        quads[level] = static_cast<int32_t>(quad);
       }
+      for (int64_t i = top; i < bottom; ++i)
+        clahe_kernels().look_up(x.row(i) + left, quads, across.weights.data() + left, down.weights[i], n,
+                                y + i * x.w + left);
     }
   });
 }

@@ -8,9 +8,21 @@
 // adaptive histogram equalization", Graphics Gems IV, 1994.
 #pragma once
 
+#include "core/dispatch.h"
 #include "core/grey_image.h"
 
 namespace pyvision {
+
+struct ClaheKernels {
+  const char* isa;
+  // n pixels of a row through four tables and blended. quads: (256,) a level in the tables of the upper left,
+  // upper right, lower left and lower right tile, a byte each, from the lowest; across: (n,) the weights of
+  // those on the right, down: of those below
+  void (*look_up)(const uint8_t* x, const int32_t* quads, const float* across, float down, int64_t n,
+                  uint8_t* y);
+};
+
+PYVISION_KERNELS(ClaheKernels, clahe)
 
 struct ClaheParams {
   float clip = 40;  // 0: not limited

@@ -61,10 +61,10 @@ inline void step(const FlowRows& u, const FlowRows& v, const float* gx, const fl
 // summed apart: every ISA gives the same bits.
 constexpr int kSumLanes = 16, kParts = kSumLanes / F32::kLanes;
 
-struct LaneSum {
+struct WindowSum {
   F32 part[kParts];
 
-  LaneSum() {
+  WindowSum() {
     for (F32& p : part) p = F32::zero();
   }
   float total() const {
@@ -91,9 +91,9 @@ template <class Body>
   }
 }
 
-class Bilinear {
+class WindowSampler {
  public:
-  explicit Bilinear(const TrackSquare& x) : x_(x) {
+  explicit WindowSampler(const TrackSquare& x) : x_(x) {
     for (int k = 0; k < 4; ++k) weights_[k] = F32::set(x.weights[k]);
   }
   F32 at(int row, int column, int lanes) const {
@@ -107,14 +107,14 @@ class Bilinear {
   F32 weights_[4];
 };
 
-inline void sample(const TrackSquare& x, int side, float* y) {
-  const Bilinear from(x);
+inline void window_sample(const TrackSquare& x, int side, float* y) {
+  const WindowSampler from(x);
   for (int i = 0; i < side; ++i)
     for_each_part(side,
                   [&](int j, int lanes, int) { store_lanes(from.at(i, j, lanes), y + i * side + j, lanes); });
 }
 
-inline void slopes(const float* patch, int side, float* gx, float* gy) {
+inline void window_slopes(const float* patch, int side, float* gx, float* gy) {
   const F32 three = F32::set(3.0f), ten = F32::set(10.0f), unit = F32::set(1.0f / 32);
   for (int i = 0; i < side; ++i) {
     const float *above = patch + i * (side + 2), *here = above + side + 2, *below = here + side + 2;
@@ -129,8 +129,8 @@ inline void slopes(const float* patch, int side, float* gx, float* gy) {
   }
 }
 
-inline void moments(const float* gx, const float* gy, int side, float* sums) {
-  LaneSum xx, xy, yy;
+inline void window_moments(const float* gx, const float* gy, int side, float* sums) {
+  WindowSum xx, xy, yy;
   for (int i = 0; i < side; ++i)
     for_each_part(side, [&](int j, int lanes, int p) {
       const F32 x = load_lanes(gx + i * side + j, lanes), y = load_lanes(gy + i * side + j, lanes);
@@ -141,10 +141,10 @@ inline void moments(const float* gx, const float* gy, int side, float* sums) {
   sums[0] = xx.total(), sums[1] = xy.total(), sums[2] = yy.total();
 }
 
-inline void project(const TrackSquare& x, const float* a, const float* gx, const float* gy, int side,
-                    float* sums) {
-  const Bilinear from(x);
-  LaneSum by_x, by_y;
+inline void window_project(const TrackSquare& x, const float* a, const float* gx, const float* gy, int side,
+                           float* sums) {
+  const WindowSampler from(x);
+  WindowSum by_x, by_y;
   for (int i = 0; i < side; ++i)
     for_each_part(side, [&](int j, int lanes, int p) {
       const int k = i * side + j;
@@ -155,9 +155,9 @@ inline void project(const TrackSquare& x, const float* a, const float* gx, const
   sums[0] = by_x.total(), sums[1] = by_y.total();
 }
 
-inline float difference(const TrackSquare& x, const float* a, int side) {
-  const Bilinear from(x);
-  LaneSum sum;
+inline float window_difference(const TrackSquare& x, const float* a, int side) {
+  const WindowSampler from(x);
+  WindowSum sum;
   for (int i = 0; i < side; ++i)
     for_each_part(side, [&](int j, int lanes, int p) {
       sum.part[p] = sum.part[p] + abs(load_lanes(a + i * side + j, lanes) - from.at(i, j, lanes));
@@ -165,6 +165,7 @@ inline float difference(const TrackSquare& x, const float* a, int side) {
   return sum.total();
 }
 
-const FlowKernels flow = {F32::kIsaName, prepare, step, sample, slopes, moments, project, difference};
+const FlowKernels flow = {F32::kIsaName, prepare,        step,           window_sample,
+                          window_slopes, window_moments, window_project, window_difference};
 
 }  // namespace pyvision::PYVISION_ISA_NS
