@@ -240,6 +240,33 @@ def test_winograd_of_the_op() -> None:
     assert (fast != direct).any()
 
 
+FEW_CHANNELS = [
+    Case(kernel=(7, 7), stride=(2, 2), padding=(3, 3), output_padding=(1, 1), out_channels=3),
+    Case(kernel=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 0), out_channels=1),
+    Case(kernel=(4, 5), stride=(2, 3), padding=(5, 0), out_channels=2, activation="hardswish"),
+    Case(kernel=(5, 3), stride=(1, 2), padding=(0, 3), output_padding=(0, 1), out_channels=4),
+    Case(kernel=(2, 3), stride=(3, 2), padding=(1, 1), output_padding=(2, 0), out_channels=1),
+    Case(kernel=(8, 8), stride=(4, 4), padding=(2, 2), out_channels=1, activation="sigmoid", bias=False),
+]
+
+
+@pytest.mark.parametrize("case", FEW_CHANNELS, ids=lambda case: f"{case.kernel}/{case.stride}")
+@pytest.mark.parametrize("size", [(6, 7), (70, 45)])  # several strips of rows
+def test_few_channels_share_a_vector(isa: str, case: Case, size: tuple[int, int]) -> None:
+    """One convolution for all phases, where it fills more lanes than a convolution for each."""
+    case = replace(case, batch=2, height=size[0], width=size[1], in_channels=11)
+    x, weight, bias = case.data()
+    parameters = (*case.parameters, case.activation)
+    conv = _core.ConvTranspose2d(weight, bias, *parameters, input_size=size)
+    assert_within(conv.run(x), *case.expected(x, weight, bias))
+    check_threads_agree(lambda: conv.run(x))
+    # What is not finite tells which it was: the zeros around a phase's taps spread it.
+    x[1, 3, 4, 5] = np.nan
+    refused = _core.ConvTranspose2d(weight, bias, *parameters, input_size=size, allow_winograd=False)
+    exact, spread = np.isnan(refused.run(x)), np.isnan(conv.run(x))
+    assert spread[exact].all() and (exact.sum() < spread.sum()) == (isa != "scalar")
+
+
 @settings(
     max_examples=60,
     deadline=None,

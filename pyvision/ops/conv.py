@@ -398,7 +398,8 @@ def conv_transpose2d(
         bias: float32, (C_out,).
         stride, padding, output_padding, dilation: an integer or (vertical, horizontal).
         allow_winograd: as in :func:`conv2d`, for the outputs that see 2x2 or 3x3 inputs: all of 4x4 / 2, a
-            quarter of 3x3 / 2.
+            quarter of 3x3 / 2. With few output channels it allows one convolution for all sub-pixel phases,
+            by which NaN and infinity reach a pixel further.
 
     On CUDA arrays are float32, float16 or bfloat16, and of one of them; sums are float32.
 

@@ -317,6 +317,11 @@ void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residu
   impl_->run(input, rows, impl_->params.pad_top);
 }
 
+void Conv2d::run_rows(const Nhwc<const float>& input, int64_t first, const Nhwc<float>& output) const {
+  const Conv2dParams& p = impl_->params;
+  impl_->run(input, {{output.h, output.w}, output, {}}, p.pad_top - first * p.stride_h);
+}
+
 void Conv2d::Impl::run(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
   switch (method) {
     case Conv2dAlgorithm::kDepthwise:

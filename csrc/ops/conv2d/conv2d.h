@@ -102,7 +102,9 @@ class Conv2d {
   // out_channels). The residual may be the output's own memory; the input may not.
   void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
            const Nhwc<float>& output) const;
-  // The same with maps stored as bf16, of a convolution of that precision. Maps are dense.
+  // The output's rows from `first` on, as many as `output` has.
+  void run_rows(const Nhwc<const float>& input, int64_t first, const Nhwc<float>& output) const;
+  // The whole with maps stored as bf16, of a convolution of that precision. Maps are dense.
   void run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual, const Nhwc<Bf16>& output) const;
 
   // input: (n, in_channels, h, w), output: (n, out_channels, out_h, out_w), both dense.

@@ -32,11 +32,12 @@ void sum_in_chunks(int64_t rows, int64_t row_floats, int64_t count, float* sums,
   conv2d_backward_kernels().column_sums(partials, count, chunks, count, sums);
 }
 
+// Transforming a weight for Winograd takes as long as this many pixels' saving, and is done at every call.
+constexpr int64_t kWinogradPixels = 48 * 48;
+
 // The gradient of the input where the stride is 1: a convolution by the kernel turned half around.
 void convolve_flipped(const Conv2dParams& p, const float* weight, const Nhwc<const float>& grad_output,
                       const Nhwc<float>& grad_input) {
-  // Transforming a weight for Winograd takes as long as this many pixels' saving, and is done at every call.
-  constexpr int64_t kWinogradPixels = 48 * 48;
   Conv2dParams q = p;
   std::swap(q.in_channels, q.out_channels);
   q.pad_top = p.dilation_h * (p.kernel_h - 1) - p.pad_top;
@@ -103,7 +104,8 @@ void conv2d_grad_input(const Conv2dParams& p, const float* weight, const Nhwc<co
   // Rows and columns that no window reached, or that only the padding below and to the right did.
   adjoint.output_padding_h = grad_input.h - adjoint.out_h(grad_output.h);
   adjoint.output_padding_w = grad_input.w - adjoint.out_w(grad_output.w);
-  ConvTranspose2d(adjoint, weight, nullptr).run(grad_output, grad_input);
+  adjoint.allow_winograd = p.allow_winograd && grad_output.pixels() >= kWinogradPixels;
+  ConvTranspose2d(adjoint, weight, nullptr, grad_output.h, grad_output.w).run(grad_output, grad_input);
 }
 
 void conv2d_grad_weight(const Conv2dParams& p, const Nhwc<const float>& input,

@@ -2,7 +2,9 @@
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <optional>
 
 #include "conv/plan.h"
 #include "core/arena.h"
@@ -42,6 +44,22 @@ std::vector<PhaseAxis> phases_of_axis(int64_t kernel, int64_t stride, int64_t pa
   return phases;
 }
 
+// The inputs that any of an axis' phases sees, dilation 1: from `pad` before the output's own on, `taps` of
+// them.
+struct PhaseWindow {
+  int64_t pad, taps;
+};
+
+PhaseWindow union_of(const std::vector<PhaseAxis>& phases) {
+  int64_t first = std::numeric_limits<int64_t>::max(), last = std::numeric_limits<int64_t>::min();
+  for (const PhaseAxis& phase : phases) {
+    if (phase.taps.empty()) continue;
+    first = std::min(first, -phase.pad);
+    last = std::max(last, static_cast<int64_t>(phase.taps.size()) - 1 - phase.pad);
+  }
+  return {-first, last - first + 1};
+}
+
 }  // namespace
 
 struct ConvTranspose2d::Impl {
@@ -55,15 +73,22 @@ struct ConvTranspose2d::Impl {
   // of one 1x1 convolution: neighbours in memory too, where the output is dense. One for each phase_h;
   // otherwise empty.
   std::vector<Conv2d> merged;
+  // Where few output channels would leave most lanes of a vector empty: all phases as columns (phase_h,
+  // phase_w, channel) of one convolution, whose window is all that any phase sees.
+  std::optional<Conv2d> united;
 
   Conv2d make_phase(const PhaseAxis& vertical, const PhaseAxis& horizontal, const float* weight,
                     const float* bias, int64_t in_h, int64_t in_w) const;
   Conv2d make_merged(int64_t kh, const float* weight, const float* bias) const;
+  bool uniting_pays(const std::vector<PhaseAxis>& vertical, const std::vector<PhaseAxis>& horizontal) const;
+  Conv2d make_united(const std::vector<PhaseAxis>& vertical, const std::vector<PhaseAxis>& horizontal,
+                     const float* weight, const float* bias) const;
   // The epilogue's exponentials are whole vectors, one at least for each row of columns: where rows are
   // shorter, the activation follows in a pass over the whole map.
   bool activates_apart() const { return params.kernel_w * params.out_channels < 16; }
   void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
   void spread(int64_t kh, const Nhwc<const float>& input, const Nhwc<float>& output) const;
+  void run_united(const Nhwc<const float>& input, const Nhwc<float>& output) const;
 };
 
 ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias,
@@ -78,10 +103,15 @@ ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const floa
     for (int64_t kh = 0; kh < params.kernel_h; ++kh) s.merged.push_back(s.make_merged(kh, weight, bias));
     return;
   }
+  const auto vertical = phases_of_axis(params.kernel_h, params.stride_h, params.padding_h, params.dilation_h);
   const auto horizontal =
       phases_of_axis(params.kernel_w, params.stride_w, params.padding_w, params.dilation_w);
-  for (const PhaseAxis& v :
-       phases_of_axis(params.kernel_h, params.stride_h, params.padding_h, params.dilation_h))
+  // The zeros between a phase's taps and the window spread what is not finite, as Winograd's algorithm does.
+  if (params.allow_winograd && in_h > 0 && in_w > 0 && s.uniting_pays(vertical, horizontal)) {
+    s.united.emplace(s.make_united(vertical, horizontal, weight, bias));
+    return;
+  }
+  for (const PhaseAxis& v : vertical)
     for (const PhaseAxis& h : horizontal)
       s.phases.push_back({v.first, h.first, s.make_phase(v, h, weight, bias, in_h, in_w)});
 }
@@ -95,6 +125,7 @@ int64_t ConvTranspose2d::packed_bytes() const {
   int64_t bytes = 0;
   for (const Conv2d& row : impl_->merged) bytes += row.packed_bytes();
   for (const Impl::Phase& phase : impl_->phases) bytes += phase.conv.packed_bytes();
+  if (impl_->united) bytes += impl_->united->packed_bytes();
   return bytes;
 }
 
@@ -139,6 +170,51 @@ Conv2d ConvTranspose2d::Impl::make_merged(int64_t kh, const float* weight, const
   return Conv2d(p, row, bias != nullptr ? columns_bias.data() : nullptr, Conv2dAlgorithm::kDirect);
 }
 
+bool ConvTranspose2d::Impl::uniting_pays(const std::vector<PhaseAxis>& vertical,
+                                         const std::vector<PhaseAxis>& horizontal) const {
+  const int64_t phases = params.stride_h * params.stride_w, lanes = conv2d_kernels().lanes;
+  // Of more channels the phases are better by Winograd's algorithm, where their taps allow it. Measured.
+  constexpr int64_t kMostColumns = 16;
+  if (phases == 1 || phases * params.out_channels > kMostColumns) return false;
+  if (params.groups > 1 || params.dilation_h > 1 || params.dilation_w > 1) return false;
+  const auto vectors = [&](int64_t columns) { return (columns + lanes - 1) / lanes; };
+  return union_of(vertical).taps * union_of(horizontal).taps * vectors(phases * params.out_channels) <
+         params.kernel_h * params.kernel_w * vectors(params.out_channels);
+}
+
+Conv2d ConvTranspose2d::Impl::make_united(const std::vector<PhaseAxis>& vertical,
+                                          const std::vector<PhaseAxis>& horizontal, const float* weight,
+                                          const float* bias) const {
+  const PhaseWindow window_h = union_of(vertical), window_w = union_of(horizontal);
+  const int64_t channels = params.out_channels;
+  Conv2dParams p;
+  p.in_channels = params.in_channels, p.out_channels = params.stride_h * params.stride_w * channels;
+  p.kernel_h = window_h.taps, p.kernel_w = window_w.taps;
+  p.pad_top = window_h.pad, p.pad_left = window_w.pad;
+  p.activation = params.activation;
+  // (in_channels, kernel_h, kernel_w, out_channels), zeros where a phase has no tap
+  const int64_t row = p.kernel_w * p.out_channels, filter = p.kernel_h * row;
+  std::vector<float> united_weight(params.in_channels * filter), united_bias;
+  int64_t column = 0;
+  for (const PhaseAxis& v : vertical) {
+    for (const PhaseAxis& h : horizontal) {
+      if (bias != nullptr) united_bias.insert(united_bias.end(), bias, bias + channels);
+      for (int64_t i = 0; i < params.in_channels; ++i)
+        for (size_t a = 0; a < v.taps.size(); ++a)
+          for (size_t b = 0; b < h.taps.size(); ++b) {
+            const int64_t kh = static_cast<int64_t>(a) + window_h.pad - v.pad,
+                          kw = static_cast<int64_t>(b) + window_w.pad - h.pad;
+            std::copy_n(weight + ((i * params.kernel_h + v.taps[a]) * params.kernel_w + h.taps[b]) * channels,
+                        channels,
+                        united_weight.data() + i * filter + kh * row + kw * p.out_channels + column);
+          }
+      column += channels;
+    }
+  }
+  const ConvWeight view{united_weight.data(), 0, 1, filter, row, p.out_channels};
+  return Conv2d(p, view, bias != nullptr ? united_bias.data() : nullptr, Conv2dAlgorithm::kDirect);
+}
+
 void ConvTranspose2d::Impl::run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const {
   for (int64_t kh = 0; kh < params.kernel_h; ++kh) {
     if (output.stride_w != output.c) {
@@ -178,8 +254,36 @@ void ConvTranspose2d::Impl::spread(int64_t kh, const Nhwc<const float>& input,
   });
 }
 
+// Strip by strip through memory of the columns' order, 64 KB: it stays in cache.
+void ConvTranspose2d::Impl::run_united(const Nhwc<const float>& input, const Nhwc<float>& output) const {
+  if (output.pixels() == 0) return;
+  const int64_t stride_h = params.stride_h, stride_w = params.stride_w, channels = output.c;
+  const int64_t rows = phase_outputs(output.h, 0, stride_h), width = phase_outputs(output.w, 0, stride_w);
+  const int64_t columns = stride_h * stride_w * channels, row_floats = width * columns;
+  const int64_t strip_rows = std::clamp<int64_t>((1 << 14) / std::max<int64_t>(1, row_floats), 1, rows);
+  const int64_t strips = (rows + strip_rows - 1) / strip_rows;  // per image
+  parallel_for(input.n * strips, 1, [&](int64_t begin, int64_t end) {
+    const Scratch<float> memory(strip_rows * row_floats);
+    for (int64_t strip = begin; strip < end; ++strip) {
+      const int64_t n = strip / strips, first = strip % strips * strip_rows;  // [0, n), [0, rows)
+      const int64_t count = std::min(strip_rows, rows - first);
+      Nhwc<const float> image = input;
+      image.data = input.at(n, 0, 0), image.n = 1;
+      united->run_rows(image, first, dense_nhwc(memory.get(), 1, count, width, columns));
+      for (int64_t oh = first * stride_h; oh < std::min((first + count) * stride_h, output.h); ++oh) {
+        const float* from =
+            memory + (oh / stride_h - first) * row_floats + oh % stride_h * stride_w * channels;
+        for (int64_t ow = 0; ow < output.w; ++ow)
+          std::copy_n(from + ow / stride_w * columns + ow % stride_w * channels, channels,
+                      output.at(n, oh, ow));
+      }
+    }
+  });
+}
+
 void ConvTranspose2d::run(const Nhwc<const float>& input, const Nhwc<float>& output) const {
   if (!impl_->merged.empty()) return impl_->run_merged(input, output);
+  if (impl_->united) return impl_->run_united(input, output);
   const int64_t stride_h = impl_->params.stride_h, stride_w = impl_->params.stride_w;
   for (const Impl::Phase& phase : impl_->phases) {
     Nhwc<float> part = output;

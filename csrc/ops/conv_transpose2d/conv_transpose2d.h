@@ -3,7 +3,8 @@
 //   y[n, ih * stride_h - padding_h + kh * dilation_h, …, o] += w[i, o, kh, kw] x[n, ih, iw, i]
 //   Output size: (extent - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1.
 //
-// Computed as stride_h * stride_w dense convolutions, one per sub-pixel phase of the output.
+// Computed as stride_h * stride_w dense convolutions, one per sub-pixel phase of the output, or as one for
+// all of them where few output channels would leave lanes empty.
 #pragma once
 
 #include <memory>
@@ -24,7 +25,9 @@ struct ConvTranspose2dParams {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t groups = 1;
   ActivationParams activation;
-  bool allow_winograd = true;  // where the inputs' size is known: see Conv2dParams
+  // See Conv2dParams; where the inputs' size is known. So is one convolution for all phases: an infinity then
+  // reaches some outputs that do not see it.
+  bool allow_winograd = true;
 
   int64_t out_h(int64_t h) const {
     return (h - 1) * stride_h - 2 * padding_h + dilation_h * (kernel_h - 1) + output_padding_h + 1;
