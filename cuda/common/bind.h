@@ -29,7 +29,8 @@ DType dtype_of_name(const std::string& name);
 const char* dtype_name(DType dtype);
 size_t item_size(DType dtype);
 
-inline std::string dims_text(const std::vector<int64_t>& shape) {
+// shape: outlives the message
+inline ShapeText dims_text(const std::vector<int64_t>& shape) {
   return shape_text(shape.data(), static_cast<int>(shape.size()));
 }
 
