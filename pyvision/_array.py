@@ -190,7 +190,7 @@ def without_graph(x: Array, op: str, name: str) -> Array:
     if x.requires_grad and torch.is_grad_enabled():
         raise TypeError(
             f"[{op}] expected {name} without gradients, got a tensor that requires grad: "
-            "call it under torch.no_grad(), or pass its .detach()"
+            "take the op from pyvision.interop.torch, or pass its .detach()"
         )
     return x.detach().resolve_neg()
 

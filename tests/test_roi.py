@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -570,63 +569,34 @@ def test_multi_scale_gradients_are_those_of_each_level(isa: str) -> None:
 # ---- gradients through torch
 
 
-def _differentiable(op: str, arguments: Arguments) -> tuple[Callable[..., Any], list[Any]]:
-    """The op as an autograd function of its differentiable arrays, twice so where it is linear in them."""
-    torch = pytest.importorskip("torch")
-    names = [
-        name
-        for name in ("input", "boxes", "offset", "mask")
-        if name == "input"
-        or (name == "boxes" and op == "prroi_pool")
-        or (name in ("offset", "mask") and arguments.get(name) is not None)
-    ]
-
-    def given(arrays: Any) -> Arguments:
-        found = {n: a.detach().numpy() for n, a in zip(names, arrays, strict=True)}
-        if "boxes" in found:  # without the images' indices
-            found["boxes"] = np.concatenate([arguments["boxes"][:, :1], found["boxes"]], axis=1)
-        return arguments | found
-
-    class Backward(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, grad: Any, *arrays: Any) -> Any:
-            grads = backward(op, given(arrays), grad.detach().numpy())
-            if "boxes" in grads:
-                grads["boxes"] = grads["boxes"][:, 1:]
-            return tuple(torch.from_numpy(np.ascontiguousarray(grads[n])) for n in names)
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any, *_: Any) -> Any:
-            twice = run(op, arguments | {"input": grad.detach().numpy()})
-            return torch.from_numpy(twice), *[None] * len(names)
-
-    class Forward(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *arrays: Any) -> Any:
-            ctx.save_for_backward(*arrays)
-            return torch.from_numpy(run(op, given(arrays)))
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            return Backward.apply(grad.contiguous(), *ctx.saved_tensors)
-
-    starts = [arguments[name][:, 1:] if name == "boxes" else arguments[name] for name in names]
-    return Forward.apply, [torch.tensor(start, requires_grad=True) for start in starts]
-
-
 @pytest.mark.parametrize("op", OPS)
 def test_gradcheck(op: str) -> None:
     torch = pytest.importorskip("torch")
+    from pyvision.interop import torch as interop
+
     arguments = case(op, 4, np.float64, boxes=2)
-    arguments["input"] = arguments["input"][:, :5, :5, : None if op.startswith("ps_") else 3]
+    x = arguments["input"][:, :5, :5, : None if op.startswith("ps_") else 3]
+    arguments["input"] = x.transpose(0, 3, 1, 2)
     if op == "deform_roi_pool":
         size = arguments["output_size"]
         rng = np.random.default_rng(0)
         arguments["offset"], arguments["mask"] = (rng.standard_normal((2, c, *size)) for c in (2, 1))
-    function, tensors = _differentiable(op, arguments)
-    assert torch.autograd.gradcheck(function, tensors, atol=1e-5)
+    tensors = {name: torch.tensor(x) for name, x in arguments.items() if isinstance(x, np.ndarray)}
+    names = [name for name in tensors if name != "boxes" or op == "prroi_pool"]
+
+    def function(*given: Any) -> Any:
+        found = tensors | dict(zip(names, given, strict=True))
+        if "boxes" in names:  # without the images' indices
+            found["boxes"] = torch.cat([tensors["boxes"][:, :1], found["boxes"]], 1)
+        return getattr(interop, op.split(maxsplit=1)[0])(**(arguments | found))
+
+    starts = [
+        (tensors[name][:, 1:].clone() if name == "boxes" else tensors[name]).requires_grad_()
+        for name in names
+    ]
+    assert torch.autograd.gradcheck(function, starts, atol=1e-5)
     if op in ("roi_align", "roi_align_rotated", "ps_roi_align", "ps_roi_pool"):  # linear in the input
-        assert torch.autograd.gradgradcheck(function, tensors, atol=1e-5)
+        assert torch.autograd.gradgradcheck(function, starts, atol=1e-5)
 
 
 def test_torch_tensors_come_back_as_such() -> None:

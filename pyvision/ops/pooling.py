@@ -123,10 +123,10 @@ def adaptive_avg_pool2d(
     sizes: Any = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     if device := device_of(op, input=input):
         extents = input.shape[2:] if layout == "NCHW" else input.shape[1:3]
-        return _pool_on_device(device, op, input, layout, _filled(sizes, extents, op))[0]
+        return _pool_on_device(device, op, input, layout, filled(sizes, extents, op))[0]
     x = as_numpy(input, op, "input")
     nhwc = to_nhwc(x, layout, op, "input")
-    sizes = _filled(sizes, nhwc.shape[1:3], op)
+    sizes = filled(sizes, nhwc.shape[1:3], op)
     y = _core.adaptive_avg_pool2d(nhwc, sizes)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
@@ -147,7 +147,7 @@ def averaging(
     return flag(ceil_mode, op, "ceil_mode"), flag(count_include_pad, op, "count_include_pad"), divisor
 
 
-def _filled(sizes: Any, extents: tuple[int, ...], op: str) -> tuple[int, int]:
+def filled(sizes: Any, extents: tuple[int, ...], op: str) -> tuple[int, int]:
     """``output_size`` with the input's extents where it is None."""
     if len(sizes) == len(extents) == 2:
         sizes = tuple(n if s is None else s for s, n in zip(sizes, extents, strict=True))
