@@ -112,6 +112,7 @@ CASES = {
          {"iou_threshold": 0.1}),
         ("box_iou", (), {"boxes1": BOXES[:, 1:], "boxes2": BOXES[:2, 1:]}, {}, "torchvision"),
         ("box_iou aligned", (), {"boxes1": BOXES[:, 1:], "boxes2": BOXES[:, 1:] + 1}, {"aligned": True}),
+        ("box_iou cxcywh", (), {"boxes1": BOXES[:, 1:], "boxes2": BOXES[:2, 1:]}, {"fmt": "cxcywh"}),
         ("box_iou_rotated", (), {"boxes1": ROTATED[:, 1:], "boxes2": ROTATED[:, 1:] + 1}),
     ]
 }  # fmt: skip

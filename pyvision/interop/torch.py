@@ -741,9 +741,11 @@ def batched_nms_rotated(
 
 
 @_operator()
-def box_iou(boxes1: Tensor, boxes2: Tensor, *, aligned: bool = False) -> Tensor:
+def box_iou(boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy", *, aligned: bool = False) -> Tensor:
     """:func:`torchvision.ops.box_iou` by :func:`pyvision.ops.box_iou`."""
-    return boxes1.new_empty(boxes1.shape[:1] if aligned else (boxes1.shape[0], boxes2.shape[0]))
+    shape = boxes1.shape[:1] if aligned else (boxes1.shape[0], boxes2.shape[0])
+    dtype = torch.float64 if boxes1.dtype == torch.float64 else torch.float32  # halves are widened
+    return boxes1.new_empty(shape, dtype=dtype)
 
 
 @_operator()

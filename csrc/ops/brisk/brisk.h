@@ -29,8 +29,8 @@
 
 #include "core/arena.h"
 #include "core/dispatch.h"
-#include "ops/grey_filters/integral_image.h"
 #include "ops/brisk/params.h"
+#include "ops/grey_filters/integral_image.h"
 
 namespace pyvision {
 
