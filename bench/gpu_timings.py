@@ -179,6 +179,29 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     return row(clock, names, (ours, cudnn), flop, size) | clock.facts(cudnn)
 
 
+def separable_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
+    """Depthwise and pointwise in one, against cuDNN's two convolutions."""
+    kind, channels_last = getattr(torch, dtype), torch.channels_last
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    c, k = case.in_channels, case.kernel
+    shapes = (SIZES.batch, c, case.height, case.width), (c, 1, k, k), (case.out_channels, c, 1, 1)
+    x, depthwise, pointwise = (
+        normal(*shape).to(kind).contiguous(memory_format=channels_last) for shape in shapes
+    )
+    geometry = case.stride, case.padding[0]
+    conv = torch.nn.functional.conv2d
+    calls = (
+        lambda: ops.separable_conv2d(x, depthwise, pointwise, None, None, *geometry),
+        lambda: conv(conv(x, depthwise, None, *geometry, groups=c), pointwise),
+    )
+    y = calls[1]()
+    flop = 2.0 * y.numel() * c + 2.0 * y.numel() / case.out_channels * c * k * k
+    size = sum(t.numel() * t.element_size() for t in (x, depthwise, pointwise, y))
+    return row(
+        clock, ("separable_conv2d", f"{case.name}, batch {SIZES.batch}", dtype, "cuDNN"), calls, flop, size
+    )
+
+
 def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     """The gradients of input and weight, which autograd asks cuDNN for together."""
     kind, channels_last = DTYPES[dtype], torch.channels_last
@@ -538,6 +561,7 @@ def families(clock: Clock) -> Iterator[tuple[str, Task]]:
     for dtype in ("float16", "float32"):
         for channels, extent in SIZES.deformed:
             case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
+            yield "separable_conv2d", partial(separable_row, clock, case, dtype)
             yield "deform_conv2d", partial(deform_row, clock, case, dtype)
             yield "deform_conv2d_backward", partial(deform_backward_row, clock, case, dtype)
         yield "multi_scale_deformable_attention", partial(attention_row, clock, dtype)

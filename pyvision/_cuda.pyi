@@ -465,6 +465,25 @@ class Conv2d(_Launchable):
         depthwise: bool,
     ) -> None: ...
 
+class SeparableConv2d(_Launchable):
+    def __init__(
+        self,
+        stream: Stream,
+        op: str,
+        input: DeviceArray,
+        depthwise_weight: DeviceArray,
+        pointwise_weight: DeviceArray,
+        depthwise_bias: DeviceArray | None,
+        pointwise_bias: DeviceArray | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        depthwise_activation: str,
+        depthwise_slope: float,
+        activation: str,
+        slope: float,
+    ) -> None: ...
+
 class ConvTranspose2d(_Launchable):
     def __init__(
         self,

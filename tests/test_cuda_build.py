@@ -15,7 +15,8 @@ CUDA = Path(__file__).resolve().parents[1] / "cuda"
 ARCHITECTURES = ("80", "90a")
 TUNED = (  # the build warns of all
     "conv2d", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "nms", "pool2d",
-    "pool2d_backward", "prepare_image", "roi_align", "warp", "features/fast", "features/sift_pyramid",
+    "pool2d_backward", "prepare_image", "roi_align", "separable_conv2d", "warp",
+    "features/fast", "features/sift_pyramid",
 )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ CALLS: dict[str, Callable[[Arguments], tuple[Callable[..., Any], tuple[Any, ...]
     "depthwise_conv2d": lambda on: (ops.depthwise_conv2d, (_map(on), on(8, 1, 3, 3)), NHWC),
     "depthwise_conv2d_backward": lambda on: (
         ops.depthwise_conv2d_backward, (on(1, 4, 5, 8), _map(on), on(8, 1, 3, 3)), NHWC),
+    "separable_conv2d": lambda on: (
+        ops.separable_conv2d, (_map(on), on(8, 1, 3, 3), on(4, 8, 1, 1)), NHWC),
     "conv_transpose2d": lambda on: (ops.conv_transpose2d, (_map(on), on(8, 4, 3, 3), None, 2), NHWC),
     "deform_conv2d": lambda on: (ops.deform_conv2d, _deformed(on), NHWC),
     "deform_conv2d_backward": lambda on: (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,9 +82,10 @@ def test_every_timed_call_runs(
     found = {row["op"] for row in result["rows"]}
     assert found >= {
         "conv2d", "depthwise_conv2d", "conv_transpose2d", "conv2d_backward", "depthwise_conv2d_backward",
-        "deform_conv2d", "deform_conv2d_backward", "multi_scale_deformable_attention", "roi_align",
-        "roi_align_backward", "nms", "nms_rotated", "soft_nms", "matrix_nms", "match", "find_homography",
-        "max_pool2d", "interpolate", "grid_sample", "prepare_image", "warp_affine", *gpu_timings.FEATURES,
+        "separable_conv2d", "deform_conv2d", "deform_conv2d_backward", "multi_scale_deformable_attention",
+        "roi_align", "roi_align_backward", "nms", "nms_rotated", "soft_nms", "matrix_nms", "match",
+        "find_homography", "max_pool2d", "interpolate", "grid_sample", "prepare_image", "warp_affine",
+        *gpu_timings.FEATURES,
     }  # fmt: skip
     assert len(saved) == len(tasks)
     json.dumps(result)
@@ -170,13 +172,17 @@ def test_steps_that_fail_are_recorded(
     assert (tmp_path / "tests" / "conftest.py").exists()
 
 
-def test_commands_are_understood(gpu_check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_are_understood(
+    gpu_check: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """pytest finds the tests that the commands name; the others' options are known."""
-    monkeypatch.setattr(gpu_check, "WORK", gpu_check.ROOT)
+    monkeypatch.setattr(gpu_check, "WORK", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    shutil.copytree(gpu_check.ROOT / "tests", tmp_path / "tests")
     for quick in (False, True):
         command = [part for part in gpu_check.tests_command(quick) if part not in ("-n", "6")]
         listed = subprocess.run(
-            [*command, "--collect-only"], cwd=gpu_check.ROOT, capture_output=True, text=True, check=False
+            [*command, "--collect-only"], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert listed.returncode == 0, listed.stdout
         count = sum("::" in line for line in listed.stdout.splitlines())

@@ -273,6 +273,9 @@ def separable_conv2d(
         activation: of the result.
         layout: of ``input`` and the result.
 
+    On CUDA arrays are float32, float16 or bfloat16, and of one of them; sums are float32, values between the
+    two of that type.
+
     Returns:
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
 
@@ -281,6 +284,14 @@ def separable_conv2d(
         ValueError: shapes or parameters contradict each other.
     """
     op = "separable_conv2d"
+    arrays = {
+        "input": input, "depthwise_weight": depthwise_weight, "pointwise_weight": pointwise_weight,
+        "depthwise_bias": depthwise_bias, "pointwise_bias": pointwise_bias,
+    }  # fmt: skip
+    if device := device_of(op, **arrays):
+        return _separable_on_device(
+            device, op, arrays, stride, padding, dilation, depthwise_activation, activation, layout
+        )
     x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
     d, w = separable_weights(op, x, depthwise_weight, pointwise_weight)
     d_bias, w_bias = (
@@ -300,6 +311,38 @@ def separable_conv2d(
         *activation_pair(activation, op),
     )  # fmt: skip
     return _result(conv.run(x), input, layout, op)
+
+
+def _separable_on_device(
+    device: Device,
+    op: str,
+    arrays: dict[str, Array],
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    depthwise_activation: ActivationSpec,
+    activation: ActivationSpec,
+    layout: Layout,
+) -> Array:
+    x, channels_last_input = device.nhwc(arrays["input"], layout, op, "input", CUDA_FLOATS)
+    d, w = (
+        device.nhwc(arrays[name], "NCHW", op, name, (x.dtype,))[0]
+        for name in ("depthwise_weight", "pointwise_weight")
+    )
+    d_shape, w_shape = ((k.shape[0], k.shape[3], *k.shape[1:3]) for k in (d, w))
+    _check_separable(op, x.shape[3], d_shape, w_shape)
+    d_bias, w_bias = (
+        device.take_optional(arrays[name], op, name, (x.dtype,))
+        for name in ("depthwise_bias", "pointwise_bias")
+    )
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    taps = taps_first(device, d)  # as long as the kernel may read it
+    conv = device.kernels.SeparableConv2d(
+        device.stream, op, x.view, taps.view, w.view, view_of(d_bias), view_of(w_bias),
+        strides, padding_sides(op, padding, d_shape, strides, dilations), dilations,
+        *activation_pair(depthwise_activation, op), *activation_pair(activation, op),
+    )  # fmt: skip
+    return device.from_nhwc(device.run(conv, x.dtype), layout, channels_last_input)
 
 
 def inverted_residual(
@@ -508,17 +551,19 @@ def separable_weights(
         np.ascontiguousarray(as_numpy(weight, op, name, (x.dtype.name,)))
         for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"))
     )
-    channels = x.shape[3]
-    if channels == 0 or d.ndim != 4 or d.shape[1] != 1 or len(d) == 0 or len(d) % channels:
+    _check_separable(op, x.shape[3], d.shape, w.shape)
+    return d, w
+
+
+def _check_separable(op: str, channels: int, d: tuple[int, ...], w: tuple[int, ...]) -> None:
+    """Raise ValueError unless the weights' shapes, in torch's order, fit an input of so many channels."""
+    if channels == 0 or len(d) != 4 or d[1] != 1 or d[0] == 0 or d[0] % channels:
         raise ValueError(
             f"[{op}] expected depthwise_weight of shape (multiple of input's {channels} channels, 1, "
-            f"kernel_h, kernel_w), got {d.shape}"
+            f"kernel_h, kernel_w), got {d}"
         )
-    if w.ndim != 4 or len(w) == 0 or w.shape[1:] != (len(d), 1, 1):
-        raise ValueError(
-            f"[{op}] expected pointwise_weight of shape (out_channels, {len(d)}, 1, 1), got {w.shape}"
-        )
-    return d, w
+    if len(w) != 4 or w[0] == 0 or w[1:] != (d[0], 1, 1):
+        raise ValueError(f"[{op}] expected pointwise_weight of shape (out_channels, {d[0]}, 1, 1), got {w}")
 
 
 def _operands(
