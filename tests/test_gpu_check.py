@@ -188,7 +188,9 @@ def test_commands_are_understood(
         count = sum("::" in line for line in listed.stdout.splitlines())
         assert (30 < count < 150) if quick else count > 700
     assert gpu_check.sanitizer_command("memcheck")[-2:] == ["-k", gpu_check.SANITIZED]
-    refused = subprocess.run(gpu_check.profile_command(), capture_output=True, text=True, check=False)
+    refused = subprocess.run(
+        gpu_check.profile_command(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert refused.returncode == 2 and "argument --device" in refused.stderr
     asked = subprocess.run(
         [sys.executable, str(BENCH / "gpu_check.py"), "--help"], capture_output=True, text=True, check=True
