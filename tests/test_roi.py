@@ -675,6 +675,14 @@ def test_bins_of_many_columns(width: int, ratio: int | None, layout: str, isa: s
         assert_within(got, y, 40 * EPS * (bound + np.abs(x).max()))
 
 
+def test_more_channels_than_sums_wait_for() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 1, 1, (4 << 20) + 1), dtype=np.float32)
+    box = np.array([[0, 0, 0, 1, 1]] * 2, np.float32)
+    y = ops.ps_roi_align(x, box, 1, sampling_ratio=1, layout="NHWC")
+    np.testing.assert_array_equal(y[0], x[0])
+    np.testing.assert_array_equal(y[1], x[0])
+
+
 @pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
 def test_many_boxes_with_channels_of_their_own(op: str, isa: str) -> None:
     """Bins that end in many tiles of a large map, at 1 and 2 threads."""

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "roi/own_channels.h"
 
-#include <array>
-
 #include "core/arena.h"
 #include "roi/bin_sum.h"
 #include "roi/copy.h"
@@ -116,7 +114,7 @@ class TiledBins {
  public:
   static constexpr int64_t kHeight = 16, kWidth = kTileWidth;
 
-  // Takes the first regions of a group, until their tables have `most` entries together.
+  // Takes the first regions of a group, one at least, until their tables have `most` entries together.
   TiledBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group,
             const RoiLevel<const T>& level, int64_t most)
       : grid_(grid),
@@ -125,7 +123,7 @@ class TiledBins {
         columns_((level.w + kWidth - 1) / kWidth) {
     std::vector<Cut> y, x;
     tables_.push_back({});
-    for (int64_t k = 0; k < group.end - group.begin && table_size() < most; ++k) {
+    for (int64_t k = 0; k < group.end - group.begin && (k == 0 || table_size() < most); ++k) {
       cut(regions_[k].taps.y, grid.h, kHeight, k, &y);
       cut(regions_[k].taps.x, grid.w, kWidth, k, &x);
       Table next = {0, static_cast<int64_t>(y.size()), static_cast<int64_t>(x.size())};
@@ -275,13 +273,7 @@ class OwnTiles {
           for (int64_t tile = begin; tile < end; ++tile) {
             tiled.parts_of(tile, &parts);
             sum(tiled, image, tile, parts, &own);
-            const T* from = own.data();
-            const int64_t count = static_cast<int64_t>(own.size()) / outputs_;
-            for (const std::vector<TilePart<T>>& of_bin : parts)
-              for (const TilePart<T>& part : of_bin) {
-                for (int64_t o = 0; o < outputs_; ++o) sums[part.at * outputs_ + o] = from[o * count];
-                ++from;
-              }
+            hand_out(own, parts, sums);
           }
         });
         parallel_for(tiled.size(), 32, [&](int64_t begin, int64_t end) {
@@ -323,6 +315,19 @@ class OwnTiles {
         to += of_bin.size();
         bin = bin + 1 < bins_ ? bin + 1 : 0;
         ahead.fetch(kHeight * kWidth);
+      }
+    }
+  }
+
+  // sums: (entries of all tables, outputs)
+  void hand_out(const std::vector<T>& own, const std::vector<std::vector<TilePart<T>>>& parts,
+                T* sums) const {
+    const int64_t count = static_cast<int64_t>(own.size()) / outputs_;
+    const T* from = own.data();
+    for (const std::vector<TilePart<T>>& of_bin : parts) {
+      for (const TilePart<T>& part : of_bin) {
+        for (int64_t o = 0; o < outputs_; ++o) sums[part.at * outputs_ + o] = from[o * count];
+        ++from;
       }
     }
   }
