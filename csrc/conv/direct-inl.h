@@ -127,10 +127,10 @@ inline void tiles_outermost(const typename Producer::Job& job, int64_t first_til
     if constexpr (Producer::kMayReadInPlace)
       if (rows_follow)
         next_rows = PanelAhead::share(producer.uniform_rows(row_end).rows, rows, panel_end - panel_begin);
-    const auto ahead = [&](int64_t panel, const float* b, int64_t width) {
+    const auto ahead = [&](int64_t panel, const float* b, int64_t) {
       const int64_t done =
           k * (panel_end - panel_begin) + (panel - panel_begin) * (k_end - k);  // of the tile
-      return rows_follow ? next_rows.after(done / Product::kDepth) : PanelAhead::same(b, width);
+      return rows_follow ? next_rows.after(done / Product::kDepth) : PanelAhead::none(b);
     };
     bool in_place = uniform;
     if constexpr (Producer::kMayReadInPlace) {

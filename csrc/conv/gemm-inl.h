@@ -24,21 +24,22 @@ constexpr int kPanelWidth = kPanelVectors * F32::kLanes;
 
 constexpr int kFloatsPerLine = 64 / sizeof(float);
 
-// What a product fetches for those to come: a panel's width of floats at each step of K, `step` floats apart.
-// There are load slots to spare, though not for a second stream.
+// How far a product fetches the panel that it reads: memory answers within so many steps. Not a page, whose
+// lines would fall in the sets of those in use.
+constexpr int64_t kFloatsAhead = 3072 / sizeof(float);
+
+// What a product fetches for those to come: something at each step of K, `step` floats apart. Of what is
+// shared out that is a cache line; there are load slots to spare, though not for many streams.
 struct PanelAhead {
   const float* from;
   int64_t step;
 
-  // For B read once from L2 or L3: itself, a page ahead, where the hardware's prefetchers stop.
-  static PanelAhead same(const float* b, int64_t width) {
-    constexpr int64_t kPage = 4096 / sizeof(float);
-    return {b + kPage, width};
-  }
+  static PanelAhead none(const float* b) { return {b, 0}; }
   // For what comes after `passes` products that take as many steps, `width` floats of it for each step of one
   // of them: a share with every pass, so that memory is as busy in the last as in the first.
   static PanelAhead share(const float* next, int64_t width, int64_t passes) {
-    return {next, (width + passes - 1) / passes};
+    const int64_t step = (width + passes - 1) / passes;
+    return {next, step < kFloatsPerLine ? step : kFloatsPerLine};
   }
   // What is left of a share after so many steps of all passes.
   PanelAhead after(int64_t steps) const { return {from + steps * step, step}; }
@@ -269,7 +270,12 @@ template <int MR, int NV, class Out>
   }
 }
 
-// A panel's columns of one row of the output.
+// A panel's columns of one row.
+template <int NV>
+[[gnu::always_inline]] inline void fetch_to_read(const float* row) {
+#pragma GCC unroll 8
+  for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(row + line);
+}
 template <int NV, class Out>
 [[gnu::always_inline]] inline void fetch_to_write(Out* row) {
 #pragma GCC unroll 8
@@ -281,6 +287,7 @@ template <int MR, int NV, class Product = F32Product, class E = Epilogue, class 
           int64_t kBStep = NV * F32::kLanes>
 void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, const TileOutputOf<E>& out) {
   using Sum = typename Product::Sum;
+  constexpr bool kIsPacked = kBStep == NV * F32::kLanes;
   Sum acc[MR][NV];
   if (!out.fetched) {
 #pragma GCC unroll 16
@@ -307,9 +314,12 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
         multiply_rows<Product>(acc, rows, bv, std::make_integer_sequence<int, MR>{});
-#pragma GCC unroll 8
-        for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine)
-          __builtin_prefetch(fetched + line);
+        if constexpr (kIsPacked) {
+          fetch_to_read<NV>(b + kFloatsAhead);
+          if constexpr (2 * MR >= kRowTile) __builtin_prefetch(fetched);  // few rows have no slot to spare
+        } else {
+          fetch_to_read<NV>(fetched);
+        }
         rows.next();
         fetched += ahead.step;
         b += kBStep;
