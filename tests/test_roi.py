@@ -676,11 +676,15 @@ def test_bins_of_many_columns(width: int, ratio: int | None, layout: str, isa: s
 
 
 def test_more_channels_than_sums_wait_for() -> None:
-    x = np.random.default_rng(0).standard_normal((1, 1, 1, (4 << 20) + 1), dtype=np.float32)
-    box = np.array([[0, 0, 0, 1, 1]] * 2, np.float32)
+    """One box at a time, the second added to what the first has left, and an image without any."""
+    x = np.random.default_rng(0).standard_normal((2, 1, 1, (4 << 20) + 1), dtype=np.float32)
+    box = np.array([[1, 0, 0, 1, 1]] * 2, np.float32)
     y = ops.ps_roi_align(x, box, 1, sampling_ratio=1, layout="NHWC")
-    np.testing.assert_array_equal(y[0], x[0])
-    np.testing.assert_array_equal(y[1], x[0])
+    np.testing.assert_array_equal(y[0], x[1])
+    np.testing.assert_array_equal(y[1], x[1])
+    grad = ops.ps_roi_align_backward(x, box, x.shape, sampling_ratio=1, layout="NHWC")
+    np.testing.assert_array_equal(grad[0], np.zeros_like(x[0]))
+    np.testing.assert_array_equal(grad[1], x[0] + x[1])
 
 
 @pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])

@@ -115,12 +115,12 @@ class TiledBins {
   static constexpr int64_t kHeight = 16, kWidth = kTileWidth;
 
   // Takes the first regions of a group, one at least, until their tables have `most` entries together.
-  TiledBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group,
-            const RoiLevel<const T>& level, int64_t most)
+  TiledBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group, int64_t height,
+            int64_t width, int64_t most)
       : grid_(grid),
         regions_(&regions[group.begin]),
-        rows_((level.h + kHeight - 1) / kHeight),
-        columns_((level.w + kWidth - 1) / kWidth) {
+        rows_((height + kHeight - 1) / kHeight),
+        columns_((width + kWidth - 1) / kWidth) {
     std::vector<Cut> y, x;
     tables_.push_back({});
     for (int64_t k = 0; k < group.end - group.begin && (k == 0 || table_size() < most); ++k) {
@@ -179,6 +179,17 @@ class TiledBins {
       for (int64_t j = table->column; j < table[1].column; ++j, sums += outputs) {
         const int64_t bin = y_bin_[static_cast<size_t>(i)] * grid_.w + x_bin_[static_cast<size_t>(j)];
         for (int64_t o = 0; o < outputs; ++o) out[bin * outputs + o] += sums[o];
+      }
+    }
+  }
+  // The transpose: a table's entries get what their bins have. grad: (bins, outputs)
+  void spread(int64_t k, const T* grad, int64_t outputs, T* sums) const {
+    const Table* const table = &tables_[static_cast<size_t>(k)];
+    sums += table->at * outputs;
+    for (int64_t i = table->row; i < table[1].row; ++i) {
+      for (int64_t j = table->column; j < table[1].column; ++j, sums += outputs) {
+        const int64_t bin = y_bin_[static_cast<size_t>(i)] * grid_.w + x_bin_[static_cast<size_t>(j)];
+        std::copy_n(grad + bin * outputs, outputs, sums);
       }
     }
   }
@@ -248,41 +259,61 @@ class Ahead {
 };
 
 // Maps of neighbouring channels: tile after tile, of which a cache line of every pixel at a time becomes
-// planes that stay in L1 for all bins that read them. The next tile is fetched in order meanwhile.
-template <class T>
+// planes that stay in L1 for all bins that read them, or add to them. Map: const T, or T where they are set
+template <class T, class Map>
 class OwnTiles {
  public:
-  OwnTiles(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, SumTile<T> sum_tile)
+  OwnTiles(const RoiMaps<Map>& maps, const RoiGrid& grid, const Regions<T>& regions,
+           const OwnChannelKernels<T>& kernels)
       : maps_(maps),
         level_(maps.levels[0]),
         bins_(grid.bins()),
         outputs_(maps.channels / bins_),
         grid_(grid),
         regions_(regions),
-        sum_tile_(sum_tile) {}
+        kernels_(kernels) {}
 
+  // out: (K, bins, outputs)
   void gather(T* out) const {
-    for (RegionGroup group : regions_.groups()) {
-      while (group.begin < group.end) {
-        const TiledBins<T> tiled(grid_, regions_, group, level_, kSums / outputs_);
-        const int64_t image = regions_[group.begin].image;
-        const Scratch<T> sums(tiled.table_size() * outputs_);
-        parallel_for(tiled.tiles(), 8, [&](int64_t begin, int64_t end) {
-          std::vector<std::vector<TilePart<T>>> parts(static_cast<size_t>(bins_));
-          std::vector<T> own;
-          for (int64_t tile = begin; tile < end; ++tile) {
-            tiled.parts_of(tile, &parts);
-            sum(tiled, image, tile, parts, &own);
-            hand_out(own, parts, sums);
-          }
+    for (const RegionGroup& group : regions_.groups()) {
+      for_each_batch(group, [&](const TiledBins<T>& tiled, int64_t first, T* sums) {
+        for_each_tile(tiled, [&](int64_t tile, const Parts& parts, std::vector<T>* own) {
+          if (own->empty()) return;
+          sum(tiled, regions_[first].image, tile, parts, own->data());
+          exchange(parts, own, [&](int64_t at, T* value) { sums[at] = *value; });
         });
         parallel_for(tiled.size(), 32, [&](int64_t begin, int64_t end) {
           for (int64_t k = begin; k < end; ++k)
-            tiled.add_up(k, sums, outputs_, out + regions_[group.begin + k].box * maps_.channels);
+            tiled.add_up(k, sums, outputs_, out + regions_[first + k].box * maps_.channels);
         });
-        group.begin += tiled.size();
-      }
+      });
     }
+  }
+
+  // grad: as out
+  void scatter(const T* grad) const {
+    std::vector<bool> is_set(static_cast<size_t>(maps_.n));
+    for (const RegionGroup& group : regions_.groups()) {
+      for_each_batch(group, [&](const TiledBins<T>& tiled, int64_t first, T* sums) {
+        const int64_t image = regions_[first].image;
+        parallel_for(tiled.size(), 32, [&](int64_t begin, int64_t end) {
+          for (int64_t k = begin; k < end; ++k)
+            tiled.spread(k, grad + regions_[first + k].box * maps_.channels, outputs_, sums);
+        });
+        const bool add_to_it = is_set[static_cast<size_t>(image)];
+        for_each_tile(tiled, [&](int64_t tile, const Parts& parts, std::vector<T>* own) {
+          exchange(parts, own, [&](int64_t at, T* value) { *value = sums[at]; });
+          add(tiled, image, tile, parts, *own, add_to_it);
+        });
+        is_set[static_cast<size_t>(image)] = true;
+      });
+    }
+    const int64_t row = level_.w * maps_.channels;
+    for (int64_t n = 0; n < maps_.n; ++n)
+      if (!is_set[static_cast<size_t>(n)])
+        parallel_for(level_.h, 1, [&](int64_t begin, int64_t end) {
+          std::fill_n(level_.data + (n * level_.h + begin) * row, (end - begin) * row, T(0));
+        });
   }
 
  private:
@@ -291,53 +322,126 @@ class OwnTiles {
   static constexpr int64_t kPlane = kHeight * kWidth + kLine;  // rows of two planes do not share a set of L1
   static constexpr int64_t kSums = (16 << 20) / sizeof(T);     // that wait
 
-  // own: (outputs, parts of all bins), what the tile adds to them
-  void sum(const TiledBins<T>& tiled, int64_t image, int64_t tile,
-           const std::vector<std::vector<TilePart<T>>>& parts, std::vector<T>* own) const {
-    size_t count = 0;
-    for (const std::vector<TilePart<T>>& of_bin : parts) count += of_bin.size();
-    own->resize(count * static_cast<size_t>(outputs_));
-    if (count == 0) return;
-    const int64_t row = tiled.row(tile), column = tiled.column(tile), all = maps_.channels;
-    const int64_t rows = std::min(kHeight, level_.h - row), columns = std::min(kWidth, level_.w - column);
-    const T* const pixels = level_.data + ((image * level_.h + row) * level_.w + column) * all;
+  using Parts = std::vector<std::vector<TilePart<T>>>;  // by bin
+
+  // Calls body(tiled, first, sums) for as many regions at a time, from `first` on, as have room for their
+  // tables' entries in sums: (entries, outputs).
+  template <class Body>
+  void for_each_batch(RegionGroup group, Body body) const {
+    while (group.begin < group.end) {
+      const TiledBins<T> tiled(grid_, regions_, group, level_.h, level_.w, kSums / outputs_);
+      const Scratch<T> sums(tiled.table_size() * outputs_);
+      body(tiled, group.begin, sums.get());
+      group.begin += tiled.size();
+    }
+  }
+
+  // Calls body(tile, parts, own), with room in own for a value for every part of every output: (outputs,
+  // parts of all bins).
+  template <class Body>
+  void for_each_tile(const TiledBins<T>& tiled, Body body) const {
+    parallel_for(tiled.tiles(), 8, [&](int64_t begin, int64_t end) {
+      Parts parts(static_cast<size_t>(bins_));
+      std::vector<T> own;
+      for (int64_t tile = begin; tile < end; ++tile) {
+        tiled.parts_of(tile, &parts);
+        size_t count = 0;
+        for (const auto& of_bin : parts) count += of_bin.size();
+        own.resize(count * static_cast<size_t>(outputs_));
+        body(tile, parts, &own);
+      }
+    });
+  }
+
+  // Calls move(at, value) for the place of every one of `own` in the tables.
+  template <class Move>
+  void exchange(const Parts& parts, std::vector<T>* own, Move move) const {
+    const int64_t count = static_cast<int64_t>(own->size()) / outputs_;
+    T* value = own->data();
+    for (const auto& of_bin : parts) {
+      for (const TilePart<T>& part : of_bin) {
+        for (int64_t o = 0; o < outputs_; ++o) move(part.at * outputs_ + o, value + o * count);
+        ++value;
+      }
+    }
+  }
+
+  // Where a tile lies in the map.
+  struct Extent {
+    int64_t row, rows, columns;
+    Map* pixels;  // the first one's channels
+  };
+  Extent extent_of(const TiledBins<T>& tiled, int64_t image, int64_t tile) const {
+    const int64_t row = tiled.row(tile), column = tiled.column(tile);
+    return {row, std::min(kHeight, level_.h - row), std::min(kWidth, level_.w - column),
+            level_.data + ((image * level_.h + row) * level_.w + column) * maps_.channels};
+  }
+  // Channels [c, c + channels) of a tile as planes.
+  void read_planes(const Extent& tile, int64_t c, int64_t channels, T* planes) const {
+    const int64_t all = maps_.channels;
+    for (int64_t i = 0; i < tile.rows; ++i)
+      transpose<T>(tile.pixels + i * level_.w * all + c, all, planes + i * kWidth, kPlane, tile.columns,
+                   channels);
+  }
+
+  // Calls body(of_bin, plane) for the channels [c, c + channels), whose planes begin where the map's would.
+  template <class Body>
+  void for_each_plane(const Extent& tile, const Parts& parts, int64_t c, int64_t channels, T* planes,
+                      Body body) const {
+    for (int64_t k = 0; k < channels; ++k)
+      body(parts[static_cast<size_t>((c + k) % bins_)], planes + k * kPlane - tile.row * kWidth);
+  }
+
+  // own: what the tile adds to the parts. The next tile is fetched in order meanwhile.
+  void sum(const TiledBins<T>& tiled, int64_t image, int64_t tile, const Parts& parts, T* own) const {
+    const Extent extent = extent_of(tiled, image, tile);
     Ahead<T> ahead(maps_, image, tiled.row(tile + 1), tiled.column(tile + 1), kHeight, kWidth);
     const Scratch<T> planes(kLine * kPlane);
-    T* to = own->data();
-    for (int64_t c = 0, bin = 0; c < all; c += kLine) {
-      const int64_t channels = std::min(kLine, all - c);
-      for (int64_t i = 0; i < rows; ++i)
-        transpose(pixels + i * level_.w * all + c, all, planes.get() + i * kWidth, kPlane, columns, channels);
-      for (int64_t k = 0; k < channels; ++k) {
-        const std::vector<TilePart<T>>& of_bin = parts[static_cast<size_t>(bin)];
-        sum_tile_(of_bin.data(), static_cast<int64_t>(of_bin.size()),
-                  planes.get() + k * kPlane - row * kWidth, to);
-        to += of_bin.size();
-        bin = bin + 1 < bins_ ? bin + 1 : 0;
+    for (int64_t c = 0; c < maps_.channels; c += kLine) {
+      const int64_t channels = std::min(kLine, maps_.channels - c);
+      read_planes(extent, c, channels, planes);
+      for_each_plane(extent, parts, c, channels, planes, [&](const auto& of_bin, const T* plane) {
+        kernels_.sum_tile(of_bin.data(), static_cast<int64_t>(of_bin.size()), plane, own);
+        own += of_bin.size();
         ahead.fetch(kHeight * kWidth);
-      }
+      });
     }
   }
 
-  // sums: (entries of all tables, outputs)
-  void hand_out(const std::vector<T>& own, const std::vector<std::vector<TilePart<T>>>& parts,
-                T* sums) const {
-    const int64_t count = static_cast<int64_t>(own.size()) / outputs_;
-    const T* from = own.data();
-    for (const std::vector<TilePart<T>>& of_bin : parts) {
-      for (const TilePart<T>& part : of_bin) {
-        for (int64_t o = 0; o < outputs_; ++o) sums[part.at * outputs_ + o] = from[o * count];
-        ++from;
-      }
+  // own: what the parts add to the tile, or to zeros
+  void add(const TiledBins<T>& tiled, int64_t image, int64_t tile, const Parts& parts,
+           const std::vector<T>& own, bool add_to_it) const {
+    const Extent extent = extent_of(tiled, image, tile);
+    const int64_t all = maps_.channels;
+    if (own.empty()) {
+      for (int64_t i = 0; i < extent.rows && !add_to_it; ++i)
+        std::fill_n(extent.pixels + i * level_.w * all, extent.columns * all, T(0));
+      return;
+    }
+    const Scratch<T> planes(kLine * kPlane);
+    const T* grads = own.data();
+    for (int64_t c = 0; c < all; c += kLine) {
+      const int64_t channels = std::min(kLine, all - c);
+      if (add_to_it)
+        read_planes(extent, c, channels, planes);
+      else
+        std::fill_n(planes.get(), channels * kPlane, T(0));
+      for_each_plane(extent, parts, c, channels, planes, [&](const auto& of_bin, T* plane) {
+        kernels_.add_tile(of_bin.data(), static_cast<int64_t>(of_bin.size()), grads, plane);
+        grads += of_bin.size();
+      });
+      for (int64_t i = 0; i < extent.rows; ++i)
+        transpose<T>(planes.get() + i * kWidth, kPlane, extent.pixels + i * level_.w * all + c, all, channels,
+                     extent.columns);
     }
   }
 
-  const RoiMaps<const T>& maps_;
-  const RoiLevel<const T>& level_;
+  const RoiMaps<Map>& maps_;
+  const RoiLevel<Map>& level_;
   const int64_t bins_, outputs_;
   const RoiGrid& grid_;
   const Regions<T>& regions_;
-  const SumTile<T> sum_tile_;
+  const OwnChannelKernels<T>& kernels_;
 };
 
 // Maps of neighbouring channels, of which a bin reads one line each: tile after tile of the map, as bins end
@@ -395,16 +499,14 @@ void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
 
 constexpr double kDense = 0.4;  // reads of a channel's pixel from which on planes of tiles pay
 
-// Its transpose for rows [begin, end).
+// Its transpose.
 template <class T>
-void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64_t begin, int64_t end, T* map,
-             int64_t stride_h, int64_t stride_w) {
+void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64_t width, T* plane) {
   for (int64_t i = taps.y.first[y_bin]; i < taps.y.first[y_bin + 1]; ++i) {
-    if (taps.y.index[i] < begin || taps.y.index[i] >= end) continue;
-    T* const row = map + taps.y.index[i] * stride_h;
+    T* const row = plane + taps.y.index[i] * width;
     const T share = taps.y.weight[i] * grad;
     for (int64_t j = taps.x.first[x_bin]; j < taps.x.first[x_bin + 1]; ++j)
-      row[taps.x.index[j] * stride_w] += taps.x.weight[j] * share;
+      row[taps.x.index[j]] += taps.x.weight[j] * share;
   }
 }
 
@@ -418,46 +520,27 @@ void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, cons
   if (maps.planar)
     gather_own_planes(maps, grid, regions, kernels, reads * 64 / sizeof(T) > 1, out);
   else if (reads > kDense)
-    OwnTiles<T>(maps, grid, regions, kernels.sum_tile).gather(out);
+    OwnTiles<T, const T>(maps, grid, regions, kernels).gather(out);
   else
     gather_own_pixels(maps, grid, regions, out);
 }
 
 template <class T>
 void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                          const T* grad) {
+                          const OwnChannelKernels<T>& kernels, const T* grad) {
+  if (maps.channels == 0) return;
+  if (!maps.planar) return OwnTiles<T, T>(maps, grid, regions, kernels).scatter(grad);
   const RoiLevel<T>& level = maps.levels[0];
-  const int64_t bins = grid.bins(), channels = maps.channels / bins, plane = level.h * level.w;
-  if (maps.planar) {
-    parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) {
-        const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;
-        for (int64_t n = 0; n < maps.n; ++n)
-          std::memset(level.data + (n * maps.channels + c) * plane, 0,
-                      static_cast<size_t>(plane) * sizeof(T));
-        for (int64_t i = 0; i < regions.size(); ++i) {
-          const Region<T>& region = regions[i];
-          add_bin(region.taps, grid.y_bin(ph, pw), grid.x_bin(ph, pw), grad[region.box * maps.channels + c],
-                  0, level.h, level.data + (region.image * maps.channels + c) * plane, level.w, 1);
-        }
-      }
-    });
-    return;
-  }
-  const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
-  parallel_for(maps.n * level.h, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t image = task / level.h, row = task % level.h;
-      T* const map = level.data + image * level.h * stride_h;
-      std::memset(map + row * stride_h, 0, static_cast<size_t>(stride_h) * sizeof(T));
+  const int64_t bins = grid.bins(), plane = level.h * level.w;
+  parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;
+      for (int64_t n = 0; n < maps.n; ++n)
+        std::fill_n(level.data + (n * maps.channels + c) * plane, plane, T(0));
       for (int64_t i = 0; i < regions.size(); ++i) {
         const Region<T>& region = regions[i];
-        if (region.image != image || row < region.row_begin || row >= region.row_end) continue;
-        for (int64_t bin = 0; bin < bins; ++bin)
-          for (int64_t c = 0; c < channels; ++c)
-            add_bin(region.taps, grid.y_bin(bin / grid.w, bin % grid.w),
-                    grid.x_bin(bin / grid.w, bin % grid.w), grad[(region.box * bins + bin) * channels + c],
-                    row, row + 1, map + c * bins + bin, stride_h, stride_w);
+        add_bin(region.taps, grid.y_bin(ph, pw), grid.x_bin(ph, pw), grad[region.box * maps.channels + c],
+                level.w, level.data + (region.image * maps.channels + c) * plane);
       }
     }
   });
@@ -466,7 +549,8 @@ void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Reg
 #define PYVISION_INSTANTIATE(T)                                                                 \
   template void gather_own_channels(const RoiMaps<const T>&, const RoiGrid&, const Regions<T>&, \
                                     const OwnChannelKernels<T>&, T*);                           \
-  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&, const T*);
+  template void scatter_own_channels(const RoiMaps<T>&, const RoiGrid&, const Regions<T>&,      \
+                                     const OwnChannelKernels<T>&, const T*);
 PYVISION_INSTANTIATE(float)
 PYVISION_INSTANTIATE(double)
 #undef PYVISION_INSTANTIATE

@@ -14,6 +14,6 @@ void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, cons
 // Its transpose, to which the maps are set.
 template <class T>
 void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
-                          const T* grad);
+                          const OwnChannelKernels<T>& kernels, const T* grad);
 
 }  // namespace pyvision

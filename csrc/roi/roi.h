@@ -100,11 +100,15 @@ struct TilePart {
 // sums[i] = parts[i] of the plane
 template <class T>
 using SumTile = void (*)(const TilePart<T>* parts, int64_t count, const T* plane, T* sums);
+// The transpose: the plane gets grads[i] times parts[i] in addition.
+template <class T>
+using AddTile = void (*)(const TilePart<T>* parts, int64_t count, const T* grads, T* plane);
 
 template <class T>
 struct OwnChannelKernels {
   SumPlane<T> sum_plane;
   SumTile<T> sum_tile;
+  AddTile<T> add_tile;
   int64_t lanes;
 };
 

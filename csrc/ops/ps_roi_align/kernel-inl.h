@@ -48,8 +48,26 @@ void sum_tile(const TilePart<T>* parts, int64_t count, const T* plane, T* sums) 
   }
 }
 
-const PsRoiAlignKernels ps_roi_align = {F32::kIsaName,
-                                        {sum_plane<float>, sum_tile<float>, F32::kLanes},
-                                        {sum_plane<double>, sum_tile<double>, Vec<double>::kLanes}};
+template <class T>
+void add_tile(const TilePart<T>* parts, int64_t count, const T* grads, T* plane) {
+  constexpr int64_t kLanes = Vec<T>::kLanes, kVectors = kTileWidth / kLanes;
+  for (int64_t k = 0; k < count; ++k) {
+    const TilePart<T>& part = parts[k];
+    Vec<T> shares[kVectors];
+    for (int64_t j = 0; j < kVectors; ++j)
+      shares[j] = across(part.x_weight + j * kLanes, Vec<T>::set(grads[k]));
+    for (int64_t i = 0; i < part.rows; ++i) {
+      const Vec<T> weight = Vec<T>::set(part.y_weight[i]);
+      T* const row = plane + part.y_index[i] * kTileWidth;
+      for (int64_t j = 0; j < kVectors; ++j)
+        fma(weight, shares[j], Vec<T>::load(row + j * kLanes)).store(row + j * kLanes);
+    }
+  }
+}
+
+template <class T>
+constexpr OwnChannelKernels<T> kOwnChannels = {sum_plane<T>, sum_tile<T>, add_tile<T>, Vec<T>::kLanes};
+
+const PsRoiAlignKernels ps_roi_align = {F32::kIsaName, kOwnChannels<float>, kOwnChannels<double>};
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -41,7 +41,8 @@ void ps_roi_align(const RoiGrid& grid, int64_t sampling_ratio, const RoiMaps<con
 template <class T>
 void ps_roi_align_backward(const RoiGrid& grid, int64_t sampling_ratio, const RoiMaps<T>& maps,
                            const RoiBoxes<T>& boxes, const T* grad) {
-  scatter_own_channels(maps, grid, averages(grid, sampling_ratio, maps, boxes), grad);
+  scatter_own_channels(maps, grid, averages(grid, sampling_ratio, maps, boxes), own_channel_kernels<T>(),
+                       grad);
 }
 
 #define PYVISION_INSTANTIATE(T)                                                                         \

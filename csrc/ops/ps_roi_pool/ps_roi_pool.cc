@@ -36,7 +36,7 @@ void ps_roi_pool(const RoiGrid& grid, const RoiMaps<const T>& maps, const RoiBox
 template <class T>
 void ps_roi_pool_backward(const RoiGrid& grid, const RoiMaps<T>& maps, const RoiBoxes<T>& boxes,
                           const T* grad) {
-  scatter_own_channels(maps, grid, averages(grid, maps, boxes), grad);
+  scatter_own_channels(maps, grid, averages(grid, maps, boxes), own_channel_kernels<T>(), grad);
 }
 
 #define PYVISION_INSTANTIATE(T)                                                               \
