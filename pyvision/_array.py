@@ -134,6 +134,11 @@ def from_nhwc(y: np.ndarray, layout: str, like_channels_last: bool = False) -> n
     return converted
 
 
+def is_planes(x: np.ndarray, layout: str, dtype: str = "float32") -> bool:
+    """Whether ``x`` is a dense NCHW map that kernels take as it is: strip by strip, without a copy."""
+    return layout == "NCHW" and x.ndim == 4 and x.flags.c_contiguous and x.dtype == dtype
+
+
 def is_channels_last(x: np.ndarray, layout: str) -> bool:
     """Whether an NCHW array's memory is in NHWC order."""
     return layout == "NCHW" and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous

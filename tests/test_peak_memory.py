@@ -44,6 +44,8 @@ SETUP = """
     ops.conv2d(tiny, random(8, 8, 3, 3), layout="NHWC")  # starts the threads
     x, planes = random(1, 320, 320, 64), random(1, 64, 320, 320)  # 26 MB each
     w = random(64, 64, 3, 3)
+    offsets, offset_planes = random(1, 320, 320, 18), random(1, 18, 320, 320)
+    bytes_, byte_planes = (np.full_like(map, 200, np.uint8) for map in (x, planes))
 """
 
 CASES = {
@@ -64,7 +66,17 @@ CASES = {
     "inverted residual": "ops.inverted_residual(x, random(256, 64, 1, 1), random(256, 1, 3, 3), "
     "random(64, 256, 1, 1), padding=1, layout='NHWC')",
     "transposed": "ops.conv_transpose2d(x, random(64, 32, 4, 4), stride=2, padding=1, layout='NHWC')",
-    "deformable": "ops.deform_conv2d(x, random(1, 320, 320, 18), w, padding=1, layout='NHWC')",
+    "deformable": "ops.deform_conv2d(x, offsets, w, padding=1, layout='NHWC')",
+    "separable NCHW": "ops.separable_conv2d(planes, w[:, :1].copy(), w[:, :, :1, :1].copy(), padding=1)",
+    "inverted residual NCHW": "ops.inverted_residual(planes, random(256, 64, 1, 1), random(256, 1, 3, 3), "
+    "random(64, 256, 1, 1), padding=1, residual=planes)",
+    "residual NCHW": "ops.conv2d(planes, w, padding=1, residual=planes)",
+    "transposed NCHW": "ops.conv_transpose2d(planes, random(64, 32, 4, 4), stride=2, padding=1)",
+    "transposed to three channels NCHW": "ops.conv_transpose2d("
+    "planes, random(64, 3, 4, 4), stride=2, padding=1)",
+    "deformable NCHW": "ops.deform_conv2d(planes, offset_planes, w, padding=1)",
+    "int8": "ops.conv2d_int8(bytes_, (10 * w).astype(np.int8), 0.1, 0.1, 128, padding=1, layout='NHWC')",
+    "int8 NCHW": "ops.conv2d_int8(byte_planes, (10 * w).astype(np.int8), 0.1, 0.1, 128, padding=1)",
     "backward": "ops.conv2d_backward(x, x, w, padding=1, layout='NHWC')",
     "depthwise backward": "ops.depthwise_conv2d_backward(x, x, w[:, :1].copy(), padding=1, layout='NHWC')",
 }

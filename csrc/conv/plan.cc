@@ -25,8 +25,6 @@ constexpr int64_t kStripFloats = (16 << 10) / sizeof(float);
 constexpr int64_t kMostLanes = 16;      // of any ISA
 constexpr int64_t kFloatsPerTap = 4;    // room for a PlaneTap
 constexpr int64_t kDepthwiseTasks = 4;  // per thread
-// NHWC copies of a strip of an NCHW map, input and output, per thread: what L2 or a share of L3 holds.
-constexpr int64_t kStripBothFloats = (1 << 20) / sizeof(float);
 // Channels of a task are a multiple of this: whole cache lines, few rows of short runs.
 constexpr int64_t kChannelUnit = 64;
 
@@ -419,20 +417,6 @@ DepthwisePlan plan_row_blocks(const DepthwiseConv& job, int64_t work, int64_t ch
 }
 
 }  // namespace
-
-NchwPlan plan_nchw(const Conv2dParams& p, Conv2dAlgorithm algorithm, int64_t n, int64_t h, int64_t w,
-                   int threads) {
-  const int64_t out_h = p.out_h(h), out_w = p.out_w(w), floats = kStripBothFloats * threads;
-  const int64_t per_row = p.stride_h * w * p.in_channels + out_w * p.out_channels;
-  // Whole tiles of Winograd, so that a strip computes what the whole map would: the same bits.
-  const int64_t unit = std::max(1, winograd_tiling(p, algorithm).outputs);
-  NchwPlan plan;
-  plan.out_rows = std::min(out_h, ceil_div(std::max<int64_t>(1, floats / per_row), unit) * unit);
-  const int64_t span = (plan.out_rows - 1) * p.stride_h + p.dilation_h * (p.kernel_h - 1) + 1;
-  plan.in_rows = std::min(h, span);
-  plan.images = plan.out_rows < out_h ? 1 : std::clamp<int64_t>(floats / (per_row * out_h), 1, n);
-  return plan;
-}
 
 DepthwisePlan plan_depthwise(const DepthwiseConv& job, int threads) {
   const int64_t work = job.rows.output.pixels() * job.rows.output.c * job.kernel_h * job.kernel_w;

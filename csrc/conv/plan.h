@@ -84,14 +84,6 @@ GroupedConv make_grouped(const Conv2dParams& params, const GroupVectors& vectors
                          const Nhwc<const float>& input, const float* packed, const RowMap& rows,
                          const float* bias, int64_t block_rows);
 
-// Dense NCHW maps are convolved strip by strip of output rows: the NHWC copies of a strip's input and output
-// stay in cache. Small images go several at a time.
-struct NchwPlan {
-  int64_t images, in_rows, out_rows;  // most of a strip
-};
-NchwPlan plan_nchw(const Conv2dParams& params, Conv2dAlgorithm algorithm, int64_t n, int64_t h, int64_t w,
-                   int threads);
-
 // A grid of block_tasks x channel_tasks tasks; a grouped convolution counts its vectors as channels.
 struct DepthwisePlan {
   int64_t blocks_per_task, channels_per_task, channels;

@@ -16,6 +16,7 @@ from pyvision._array import (
     from_nhwc,
     is_bf16,
     is_channels_last,
+    is_planes,
     result_like,
     to_nhwc,
     widened,
@@ -123,21 +124,18 @@ def convolve(
             return np.ascontiguousarray(widened(array, op, name, dtypes)[0])
         return np.ascontiguousarray(as_numpy(array, op, name, (given.dtype.name,)))
 
-    # Dense NCHW maps are converted strip by strip, in the kernel.
-    planar = layout == "NCHW" and given.ndim == 4 and given.flags.c_contiguous and residual is None
-    planar = planar and given.dtype == np.float32
+    r = residual
+    if r is not None:
+        r = bf16_bits(r, op, "residual") if narrow else as_numpy(r, op, "residual", (given.dtype.name,))
+    planar = is_planes(given, layout) and (r is None or is_planes(r, layout))
     x = given if planar else to_nhwc(given, layout, op, "input")
     size = x.shape[2:] if planar else x.shape[1:3]
     w = constant(weight, "weight")
     b = None if bias is None else constant(bias, "bias")
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     geometry = strides, padding_sides(op, padding, w.shape, strides, dilations), dilations, groups
-    r = residual
-    if r is not None:
-        bits_or_floats = (
-            bf16_bits(r, op, "residual") if narrow else as_numpy(r, op, "residual", (x.dtype.name,))
-        )
-        r = to_nhwc(bits_or_floats, layout, op, "residual")
+    if r is not None and not planar:
+        r = to_nhwc(r, layout, op, "residual")
     if x.dtype == np.float64:
         _refuse_activation(op, activation)
         y = _core.conv2d_f64(x, channels_last(w, op), b, *geometry, op)
@@ -149,7 +147,7 @@ def convolve(
         allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision, op=op,
     )  # fmt: skip
     if planar:
-        return result_like(conv.run_nchw(given), input)
+        return result_like(conv.run_nchw(given, r), input)
     y = from_nhwc(conv.run(x, r), layout, is_channels_last(given, layout))
     return bf16_like(y, input) if narrow else result_like(y, input)
 
@@ -292,14 +290,17 @@ def separable_conv2d(
         return _separable_on_device(
             device, op, arrays, stride, padding, dilation, depthwise_activation, activation, layout
         )
-    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
-    d, w = separable_weights(op, x, depthwise_weight, pointwise_weight)
+    given = as_numpy(input, op, "input", FLOATS)
+    planar = is_planes(given, layout)
+    x = given if planar else to_nhwc(given, layout, op, "input")
+    channels = x.shape[1 if planar else 3]
+    d, w = separable_weights(op, x.dtype, channels, depthwise_weight, pointwise_weight)
     d_bias, w_bias = (
         None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name, (x.dtype.name,)))
         for bias, name in ((depthwise_bias, "depthwise_bias"), (pointwise_bias, "pointwise_bias"))
     )
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    geometry = strides, padding_sides(op, padding, d.shape, strides, dilations), dilations, x.shape[3]
+    geometry = strides, padding_sides(op, padding, d.shape, strides, dilations), dilations, channels
     if x.dtype == np.float64:
         _refuse_activation(op, depthwise_activation)
         _refuse_activation(op, activation)
@@ -310,6 +311,8 @@ def separable_conv2d(
         d, w, d_bias, w_bias, *geometry, *activation_pair(depthwise_activation, op),
         *activation_pair(activation, op),
     )  # fmt: skip
+    if planar:
+        return result_like(conv.run_nchw(x), input)
     return _result(conv.run(x), input, layout, op)
 
 
@@ -388,7 +391,12 @@ def inverted_residual(
         ValueError: shapes or parameters contradict each other.
     """
     op = "inverted_residual"
-    x = to_nhwc(as_numpy(input, op, "input"), layout, op, "input")
+    x = as_numpy(input, op, "input")
+    r = None if residual is None else as_numpy(residual, op, "residual")
+    planar = is_planes(x, layout) and (r is None or is_planes(r, layout))
+    if not planar:
+        x = to_nhwc(x, layout, op, "input")
+        r = None if r is None else to_nhwc(r, layout, op, "residual")
     e, d, w = (
         np.ascontiguousarray(as_numpy(weight, op, name))
         for weight, name in (
@@ -412,7 +420,8 @@ def inverted_residual(
         *activation_pair(expand_activation, op), *activation_pair(depthwise_activation, op),
         *activation_pair(activation, op),
     )  # fmt: skip
-    r = None if residual is None else to_nhwc(as_numpy(residual, op, "residual"), layout, op, "residual")
+    if planar:
+        return result_like(block.run_nchw(x, r), input)
     return _result(block.run(x, r), input, layout, op)
 
 
@@ -466,16 +475,24 @@ def conv_transpose2d(
         b_on = device.take_optional(bias, op, "bias", (x_on.dtype,))
         y_on = transpose_on_device(device, op, x_on, w_on, b_on, *geometry, activation)
         return device.from_nhwc(y_on, layout, channels_last_input)
-    x, w, b = _operands(op, input, weight, bias, layout)
+    x = as_numpy(input, op, "input", FLOATS)
+    planar = is_planes(x, layout)
+    if not planar:
+        x = to_nhwc(x, layout, op, "input")
+    dtype = (x.dtype.name,)
+    w = np.ascontiguousarray(as_numpy(weight, op, "weight", dtype))
+    b = None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias", dtype))
     if x.dtype == np.float64:
         _refuse_activation(op, activation)
         y = _core.conv_transpose2d_f64(x, channels_last(w, op), b, *geometry)
         return _result(y, input, layout, op)
-    size = x.shape[1:3]
+    size = x.shape[2:] if planar else x.shape[1:3]
     conv = _core.ConvTranspose2d(
         w, b, *geometry, *activation_pair(activation, op), input_size=size,
         allow_winograd=flag(allow_winograd, op, "allow_winograd") and size[0] * size[1] >= _WINOGRAD_PIXELS,
     )  # fmt: skip
+    if planar:
+        return result_like(conv.run_nchw(x), input)
     return _result(conv.run(x), input, layout, op)
 
 
@@ -544,14 +561,15 @@ def linear(
 
 
 def separable_weights(
-    op: str, x: np.ndarray, depthwise_weight: Array, pointwise_weight: Array
+    op: str, dtype: np.dtype, channels: int, depthwise_weight: Array, pointwise_weight: Array
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weights of a separable convolution of the NHWC map ``x``: of its dtype, and of shapes that fit."""
+    """The weights of a separable convolution of a map of so many channels: of its dtype, and of shapes that
+    fit."""
     d, w = (
-        np.ascontiguousarray(as_numpy(weight, op, name, (x.dtype.name,)))
+        np.ascontiguousarray(as_numpy(weight, op, name, (dtype.name,)))
         for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"))
     )
-    _check_separable(op, x.shape[3], d.shape, w.shape)
+    _check_separable(op, channels, d.shape, w.shape)
     return d, w
 
 
@@ -564,16 +582,6 @@ def _check_separable(op: str, channels: int, d: tuple[int, ...], w: tuple[int, .
         )
     if len(w) != 4 or w[0] == 0 or w[1:] != (d[0], 1, 1):
         raise ValueError(f"[{op}] expected pointwise_weight of shape (out_channels, {d[0]}, 1, 1), got {w}")
-
-
-def _operands(
-    op: str, input: Array, weight: Array, bias: Array | None, layout: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    x = to_nhwc(as_numpy(input, op, "input", FLOATS), layout, op, "input")
-    dtype = (x.dtype.name,)
-    w = np.ascontiguousarray(as_numpy(weight, op, "weight", dtype))
-    b = None if bias is None else np.ascontiguousarray(as_numpy(bias, op, "bias", dtype))
-    return x, w, b
 
 
 def channels_last(weight: np.ndarray, op: str) -> np.ndarray:

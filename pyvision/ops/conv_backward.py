@@ -171,8 +171,8 @@ def separable_conv2d_backward(
     g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
     dtype = (g.dtype.name,)
     x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
-    depthwise, pointwise = separable_weights(op, x, depthwise_weight, pointwise_weight)
     channels = x.shape[3]
+    depthwise, pointwise = separable_weights(op, x.dtype, channels, depthwise_weight, pointwise_weight)
     bias = None if depthwise_bias is None else as_numpy(depthwise_bias, op, "depthwise_bias", dtype)
     if bias is not None and bias.shape != depthwise.shape[:1]:
         raise ValueError(f"[{op}] expected depthwise_bias of shape ({depthwise.shape[0]},), got {bias.shape}")

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, check_layout, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision._array import (
+    Array,
+    as_numpy,
+    check_layout,
+    from_nhwc,
+    is_channels_last,
+    is_planes,
+    result_like,
+    to_nhwc,
+)
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair, real
 from pyvision.ops.conv import CUDA_FLOATS, Layout
@@ -59,12 +68,19 @@ def deform_conv2d(
     if device := device_of(op, input=input, offset=offset, weight=weight, bias=bias, mask=mask):
         on = _deform_on(device, op, input, offset, weight, bias, stride, padding, dilation, mask, layout)
         return device.from_nhwc(device.run(on.conv, on.input.dtype), layout, on.channels_last)
-    x, o, w, m = _operands(op, input, offset, weight, mask, layout)
+    x = as_numpy(input, op, "input", _FLOATS)
+    planar = is_planes(x, layout)
+    if not planar:
+        x = to_nhwc(x, layout, op, "input")
+    o, w, m = _constants(op, x.dtype, offset, weight, mask, layout)
     b = None if bias is None else _dense(op, "bias", bias, (x.dtype.name,))
-    y = _core.deform_conv2d(
+    run = _core.deform_conv2d_nchw if planar else _core.deform_conv2d
+    y = run(
         x, o, w, b, m,
         pair(stride, op, "stride"), pair(padding, op, "padding"), pair(dilation, op, "dilation"),
     )  # fmt: skip
+    if planar:
+        return result_like(y, input)
     channels_last = is_channels_last(as_numpy(input, op, "input", _FLOATS), layout)
     return result_like(from_nhwc(y, layout, channels_last), input)
 
@@ -134,7 +150,8 @@ def deform_conv2d_backward(
     if device := device_of(op, grad_output=grad_output, input=input, offset=offset, weight=weight, mask=mask):
         on = _deform_on(device, op, input, offset, weight, None, stride, padding, dilation, mask, layout)
         return _deform_gradients_on(device, op, grad_output, on, layout)
-    x, o, w, m = _operands(op, input, offset, weight, mask, layout)
+    x = to_nhwc(as_numpy(input, op, "input", _FLOATS), layout, op, "input")
+    o, w, m = _constants(op, x.dtype, offset, weight, mask, layout)
     g = to_nhwc(as_numpy(grad_output, op, "grad_output", (x.dtype.name,)), layout, op, "grad_output")
     grad_x, grad_o, grad_w, grad_b, grad_m = _core.deform_conv2d_backward(
         g,
@@ -423,16 +440,15 @@ def _attention_on(device: Device, op: str, arrays: dict[str, Array]) -> _Sampled
     return _SampledOn(device, op, [value, locations, weights], kernel)
 
 
-def _operands(
-    op: str, input: Array, offset: Array, weight: Array, mask: Array | None, layout: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Input as NHWC; offset and mask as NCHW views, whatever their memory order."""
-    x = to_nhwc(as_numpy(input, op, "input", _FLOATS), layout, op, "input")
-    dtype = (x.dtype.name,)
+def _constants(
+    op: str, of_input: np.dtype, offset: Array, weight: Array, mask: Array | None, layout: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Offset, weight and mask, of the input's dtype; the maps as NCHW views, whatever their memory order."""
+    dtype = (of_input.name,)
     o = _to_nchw_view(as_numpy(offset, op, "offset", dtype), layout, op, "offset")
     w = np.ascontiguousarray(as_numpy(weight, op, "weight", dtype))
     m = None if mask is None else _to_nchw_view(as_numpy(mask, op, "mask", dtype), layout, op, "mask")
-    return x, o, w, m
+    return o, w, m
 
 
 def _to_nchw_view(x: np.ndarray, layout: str, op: str, name: str) -> np.ndarray:

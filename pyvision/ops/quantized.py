@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, is_planes, result_like, to_nhwc
 from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, integer, pair, real
 from pyvision.ops.conv import Layout, padding_sides
@@ -61,7 +61,8 @@ def conv2d_int8(
     """
     op = "conv2d_int8"
     given = as_numpy(input, op, "input", ("uint8",))
-    x = to_nhwc(given, layout, op, "input")
+    planar = is_planes(given, layout, "uint8")
+    x = given if planar else to_nhwc(given, layout, op, "input")
     w = np.ascontiguousarray(as_numpy(weight, op, "weight", ("int8",)))
     if isinstance(weight_scale, float | int):
         scale = np.full(w.shape[:1], real(weight_scale, op, "weight_scale"), np.float32)
@@ -79,4 +80,6 @@ def conv2d_int8(
         0 if output_zero_point is None else integer(output_zero_point, op, "output_zero_point"),
         *activation_pair(activation, op),
     )  # fmt: skip
+    if planar:
+        return result_like(conv.run_nchw(x), input)
     return result_like(from_nhwc(conv.run(x), layout, is_channels_last(given, layout)), input)

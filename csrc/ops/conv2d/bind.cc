@@ -5,6 +5,7 @@
 #include "core/bind.h"
 #include "ops/conv2d/bias.h"
 #include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/planes.h"
 
 namespace pyvision::conv2d_bind {
 
@@ -93,21 +94,15 @@ py::array run_conv2d(const NamedConv2d& named, const py::array& input,
   return run_conv2d_on<float>(named, input, residual, out);
 }
 
-py::array run_conv2d_nchw(const NamedConv2d& named, const py::array& input) {
+py::array run_conv2d_nchw(const NamedConv2d& named, const py::array& input,
+                          const std::optional<py::array>& residual) {
   const char* op = named.op.c_str();
-  const Conv2d& conv = named.conv;
-  const Conv2dParams& p = conv.params();
-  const Tensor x = dense_view<const float>(input, op, "input", 4);
-  check(x.shape[1] == p.in_channels, op, "expected input with ", p.in_channels, " channels, got ",
-        x.shape[1]);
-  check_conv2d(op, p, x.shape[2], x.shape[3]);
-  auto output = empty<float>(op, {x.shape[0], p.out_channels, p.out_h(x.shape[2]), p.out_w(x.shape[3])});
-  float* const y = output.mutable_data();
-  {
-    py::gil_scoped_release release;
-    conv.run_nchw(x.as<const float>(), x.shape[0], x.shape[2], x.shape[3], y);
-  }
-  return std::move(output);
+  const Conv2dParams& p = named.conv.params();
+  const auto x = input_planes<float>(input, op, p.in_channels);
+  check_conv2d(op, p, x.h, x.w);
+  const std::vector<int64_t> shape = {x.n, p.out_channels, p.out_h(x.h), p.out_w(x.w)};
+  const float* const r = residual_planes(residual, op, shape);
+  return filled_planes<float>(op, shape, [&](float* y) { named.conv.run_nchw(x.data, x.n, x.h, x.w, r, y); });
 }
 
 // weight: (out_channels, kernel_h, kernel_w, in_channels / groups)
@@ -142,7 +137,7 @@ void define(py::module_& m) {
            py::arg("precision") = "f32", py::arg("op") = "conv2d")
       .def("run", &run_conv2d, py::arg("input"), py::arg("residual") = py::none(),
            py::arg("out") = py::none())
-      .def("run_nchw", &run_conv2d_nchw, py::arg("input"))
+      .def("run_nchw", &run_conv2d_nchw, py::arg("input"), py::arg("residual") = py::none())
       .def_property_readonly("algorithm",
                              [](const NamedConv2d& c) { return conv2d_algorithm_name(c.conv.algorithm()); })
       .def_property_readonly("kernel_isa", [](const NamedConv2d& c) { return c.conv.kernel_isa(); })

@@ -10,7 +10,6 @@
 #include "core/check.h"
 #include "core/parallel.h"
 #include "ops/conv2d/kernels.h"
-#include "ops/layout/layout.h"
 
 namespace pyvision {
 
@@ -271,12 +270,18 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   }
 }
 
-void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const {
+RowRange rows_seen(const Conv2dParams& p, int64_t first, int64_t last) {
+  return {first * p.stride_h - p.pad_top,
+          (last - 1) * p.stride_h - p.pad_top + p.dilation_h * (p.kernel_h - 1) + 1};
+}
+
+void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, const float* residual,
+                      float* output) const {
   const Impl& s = *impl_;
   const Conv2dParams& p = s.params;
   const int64_t out_h = p.out_h(h), out_w = p.out_w(w);
   if (n * out_h * out_w == 0) return;
-  if (s.method == Conv2dAlgorithm::kDepthwise) {
+  if (s.method == Conv2dAlgorithm::kDepthwise && residual == nullptr) {
     const DepthwisePlanes job =
         make_depthwise_planes(p, input, h, w, s.packed.as<float>(), s.bias.as<float>(), output);
     if (planes_pay(job)) {
@@ -288,26 +293,16 @@ void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float
                           });
     }
   }
-  const NchwPlan plan = plan_nchw(p, s.method, n, h, w, num_threads());
-  const Scratch<float> x(plan.images * plan.in_rows * w * p.in_channels);
-  const Scratch<float> y(plan.images * plan.out_rows * out_w * p.out_channels);
-  for (int64_t image = 0; image < n; image += plan.images) {
-    const int64_t images = std::min(plan.images, n - image);
-    for (int64_t oh = 0; oh < out_h; oh += plan.out_rows) {
-      const int64_t out_rows = std::min(plan.out_rows, out_h - oh);
-      const int64_t top = oh * p.stride_h - p.pad_top;
-      const int64_t bottom = top + (out_rows - 1) * p.stride_h + p.dilation_h * (p.kernel_h - 1) + 1;
-      const int64_t first = std::clamp<int64_t>(top, 0, h - 1);  // one row at least, even if none is seen
-      const int64_t in_rows = std::clamp<int64_t>(bottom, first + 1, h) - first;
-      nchw_to_nhwc(input + image * p.in_channels * h * w + first * w, x, images, p.in_channels, h * w,
-                   in_rows * w);
-      const auto strip = dense_nhwc<float>(y, images, out_rows, out_w, p.out_channels);
-      s.run(dense_nhwc<const float>(x, images, in_rows, w, p.in_channels), {{out_rows, out_w}, strip, {}},
-            first - top);
-      nhwc_to_nchw(y, output + image * p.out_channels * out_h * out_w + oh * out_w, images, p.out_channels,
-                   out_h * out_w, out_rows * out_w);
-    }
-  }
+  // Whole tiles of Winograd.
+  const int64_t unit = std::max(1, winograd_tiling(p, s.method).outputs);
+  const NchwShape shape{n, p.in_channels, h, w, p.out_channels, out_h, out_w, unit};
+  run_strips<float, float>(
+      shape, input, residual, output, [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
+      [&](const NchwStrip<float, float>& strip) {
+        const Nhwc<const float> r = residual != nullptr ? as_const(strip.output) : Nhwc<const float>{};
+        s.run(strip.input, {{strip.output.h, strip.output.w}, strip.output, r},
+              p.pad_top + strip.first_in - strip.first_out * p.stride_h);
+      });
 }
 
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
@@ -317,9 +312,11 @@ void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residu
   impl_->run(input, rows, impl_->params.pad_top);
 }
 
-void Conv2d::run_rows(const Nhwc<const float>& input, int64_t first, const Nhwc<float>& output) const {
+void Conv2d::run_rows(const Nhwc<const float>& input, int64_t first_in, const Nhwc<float>& output,
+                      int64_t first_out) const {
+  if (output.pixels() == 0 || output.c == 0) return;
   const Conv2dParams& p = impl_->params;
-  impl_->run(input, {{output.h, output.w}, output, {}}, p.pad_top - first * p.stride_h);
+  impl_->run(input, {{output.h, output.w}, output, {}}, p.pad_top + first_in - first_out * p.stride_h);
 }
 
 void Conv2d::Impl::run(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {

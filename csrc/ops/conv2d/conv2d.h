@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 
+#include "conv/nchw.h"
 #include "core/activation.h"
 #include "core/bf16.h"
 #include "core/tensor.h"
@@ -48,6 +49,9 @@ struct Conv2dParams {
 // input.
 void check_conv2d_params(const char* op, const Conv2dParams& params);
 void check_conv2d(const char* op, const Conv2dParams& params, int64_t h, int64_t w);
+
+// What strips of its output see.
+RowRange rows_seen(const Conv2dParams& params, int64_t first, int64_t last);
 
 // kWinogradMxM: F(M x M, 3x3), for 3x3 kernels with stride and dilation 1; kWinograd4x4 for 2x2 kernels too.
 // kDepthwise: one input channel a group. kGrouped: any groups, meant for few channels in each.
@@ -102,13 +106,17 @@ class Conv2d {
   // out_channels). The residual may be the output's own memory; the input may not.
   void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
            const Nhwc<float>& output) const;
-  // The output's rows from `first` on, as many as `output` has.
-  void run_rows(const Nhwc<const float>& input, int64_t first, const Nhwc<float>& output) const;
+  // The output's rows from first_out on, as many as `output` has, given the input's from first_in on: all
+  // that they see.
+  void run_rows(const Nhwc<const float>& input, int64_t first_in, const Nhwc<float>& output,
+                int64_t first_out) const;
   // The whole with maps stored as bf16, of a convolution of that precision. Maps are dense.
   void run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual, const Nhwc<Bf16>& output) const;
 
-  // input: (n, in_channels, h, w), output: (n, out_channels, out_h, out_w), both dense.
-  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const;
+  // input: (n, in_channels, h, w), residual: null or the output's shape, output: (n, out_channels, out_h,
+  // out_w), all dense.
+  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, const float* residual,
+                float* output) const;
 
  private:
   struct Impl;

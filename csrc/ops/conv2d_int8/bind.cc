@@ -4,6 +4,7 @@
 
 #include "core/bind.h"
 #include "ops/conv2d/bias.h"
+#include "ops/conv2d/planes.h"
 #include "ops/conv2d_int8/conv2d_int8.h"
 
 namespace pyvision::conv2d_int8_bind {
@@ -77,6 +78,16 @@ py::array run_conv2d_int8(const Conv2dInt8& conv, const py::array& input) {
   return conv.quantization().to_u8 ? run_to<uint8_t>(conv, x) : run_to<float>(conv, x);
 }
 
+py::array run_conv2d_int8_nchw(const Conv2dInt8& conv, const py::array& input) {
+  const Conv2dParams& p = conv.params();
+  const auto x = input_planes<uint8_t>(input, kOp, p.in_channels);
+  check_conv2d(kOp, p, x.h, x.w);
+  const std::vector<int64_t> shape = {x.n, p.out_channels, p.out_h(x.h), p.out_w(x.w)};
+  const auto run = [&](auto* y) { conv.run_nchw(x.data, x.n, x.h, x.w, y); };
+  return conv.quantization().to_u8 ? filled_planes<uint8_t>(kOp, shape, run)
+                                   : filled_planes<float>(kOp, shape, run);
+}
+
 void define(py::module_& m) {
   py::class_<Conv2dInt8>(m, "Conv2dInt8")
       .def(py::init(&make_conv2d_int8), py::arg("weight"), py::arg("weight_scale"), py::arg("input_scale"),
@@ -86,6 +97,7 @@ void define(py::module_& m) {
            py::arg("output_scale") = py::none(), py::arg("output_zero_point") = 0,
            py::arg("activation") = "none", py::arg("slope") = 0.01f)
       .def("run", &run_conv2d_int8, py::arg("input"))
+      .def("run_nchw", &run_conv2d_int8_nchw, py::arg("input"))
       .def_property_readonly("kernel_isa", &Conv2dInt8::kernel_isa);
 }
 

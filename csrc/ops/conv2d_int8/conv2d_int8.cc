@@ -40,10 +40,19 @@ struct Conv2dInt8::Impl {
   RequantizeTo<Out> epilogue(int64_t group) const;
   // Job: Int8Conv or Int8Depthwise
   template <class Job, class Out>
-  Job make_job(const Nhwc<const uint8_t>& input, const Nhwc<Out>& output) const;
+  Job make_job(const Nhwc<const uint8_t>& input, int64_t pad_top, const Nhwc<Out>& output) const;
+  // pad_top: as of Conv2d::Impl::run
   template <class Out, class Direct, class Depthwise>
-  void run(const Nhwc<const uint8_t>& input, const Nhwc<Out>& output, Direct direct_kernel,
+  void run(const Nhwc<const uint8_t>& input, int64_t pad_top, const Nhwc<Out>& output, Direct direct_kernel,
            Depthwise depthwise_kernel) const;
+  void run(const Nhwc<const uint8_t>& input, int64_t pad_top, const Nhwc<uint8_t>& output) const {
+    run(input, pad_top, output, kernels->direct_u8, kernels->depthwise_u8);
+  }
+  void run(const Nhwc<const uint8_t>& input, int64_t pad_top, const Nhwc<float>& output) const {
+    run(input, pad_top, output, kernels->direct_f32, kernels->depthwise_f32);
+  }
+  template <class Out>
+  void run_nchw(const uint8_t* input, int64_t n, int64_t h, int64_t w, Out* output) const;
 };
 
 Conv2dInt8::Conv2dInt8(const Conv2dParams& params, const Quantization& q, const int8_t* weight,
@@ -114,12 +123,13 @@ RequantizeTo<Out> Conv2dInt8::Impl::epilogue(int64_t group) const {
 }
 
 template <class Job, class Out>
-Job Conv2dInt8::Impl::make_job(const Nhwc<const uint8_t>& input, const Nhwc<Out>& output) const {
+Job Conv2dInt8::Impl::make_job(const Nhwc<const uint8_t>& input, int64_t pad_top,
+                               const Nhwc<Out>& output) const {
   Job job;
   job.input = input;
   job.kernel_h = params.kernel_h, job.kernel_w = params.kernel_w;
   job.stride_h = params.stride_h, job.stride_w = params.stride_w;
-  job.pad_top = params.pad_top, job.pad_left = params.pad_left;
+  job.pad_top = pad_top, job.pad_left = params.pad_left;
   job.dilation_h = params.dilation_h, job.dilation_w = params.dilation_w;
   job.rows = {{output.h, output.w}, output, {}};
   job.epilogue = epilogue<Out>(0);
@@ -128,11 +138,11 @@ Job Conv2dInt8::Impl::make_job(const Nhwc<const uint8_t>& input, const Nhwc<Out>
 }
 
 template <class Out, class Direct, class Depthwise>
-void Conv2dInt8::Impl::run(const Nhwc<const uint8_t>& input, const Nhwc<Out>& output, Direct direct_kernel,
-                           Depthwise depthwise_kernel) const {
+void Conv2dInt8::Impl::run(const Nhwc<const uint8_t>& input, int64_t pad_top, const Nhwc<Out>& output,
+                           Direct direct_kernel, Depthwise depthwise_kernel) const {
   if (output.pixels() == 0) return;
   if (depthwise) {
-    auto job = make_job<Int8Depthwise<Out>>(input, output);
+    auto job = make_job<Int8Depthwise<Out>>(input, pad_top, output);
     const int64_t common_h = std::gcd(params.stride_h, params.dilation_h);
     const int64_t common_w = std::gcd(params.stride_w, params.dilation_w);
     job.packed = packed.as<int32_t>();
@@ -146,7 +156,7 @@ void Conv2dInt8::Impl::run(const Nhwc<const uint8_t>& input, const Nhwc<Out>& ou
                  [&](int64_t begin, int64_t end) { depthwise_kernel(job, begin, end); });
     return;
   }
-  auto all = make_job<Int8Conv<Out>>(input, output);
+  auto all = make_job<Int8Conv<Out>>(input, pad_top, output);
   all.k = k;
   all.out_channels = group_out;
   run_direct_tasks(all, params.groups, kernels->tile, direct_kernel, [&](int64_t g, Int8Conv<Out>* job) {
@@ -155,12 +165,28 @@ void Conv2dInt8::Impl::run(const Nhwc<const uint8_t>& input, const Nhwc<Out>& ou
   });
 }
 
-void Conv2dInt8::run(const Nhwc<const uint8_t>& input, const Nhwc<uint8_t>& output) const {
-  impl_->run(input, output, impl_->kernels->direct_u8, impl_->kernels->depthwise_u8);
+template <class Out>
+void Conv2dInt8::Impl::run_nchw(const uint8_t* input, int64_t n, int64_t h, int64_t w, Out* output) const {
+  const Conv2dParams& p = params;
+  run_strips<uint8_t, Out>(
+      {n, p.in_channels, h, w, p.out_channels, p.out_h(h), p.out_w(w)}, input, nullptr, output,
+      [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
+      [&](const NchwStrip<uint8_t, Out>& strip) {
+        run(strip.input, p.pad_top + strip.first_in - strip.first_out * p.stride_h, strip.output);
+      });
 }
 
+void Conv2dInt8::run(const Nhwc<const uint8_t>& input, const Nhwc<uint8_t>& output) const {
+  impl_->run(input, impl_->params.pad_top, output);
+}
 void Conv2dInt8::run(const Nhwc<const uint8_t>& input, const Nhwc<float>& output) const {
-  impl_->run(input, output, impl_->kernels->direct_f32, impl_->kernels->depthwise_f32);
+  impl_->run(input, impl_->params.pad_top, output);
+}
+void Conv2dInt8::run_nchw(const uint8_t* input, int64_t n, int64_t h, int64_t w, uint8_t* output) const {
+  impl_->run_nchw(input, n, h, w, output);
+}
+void Conv2dInt8::run_nchw(const uint8_t* input, int64_t n, int64_t h, int64_t w, float* output) const {
+  impl_->run_nchw(input, n, h, w, output);
 }
 
 }  // namespace pyvision

@@ -68,6 +68,9 @@ class Conv2dInt8 {
   // input: (n, h, w, in_channels), output: (n, out_h, out_w, out_channels), of u8 or f32 as quantization says
   void run(const Nhwc<const uint8_t>& input, const Nhwc<uint8_t>& output) const;
   void run(const Nhwc<const uint8_t>& input, const Nhwc<float>& output) const;
+  // As Conv2d::run_nchw.
+  void run_nchw(const uint8_t* input, int64_t n, int64_t h, int64_t w, uint8_t* output) const;
+  void run_nchw(const uint8_t* input, int64_t n, int64_t h, int64_t w, float* output) const;
 
  private:
   struct Impl;

@@ -5,6 +5,7 @@
 #include "core/arena.h"
 #include "core/bind.h"
 #include "ops/conv2d/bias.h"
+#include "ops/conv2d/planes.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 #include "ops/layout/layout.h"
 
@@ -63,6 +64,14 @@ py::array_t<float> run_conv_transpose2d(const ConvTranspose2d& conv, const py::a
   return output;
 }
 
+py::array run_conv_transpose2d_nchw(const ConvTranspose2d& conv, const py::array& input) {
+  const ConvTranspose2dParams& p = conv.params();
+  const auto x = input_planes<float>(input, kOp, p.in_channels);
+  check_conv_transpose2d(kOp, p, x.h, x.w);
+  return filled_planes<float>(kOp, {x.n, p.out_channels, p.out_h(x.h), p.out_w(x.w)},
+                              [&](float* y) { conv.run_nchw(x.data, x.n, x.h, x.w, y); });
+}
+
 // weight: (in_channels, kernel_h, kernel_w, out_channels / groups)
 py::array_t<double> run_conv_transpose2d_f64(const py::array& input, const py::array& weight,
                                              const std::optional<py::array>& bias, Pair stride, Pair padding,
@@ -89,6 +98,7 @@ void define(py::module_& m) {
            py::arg("activation") = "none", py::arg("slope") = 0.01f, py::arg("input_size") = Pair{0, 0},
            py::arg("allow_winograd") = true)
       .def("run", &run_conv_transpose2d, py::arg("input"))
+      .def("run_nchw", &run_conv_transpose2d_nchw, py::arg("input"))
       .def_property_readonly("packed_bytes", &ConvTranspose2d::packed_bytes);
   m.def("conv_transpose2d_f64", &run_conv_transpose2d_f64, py::arg("input"), py::arg("weight"),
         py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("groups"),

@@ -86,9 +86,18 @@ struct ConvTranspose2d::Impl {
   // The epilogue's exponentials are whole vectors, one at least for each row of columns: where rows are
   // shorter, the activation follows in a pass over the whole map.
   bool activates_apart() const { return params.kernel_w * params.out_channels < 16; }
+  // How the rows of strips are counted off: whole phases, and whole tiles of those by Winograd's algorithm.
+  int64_t row_unit() const;
+  RowRange rows_seen(int64_t first, int64_t last) const;
+  // The output's rows from first_out on, a multiple of the stride, as many as `output` has; input: from
+  // first_in on, all that they see.
+  void run(const Nhwc<const float>& input, int64_t first_in, const Nhwc<float>& output,
+           int64_t first_out) const;
   void run_merged(const Nhwc<const float>& input, const Nhwc<float>& output) const;
   void spread(int64_t kh, const Nhwc<const float>& input, const Nhwc<float>& output) const;
-  void run_united(const Nhwc<const float>& input, const Nhwc<float>& output) const;
+  // first_row: of the rows of all phases, first_out / stride_h
+  void run_united(const Nhwc<const float>& input, int64_t first_in, const Nhwc<float>& output,
+                  int64_t first_row) const;
 };
 
 ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dParams& params, const float* weight, const float* bias,
@@ -255,7 +264,8 @@ void ConvTranspose2d::Impl::spread(int64_t kh, const Nhwc<const float>& input,
 }
 
 // Strip by strip through memory of the columns' order, 64 KB: it stays in cache.
-void ConvTranspose2d::Impl::run_united(const Nhwc<const float>& input, const Nhwc<float>& output) const {
+void ConvTranspose2d::Impl::run_united(const Nhwc<const float>& input, int64_t first_in,
+                                       const Nhwc<float>& output, int64_t first_row) const {
   if (output.pixels() == 0) return;
   const int64_t stride_h = params.stride_h, stride_w = params.stride_w, channels = output.c;
   const int64_t rows = phase_outputs(output.h, 0, stride_h), width = phase_outputs(output.w, 0, stride_w);
@@ -269,7 +279,8 @@ void ConvTranspose2d::Impl::run_united(const Nhwc<const float>& input, const Nhw
       const int64_t count = std::min(strip_rows, rows - first);
       Nhwc<const float> image = input;
       image.data = input.at(n, 0, 0), image.n = 1;
-      united->run_rows(image, first, dense_nhwc(memory.get(), 1, count, width, columns));
+      united->run_rows(image, first_in, dense_nhwc(memory.get(), 1, count, width, columns),
+                       first_row + first);
       for (int64_t oh = first * stride_h; oh < std::min((first + count) * stride_h, output.h); ++oh) {
         const float* from =
             memory + (oh / stride_h - first) * row_floats + oh % stride_h * stride_w * channels;
@@ -281,19 +292,49 @@ void ConvTranspose2d::Impl::run_united(const Nhwc<const float>& input, const Nhw
   });
 }
 
-void ConvTranspose2d::run(const Nhwc<const float>& input, const Nhwc<float>& output) const {
-  if (!impl_->merged.empty()) return impl_->run_merged(input, output);
-  if (impl_->united) return impl_->run_united(input, output);
-  const int64_t stride_h = impl_->params.stride_h, stride_w = impl_->params.stride_w;
-  for (const Impl::Phase& phase : impl_->phases) {
+int64_t ConvTranspose2d::Impl::row_unit() const {
+  int64_t rows = 1;  // of a phase
+  for (const Phase& phase : phases)
+    rows = std::lcm(rows, std::max(1, winograd_tiling(phase.conv.params(), phase.conv.algorithm()).outputs));
+  return rows * params.stride_h;
+}
+
+RowRange ConvTranspose2d::Impl::rows_seen(int64_t first, int64_t last) const {
+  const auto floor_div = [&](int64_t a) { return a / params.stride_h - (a % params.stride_h < 0 ? 1 : 0); };
+  const int64_t reach = params.dilation_h * (params.kernel_h - 1);
+  return {floor_div(first + params.padding_h - reach + params.stride_h - 1),
+          floor_div(last - 1 + params.padding_h) + 1};
+}
+
+void ConvTranspose2d::Impl::run(const Nhwc<const float>& input, int64_t first_in, const Nhwc<float>& output,
+                                int64_t first_out) const {
+  const int64_t stride_h = params.stride_h, stride_w = params.stride_w, first_row = first_out / stride_h;
+  if (!merged.empty()) return run_merged(input, output);  // which see the rows of their own, and no others
+  if (united) return run_united(input, first_in, output, first_row);
+  for (const Phase& phase : phases) {
     Nhwc<float> part = output;
     part.data = output.at(0, phase.first_h, phase.first_w);
     part.h = phase_outputs(output.h, phase.first_h, stride_h);
     part.w = phase_outputs(output.w, phase.first_w, stride_w);
     part.stride_h *= stride_h;
     part.stride_w *= stride_w;
-    if (part.h > 0 && part.w > 0) phase.conv.run(input, nullptr, part);
+    if (part.h > 0 && part.w > 0) phase.conv.run_rows(input, first_in, part, first_row);
   }
+}
+
+void ConvTranspose2d::run(const Nhwc<const float>& input, const Nhwc<float>& output) const {
+  impl_->run(input, 0, output, 0);
+}
+
+void ConvTranspose2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const {
+  const Impl& s = *impl_;
+  const ConvTranspose2dParams& p = s.params;
+  const NchwShape shape{n, p.in_channels, h, w, p.out_channels, p.out_h(h), p.out_w(w), s.row_unit()};
+  run_strips<float, float>(
+      shape, input, nullptr, output, [&](int64_t first, int64_t last) { return s.rows_seen(first, last); },
+      [&](const NchwStrip<float, float>& strip) {
+        s.run(strip.input, strip.first_in, strip.output, strip.first_out);
+      });
 }
 
 }  // namespace pyvision

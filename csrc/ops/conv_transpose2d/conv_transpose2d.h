@@ -59,6 +59,8 @@ class ConvTranspose2d {
   int64_t packed_bytes() const;
   // input: (n, h, w, in_channels), output: (n, out_h, out_w, out_channels)
   void run(const Nhwc<const float>& input, const Nhwc<float>& output) const;
+  // The same of dense NCHW maps: input: (n, in_channels, h, w), output: (n, out_channels, out_h, out_w)
+  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const;
 
  private:
   struct Impl;

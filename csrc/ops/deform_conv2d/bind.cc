@@ -4,6 +4,7 @@
 
 #include "core/bind.h"
 #include "ops/conv2d/bias.h"
+#include "ops/conv2d/planes.h"
 #include "ops/deform_conv2d/deform_conv2d.h"
 
 namespace pyvision::deform_conv2d_bind {
@@ -33,10 +34,10 @@ StridedMap<const T> strided_map(const char* op, const char* name, const py::arra
 }
 
 template <class T>
-Operands<T> parse(const char* op, const py::array& input, const py::array& offset, const py::array& weight,
-                  const std::optional<py::array>& mask, const Geometry& geometry) {
+Operands<T> parse(const char* op, const Nhwc<const T>& input, const py::array& offset,
+                  const py::array& weight, const std::optional<py::array>& mask, const Geometry& geometry) {
   Operands<T> x;
-  x.field.input = dense_nhwc<const T>(input, op, "input");
+  x.field.input = input;
   const Tensor w = dense_view<const T>(weight, op, "weight", 4);
   x.weight = w.as<const T>();
   check(w.shape[1] > 0 && x.field.input.c % w.shape[1] == 0 && x.field.input.c > 0, op,
@@ -68,7 +69,8 @@ template <class T>
 py::array forward(const py::array& input, const py::array& offset, const py::array& weight,
                   const std::optional<py::array>& bias, const std::optional<py::array>& mask,
                   const Geometry& geometry) {
-  const Operands<T> x = parse<T>(kOp, input, offset, weight, mask, geometry);
+  const Operands<T> x =
+      parse<T>(kOp, dense_nhwc<const T>(input, kOp, "input"), offset, weight, mask, geometry);
   const T* const b = bias_view<T>(bias, x.params.out_channels, kOp);
   py::array output = empty<T>(kOp, {x.field.input.n, x.field.out_h, x.field.out_w, x.params.out_channels});
   const Nhwc<T> y = dense_nhwc<T>(output, kOp, "output");
@@ -77,10 +79,25 @@ py::array forward(const py::array& input, const py::array& offset, const py::arr
   return output;
 }
 
+py::array forward_nchw(const py::array& input, const py::array& offset, const py::array& weight,
+                       const std::optional<py::array>& bias, const std::optional<py::array>& mask,
+                       std::array<int64_t, 2> stride, std::array<int64_t, 2> padding,
+                       std::array<int64_t, 2> dilation) {
+  const Tensor planes = dense_view<const float>(input, kOp, "input", 4);
+  const auto extents =
+      dense_nhwc<const float>(nullptr, planes.shape[0], planes.shape[2], planes.shape[3], planes.shape[1]);
+  const Operands<float> x = parse<float>(kOp, extents, offset, weight, mask, {stride, padding, dilation});
+  const float* const b = bias_view<float>(bias, x.params.out_channels, kOp);
+  return filled_planes<float>(
+      kOp, {extents.n, x.params.out_channels, x.field.out_h, x.field.out_w},
+      [&](float* y) { deform_conv2d_nchw(x.params, x.field, planes.as<const float>(), x.weight, b, y); });
+}
+
 template <class T>
 py::tuple backward(const py::array& grad_output, const py::array& input, const py::array& offset,
                    const py::array& weight, const std::optional<py::array>& mask, const Geometry& geometry) {
-  const Operands<T> x = parse<T>(kBackward, input, offset, weight, mask, geometry);
+  const Operands<T> x =
+      parse<T>(kBackward, dense_nhwc<const T>(input, kBackward, "input"), offset, weight, mask, geometry);
   const Conv2dParams& p = x.params;
   const int64_t n = x.field.input.n, out_h = x.field.out_h, out_w = x.field.out_w;
   const std::vector<int64_t> shape = {n, out_h, out_w, p.out_channels};
@@ -119,6 +136,8 @@ void define(py::module_& m) {
       },
       py::arg("input"), py::arg("offset"), py::arg("weight"), py::arg("bias"), py::arg("mask"),
       py::arg("stride"), py::arg("padding"), py::arg("dilation"));
+  m.def("deform_conv2d_nchw", &forward_nchw, py::arg("input"), py::arg("offset"), py::arg("weight"),
+        py::arg("bias"), py::arg("mask"), py::arg("stride"), py::arg("padding"), py::arg("dilation"));
   m.def(
       kBackward,
       [](const py::array& grad_output, const py::array& input, const py::array& offset,

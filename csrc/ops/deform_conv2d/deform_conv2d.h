@@ -54,6 +54,12 @@ template <class T>
 void deform_conv2d(const Conv2dParams& params, const DeformField<T>& field, const T* weight, const T* bias,
                    const Nhwc<T>& output);
 
+// The same in float32 of dense NCHW maps, input: (n, in_channels, h, w), output: (n, out_channels, out_h,
+// out_w), the same to the bit; field.input has the input's extents, and no data. Strip by strip, unless
+// offsets are so far apart that each strip sees most of the input.
+void deform_conv2d_nchw(const Conv2dParams& params, const DeformField<float>& field, const float* input,
+                        const float* weight, const float* bias, float* output);
+
 template <class T>
 struct DeformConv2dGradients {
   T* input;   // (n, h, w, in_channels)

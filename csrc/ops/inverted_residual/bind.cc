@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/separable_conv2d/bind.h"
 #include "ops/conv2d/bias.h"
+#include "ops/conv2d/planes.h"
 #include "ops/inverted_residual/inverted_residual.h"
 
 namespace pyvision::inverted_residual_bind {
@@ -56,6 +57,17 @@ py::array run_inverted_residual(const InvertedResidual& block, const py::array& 
   return output;
 }
 
+py::array run_inverted_residual_nchw(const InvertedResidual& block, const py::array& input,
+                                     const std::optional<py::array>& residual) {
+  const Conv2dParams& depthwise = block.separable().depthwise();
+  const auto x = input_planes<float>(input, kOp, block.expand().params().in_channels);
+  check_conv2d(kOp, depthwise, x.h, x.w);
+  const std::vector<int64_t> shape = {x.n, block.separable().out_channels(), depthwise.out_h(x.h),
+                                      depthwise.out_w(x.w)};
+  const float* const r = residual_planes(residual, kOp, shape);
+  return filled_planes<float>(kOp, shape, [&](float* y) { block.run_nchw(x.data, x.n, x.h, x.w, r, y); });
+}
+
 void define(py::module_& m) {
   py::class_<InvertedResidual>(m, "InvertedResidual")
       .def(py::init(&make_inverted_residual), py::arg("expand_weight"), py::arg("depthwise_weight"),
@@ -65,6 +77,7 @@ void define(py::module_& m) {
            py::arg("depthwise_activation") = "none", py::arg("depthwise_slope") = 0.01f,
            py::arg("activation") = "none", py::arg("slope") = 0.01f)
       .def("run", &run_inverted_residual, py::arg("input"), py::arg("residual") = py::none())
+      .def("run_nchw", &run_inverted_residual_nchw, py::arg("input"), py::arg("residual") = py::none())
       .def_property_readonly("packed_bytes", &InvertedResidual::packed_bytes);
 }
 

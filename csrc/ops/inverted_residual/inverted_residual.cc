@@ -42,6 +42,26 @@ InvertedResidual::InvertedResidual(Conv2d expand, SeparableConv2d filter_and_pro
 
 void InvertedResidual::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
                            const Nhwc<float>& output) const {
+  run_part(input, separable_.depthwise().pad_top, residual, output);
+}
+
+void InvertedResidual::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, const float* residual,
+                                float* output) const {
+  const Conv2dParams& p = separable_.depthwise();
+  NchwShape shape{n, expand_.params().in_channels, h, w, separable_.out_channels(), p.out_h(h), p.out_w(w)};
+  // Rows that two strips see are expanded twice: as few strips as may be.
+  shape.strip_bytes = 2 << 20;
+  run_strips<float, float>(
+      shape, input, residual, output, [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
+      [&](const NchwStrip<float, float>& strip) {
+        const Nhwc<const float> r = as_const(strip.output);
+        run_part(strip.input, p.pad_top + strip.first_in - strip.first_out * p.stride_h,
+                 residual != nullptr ? &r : nullptr, strip.output);
+      });
+}
+
+void InvertedResidual::run_part(const Nhwc<const float>& input, int64_t pad_top,
+                                const Nhwc<const float>* residual, const Nhwc<float>& output) const {
   if (output.pixels() == 0) return;
   const Conv2dParams& p = separable_.depthwise();
   const int64_t span_h = p.dilation_h * (p.kernel_h - 1) + 1, span_w = p.dilation_w * (p.kernel_w - 1) + 1;
@@ -57,7 +77,7 @@ void InvertedResidual::run(const Nhwc<const float>& input, const Nhwc<const floa
                    input.w);
       int64_t kept_begin = 0, kept_end = 0;  // rows of the image that are in memory
       for (int64_t first = row; first < last_row; first += plan.rows) {
-        const Span h(first, std::min(first + plan.rows, last_row), p.stride_h, p.pad_top, span_h, input.h);
+        const Span h(first, std::min(first + plan.rows, last_row), p.stride_h, pad_top, span_h, input.h);
         const auto expanded =
             dense_nhwc<float>(memory, 1, h.inputs(), w.inputs(), expand_.params().out_channels);
         const int64_t kept = std::max<int64_t>(kept_end - h.begin, 0);
@@ -70,9 +90,7 @@ void InvertedResidual::run(const Nhwc<const float>& input, const Nhwc<const floa
                     part(expanded, 0, kept, added, 0, w.inputs()));
         const auto r = residual == nullptr ? Nhwc<const float>{}
                                            : part(*residual, n, h.first, h.outputs(), w.first, w.outputs());
-        separable_.run_part({expanded.data, 1, expanded.h, expanded.w, expanded.c, expanded.stride_n,
-                             expanded.stride_h, expanded.stride_w},
-                            h.pad, w.pad, residual == nullptr ? nullptr : &r,
+        separable_.run_part(as_const(expanded), h.pad, w.pad, residual == nullptr ? nullptr : &r,
                             part(output, n, h.first, h.outputs(), w.first, w.outputs()));
       }
     }

@@ -36,8 +36,14 @@ class InvertedResidual {
   // As Conv2d::run.
   void run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
            const Nhwc<float>& output) const;
+  // As Conv2d::run_nchw.
+  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, const float* residual,
+                float* output) const;
 
  private:
+  // As SeparableConv2d::run_part.
+  void run_part(const Nhwc<const float>& input, int64_t pad_top, const Nhwc<const float>* residual,
+                const Nhwc<float>& output) const;
   Conv2d expand_;
   SeparableConv2d separable_;
 };

@@ -24,5 +24,8 @@ PYVISION_KERNELS(LayoutKernels, layout)
 void nchw_to_nhwc(const float* x, float* y, int64_t n, int64_t c, int64_t plane, int64_t pixels);
 // x: (n, pixels, c), y: (n, c, plane)
 void nhwc_to_nchw(const float* x, float* y, int64_t n, int64_t c, int64_t plane, int64_t pixels);
+// The same of bytes.
+void nchw_to_nhwc(const uint8_t* x, uint8_t* y, int64_t n, int64_t c, int64_t plane, int64_t pixels);
+void nhwc_to_nchw(const uint8_t* x, uint8_t* y, int64_t n, int64_t c, int64_t plane, int64_t pixels);
 
 }  // namespace pyvision

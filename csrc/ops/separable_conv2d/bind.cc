@@ -2,6 +2,7 @@
 #include "ops/separable_conv2d/bind.h"
 
 #include "ops/conv2d/bias.h"
+#include "ops/conv2d/planes.h"
 
 namespace pyvision {
 
@@ -70,6 +71,14 @@ py::array run_separable_conv2d(const SeparableConv2d& conv, const py::array& inp
   return output;
 }
 
+py::array run_separable_conv2d_nchw(const SeparableConv2d& conv, const py::array& input) {
+  const Conv2dParams& p = conv.depthwise();
+  const auto x = input_planes<float>(input, kOp, p.in_channels);
+  check_conv2d(kOp, p, x.h, x.w);
+  return filled_planes<float>(kOp, {x.n, conv.out_channels(), p.out_h(x.h), p.out_w(x.w)},
+                              [&](float* y) { conv.run_nchw(x.data, x.n, x.h, x.w, y); });
+}
+
 void define(py::module_& m) {
   py::class_<SeparableConv2d>(m, "SeparableConv2d")
       .def(py::init(&make_separable_conv2d), py::arg("depthwise_weight"), py::arg("pointwise_weight"),
@@ -77,6 +86,7 @@ void define(py::module_& m) {
            py::arg("dilation"), py::arg("in_channels"), py::arg("depthwise_activation") = "none",
            py::arg("depthwise_slope") = 0.01f, py::arg("activation") = "none", py::arg("slope") = 0.01f)
       .def("run", &run_separable_conv2d, py::arg("input"))
+      .def("run_nchw", &run_separable_conv2d_nchw, py::arg("input"))
       .def_property_readonly("packed_bytes", &SeparableConv2d::packed_bytes);
 }
 

@@ -107,4 +107,15 @@ void SeparableConv2d::run_part(const Nhwc<const float>& input, int64_t pad_top, 
   });
 }
 
+void SeparableConv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const {
+  const Conv2dParams& p = impl_->depthwise;
+  run_strips<float, float>(
+      {n, p.in_channels, h, w, impl_->out_channels, p.out_h(h), p.out_w(w)}, input, nullptr, output,
+      [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
+      [&](const NchwStrip<float, float>& strip) {
+        run_part(strip.input, p.pad_top + strip.first_in - strip.first_out * p.stride_h, p.pad_left, nullptr,
+                 strip.output);
+      });
+}
+
 }  // namespace pyvision

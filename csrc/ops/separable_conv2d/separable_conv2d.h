@@ -51,6 +51,8 @@ class SeparableConv2d {
   // (0, 0)'s tap (0, 0) is input (-pad_top, -pad_left).
   void run_part(const Nhwc<const float>& input, int64_t pad_top, int64_t pad_left,
                 const Nhwc<const float>* residual, const Nhwc<float>& output) const;
+  // As Conv2d::run_nchw.
+  void run_nchw(const float* input, int64_t n, int64_t h, int64_t w, float* output) const;
 
  private:
   struct Impl;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "conv/nchw.h"
+
+#include <algorithm>
+
+#include "core/arena.h"
+#include "ops/layout/layout.h"
+
+namespace pyvision {
+namespace {
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+struct NchwPlan {
+  int64_t images, out_rows;  // most of a strip
+};
+
+template <class In, class Out>
+NchwPlan plan_nchw(const NchwShape& s) {
+  const int64_t in_row_bytes = s.w * s.in_channels * static_cast<int64_t>(sizeof(In));
+  const int64_t out_row_bytes = s.out_w * s.out_channels * static_cast<int64_t>(sizeof(Out));
+  const int64_t bytes = s.strip_bytes * num_threads();
+  // Without the rows that neighbouring strips both see.
+  const int64_t image_bytes = std::max<int64_t>(1, s.h * in_row_bytes + s.out_h * out_row_bytes);
+  NchwPlan plan;
+  if (bytes >= image_bytes) {
+    plan.out_rows = s.out_h;
+    plan.images = std::min(bytes / image_bytes, s.n);
+  } else {
+    const auto rows = static_cast<int64_t>(static_cast<double>(bytes) / static_cast<double>(image_bytes) *
+                                           static_cast<double>(s.out_h));
+    plan.out_rows = std::min(s.out_h, round_up(std::max<int64_t>(1, rows), s.row_unit));
+    plan.images = 1;
+  }
+  return plan;
+}
+
+// What the strip from output row `oh` on sees of the image.
+RowRange rows_of_strip(const NchwShape& s, const NchwPlan& plan, RowsSeen seen, int64_t oh) {
+  // Of whole units, even where the map ends within one: what is computed together sees what is there.
+  const RowRange rows = seen(oh, oh + round_up(std::min(plan.out_rows, s.out_h - oh), s.row_unit));
+  const int64_t begin = std::clamp<int64_t>(rows.begin, 0, s.h - 1);  // one row at least, seen or not
+  return {begin, std::clamp<int64_t>(rows.end, begin + 1, s.h)};
+}
+
+}  // namespace
+
+template <class In, class Out>
+int64_t rows_converted(const NchwShape& s, RowsSeen seen) {
+  const NchwPlan plan = plan_nchw<In, Out>(s);
+  int64_t rows = 0;
+  for (int64_t oh = 0; oh < s.out_h; oh += plan.out_rows) {
+    const RowRange range = rows_of_strip(s, plan, seen, oh);
+    rows += range.end - range.begin;
+  }
+  return rows;
+}
+
+template <class In, class Out>
+void run_strips(const NchwShape& s, const In* input, const Out* residual, Out* output, RowsSeen seen,
+                FunctionRef<void(const NchwStrip<In, Out>& strip)> run) {
+  if (s.n * s.out_h * s.out_w * s.out_channels == 0) return;
+  const int64_t in_row = s.w * s.in_channels, out_row = s.out_w * s.out_channels;
+  const NchwPlan plan = plan_nchw<In, Out>(s);
+  int64_t most_rows = 0;
+  for (int64_t oh = 0; oh < s.out_h; oh += plan.out_rows) {
+    const RowRange rows = rows_of_strip(s, plan, seen, oh);
+    most_rows = std::max(most_rows, rows.end - rows.begin);
+  }
+  const Scratch<In> x(plan.images * most_rows * in_row);
+  const Scratch<Out> y(plan.images * plan.out_rows * out_row);
+  const int64_t in_plane = s.h * s.w, out_plane = s.out_h * s.out_w;
+  for (int64_t image = 0; image < s.n; image += plan.images) {
+    const int64_t images = std::min(plan.images, s.n - image);
+    for (int64_t oh = 0; oh < s.out_h; oh += plan.out_rows) {
+      const RowRange rows = rows_of_strip(s, plan, seen, oh);
+      const int64_t in_rows = rows.end - rows.begin, out_rows = std::min(plan.out_rows, s.out_h - oh);
+      const int64_t out_at = image * s.out_channels * out_plane + oh * s.out_w;
+      nchw_to_nhwc(input + image * s.in_channels * in_plane + rows.begin * s.w, x.get(), images,
+                   s.in_channels, in_plane, in_rows * s.w);
+      if (residual != nullptr)
+        nchw_to_nhwc(residual + out_at, y.get(), images, s.out_channels, out_plane, out_rows * s.out_w);
+      run({image, dense_nhwc<const In>(x, images, in_rows, s.w, s.in_channels), rows.begin,
+           dense_nhwc<Out>(y, images, out_rows, s.out_w, s.out_channels), oh});
+      nhwc_to_nchw(static_cast<const Out*>(y.get()), output + out_at, images, s.out_channels, out_plane,
+                   out_rows * s.out_w);
+    }
+  }
+}
+
+template int64_t rows_converted<float, float>(const NchwShape&, RowsSeen);
+template void run_strips(const NchwShape&, const float*, const float*, float*, RowsSeen,
+                         FunctionRef<void(const NchwStrip<float, float>&)>);
+template void run_strips(const NchwShape&, const uint8_t*, const float*, float*, RowsSeen,
+                         FunctionRef<void(const NchwStrip<uint8_t, float>&)>);
+template void run_strips(const NchwShape&, const uint8_t*, const uint8_t*, uint8_t*, RowsSeen,
+                         FunctionRef<void(const NchwStrip<uint8_t, uint8_t>&)>);
+
+}  // namespace pyvision

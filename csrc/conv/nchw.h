@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dense NCHW maps through an op that works on NHWC ones: strip by strip of output rows. The NHWC copies of a
+// strip, and of the input rows that it sees, stay in cache; no copy of a whole map is made.
+//
+//   input (c, h, w)       NHWC        op        NHWC         output (o, out_h, out_w)
+//   ├ rows seen ─ ┤ ──► ┌──────┐ ──────────► ┌───────┐ ──► ├ strip ─ ─ ─ ┤
+//
+// A map that fits is one strip, and small images go several at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "core/parallel.h"
+#include "core/tensor.h"
+
+namespace pyvision {
+
+template <class T>
+Nhwc<const T> as_const(const Nhwc<T>& map) {
+  return {map.data, map.n, map.h, map.w, map.c, map.stride_n, map.stride_h, map.stride_w};
+}
+
+// [begin, end); beyond the image where the op sees padding.
+struct RowRange {
+  int64_t begin, end;
+};
+// The input rows that output rows [first, last) see.
+using RowsSeen = FunctionRef<RowRange(int64_t first, int64_t last)>;
+
+struct NchwShape {
+  int64_t n, in_channels, h, w;
+  int64_t out_channels, out_h, out_w;
+  // Strips begin at its multiples: where rows are computed together (tiles of Winograd, phases of a
+  // transposed convolution), so that a strip computes what the whole map would, the same bits.
+  int64_t row_unit = 1;
+  // Of a strip's copies, for each thread: what L2 or a share of L3 holds.
+  int64_t strip_bytes = 1 << 20;
+};
+
+// A strip of the images from first_image on: output rows from first_out on, and the input's rows from
+// first_in on, at least all that they see of the image.
+template <class In, class Out>
+struct NchwStrip {
+  int64_t first_image;
+  Nhwc<const In> input;
+  int64_t first_in;
+  Nhwc<Out> output;
+  int64_t first_out;
+};
+
+// How many input rows the strips of one image convert, altogether.
+template <class In, class Out>
+int64_t rows_converted(const NchwShape& shape, RowsSeen seen);
+
+// Calls run(strip), which fills the strip's output, over all of the output. input: (n, in_channels, h, w),
+// output: (n, out_channels, out_h, out_w). residual: null, or of the output's shape: then strips' outputs
+// hold it when they are run.
+template <class In, class Out>
+void run_strips(const NchwShape& shape, const In* input, const Out* residual, Out* output, RowsSeen seen,
+                FunctionRef<void(const NchwStrip<In, Out>& strip)> run);
+
+}  // namespace pyvision
