@@ -174,6 +174,7 @@ def conv2d_backward(
     output_mask: Sequence[bool],
     allow_winograd: bool = True,
     op: str = "conv2d_backward",
+    nchw: bool = False,  # of the maps, and of the input's gradient
 ) -> _Gradients: ...
 def conv_transpose2d_backward(
     grad_output: np.ndarray,
@@ -185,6 +186,7 @@ def conv_transpose2d_backward(
     groups: int,
     dilation: _Pair,
     output_mask: Sequence[bool],
+    nchw: bool = False,
 ) -> _Gradients: ...
 
 # Deformable ops: float32 or float64. Input and result are NHWC, offset and mask (N, C, H, W) of any strides.

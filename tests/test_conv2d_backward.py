@@ -344,7 +344,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"grad_output": random((1, 5, 6, 7))},
         ValueError,
-        r"expected grad_output of shape .* \(1, 6, 6, 5\), got",
+        r"expected grad_output of shape .* \(1, 5, 6, 6\), got",
     ),
     ({"grad_output": random((2, 5, 6, 6))}, ValueError, "expected grad_output of shape"),
     ({"grad_output": random((1, 5, 6, 6)).astype(float)}, TypeError, "expected input of dtype float64"),

@@ -185,7 +185,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"grad_output": random((1, 4, 8, 9))},
         ValueError,
-        r"expected grad_output of shape .* \(1, 9, 9, 4\), got",
+        r"expected grad_output of shape .* \(1, 4, 9, 9\), got",
     ),
     ({"weight": random((3, 4, 3, 3)).astype(float)}, TypeError, "expected weight of dtype float32"),
     ({"weight": random((2, 4, 3, 3))}, ValueError, "expected input with 2 channels, got 3"),

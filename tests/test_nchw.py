@@ -175,3 +175,62 @@ def test_conv2d_with_a_residual(
     residual = random((*shape[:3], out_channels), seed=2)
     options = {"padding": 1, "groups": groups, "residual": residual, "activation": "relu"}
     check(Case(ops.conv2d, (random(shape),), (weight,), options, ("residual",)))
+
+
+def check_gradients(op: Callable[..., Any], maps: tuple[np.ndarray, ...], *constants: Any) -> None:
+    """``maps``: the output's gradient and the input, NHWC."""
+    planes = [guarded(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in maps]
+    expected = op(*maps, *constants, layout="NHWC")
+    grad_input, *others = op(*planes, *constants)
+    assert grad_input.flags.c_contiguous
+    np.testing.assert_array_equal(grad_input.transpose(0, 2, 3, 1), expected[0])
+    for ours, same in zip(others, expected[1:], strict=True):
+        np.testing.assert_array_equal(ours, same)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [  # input's shape, out_channels, kernel, stride, padding, dilation, groups
+        ((1, 131, 150, 16), 17, (3, 3), 1, 1, 1, 1),
+        ((3, 101, 70, 24), 24, (5, 3), (2, 3), (2, 0), (1, 2), 2),  # strips across images
+        ((1, 131, 150, 3), 33, (5, 5), 2, 2, 1, 1),  # windows copied by whole vectors
+        ((1, 131, 150, 19), 19, (3, 3), 1, (9, 1), (9, 1), 19),
+        ((2, 150, 131, 19), 19, (3, 3), (2, 1), 1, 1, 19),
+        ((1, 131, 150, 20), 40, (3, 3), 1, 1, 1, 5),  # several groups a vector
+        ((1, 131, 150, 16), 32, (1, 1), 1, 0, 1, 1),
+        ((1, 2, 70, 16), 20, (2, 2), 1, (150, 0), 1, 1),  # rows that see nothing
+        ((40, 9, 9, 64), 65, (3, 3), 1, 1, 1, 1),
+    ],
+    ids=ids,
+)
+def test_conv2d_backward(isa: str, threads: int, case: tuple[Any, ...]) -> None:
+    shape, out_channels, kernel, *geometry = case
+    x, weight = random(shape), random((out_channels, shape[3] // geometry[-1], *kernel), seed=1)
+    g = random(ops.conv2d(x, weight, None, *geometry, layout="NHWC").shape, seed=2)
+    check_gradients(ops.conv2d_backward, (g, x), weight, *geometry)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [  # input's shape, channels, kernel, stride, padding, output_padding, groups, dilation
+        ((1, 61, 70, 16), 32, (4, 4), 2, 1, 0, 1, 1),
+        ((2, 70, 61, 24), 24, (3, 3), (2, 1), 1, (1, 0), 24, 1),
+        ((1, 131, 150, 20), 3, (3, 2), 1, 0, 0, 1, (1, 2)),
+    ],
+    ids=ids,
+)
+def test_conv_transpose2d_backward(isa: str, threads: int, case: tuple[Any, ...]) -> None:
+    shape, channels, kernel, *geometry = case
+    x, weight = random(shape), random((shape[3], channels // geometry[-2], *kernel), seed=1)
+    g = random(ops.conv_transpose2d(x, weight, None, *geometry, layout="NHWC").shape, seed=2)
+    check_gradients(ops.conv_transpose2d_backward, (g, x), weight, *geometry)
+
+
+@pytest.mark.parametrize("case", SEPARABLE, ids=ids)
+def test_separable_conv2d_backward(isa: str, threads: int, case: tuple[Any, ...]) -> None:
+    shape, multiplier, out_channels, kernel, *geometry = case
+    x, channels = random(shape), shape[3] * multiplier
+    weights = random((channels, 1, *kernel), seed=1), random((out_channels, channels, 1, 1), seed=2)
+    bias = random((channels,), seed=3)
+    g = random(ops.separable_conv2d(x, *weights, bias, None, *geometry, layout="NHWC").shape, seed=4)
+    check_gradients(ops.separable_conv2d_backward, (g, x), *weights, bias, *geometry)

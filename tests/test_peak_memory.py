@@ -43,6 +43,7 @@ SETUP = """
     tiny = random(1, 8, 8, 8)
     ops.conv2d(tiny, random(8, 8, 3, 3), layout="NHWC")  # starts the threads
     x, planes = random(1, 320, 320, 64), random(1, 64, 320, 320)  # 26 MB each
+    quarter = random(1, 64, 160, 160)
     w = random(64, 64, 3, 3)
     offsets, offset_planes = random(1, 320, 320, 18), random(1, 18, 320, 320)
     bytes_, byte_planes = (np.full_like(map, 200, np.uint8) for map in (x, planes))
@@ -77,6 +78,12 @@ CASES = {
     "deformable NCHW": "ops.deform_conv2d(planes, offset_planes, w, padding=1)",
     "int8": "ops.conv2d_int8(bytes_, (10 * w).astype(np.int8), 0.1, 0.1, 128, padding=1, layout='NHWC')",
     "int8 NCHW": "ops.conv2d_int8(byte_planes, (10 * w).astype(np.int8), 0.1, 0.1, 128, padding=1)",
+    "backward NCHW": "ops.conv2d_backward(planes, planes, w, padding=1)",
+    "strided backward NCHW": "ops.conv2d_backward(quarter, planes, w, 2, 1)",
+    "depthwise backward NCHW": "ops.depthwise_conv2d_backward(planes, planes, w[:, :1].copy(), padding=1)",
+    "grouped backward NCHW": "ops.conv2d_backward(planes, planes, w[:, :4].copy(), padding=1, groups=16)",
+    "transposed backward NCHW": "ops.conv_transpose2d_backward("
+    "planes, quarter, random(64, 64, 4, 4), stride=2, padding=1)",
     "backward": "ops.conv2d_backward(x, x, w, padding=1, layout='NHWC')",
     "depthwise backward": "ops.depthwise_conv2d_backward(x, x, w[:, :1].copy(), padding=1, layout='NHWC')",
 }

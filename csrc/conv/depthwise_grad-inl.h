@@ -49,11 +49,10 @@ inline void for_each_tap(const DepthwiseConv& job, const Nhwc<const float>& grad
   }
 }
 
-// Of a depthwise convolution: output rows [row_begin, row_end) of the n * out_h. sums: (taps, channels)
+// Adds output rows [row_begin, row_end) of the n * out_h of a depthwise convolution. sums: (taps, channels)
 inline void depthwise_weight_grad(const DepthwiseConv& job, const Nhwc<const float>& grad_output,
                                   int64_t row_begin, int64_t row_end, float* sums) {
   const int64_t channels = job.input.c, step = job.stride_w * job.input.stride_w;
-  for (int64_t i = 0; i < job.kernel_h * job.kernel_w * channels; ++i) sums[i] = 0.0f;
   with_channel_blocks(channels, [&](auto each) {
     for_each_grad_stretch(
         grad_output, row_begin, row_end, [&](int64_t n, int64_t oh, int64_t ow, int64_t end) {
@@ -90,12 +89,11 @@ inline void add_group_inputs(const DepthwiseConv& job, int64_t grad_step, TapPix
   for (int i = 0; i < kInputs; ++i) acc[i].store(sums + i * F32::kLanes);
 }
 
-// Where a vector holds several groups. sums: (vectors, taps, group_in, lanes)
+// The same where a vector holds several groups. sums: (vectors, taps, group_in, lanes)
 inline void grouped_weight_grad(const GroupedConv& job, const Nhwc<const float>& grad_output,
                                 int64_t row_begin, int64_t row_end, float* sums) {
   const GroupVectors& vectors = job.vectors;
   const int64_t per_tap = vectors.group_in * F32::kLanes, per_vector = job.kernel_h * job.kernel_w * per_tap;
-  for (int64_t i = 0; i < vectors.count * per_vector; ++i) sums[i] = 0.0f;
   const I32 first_lane = first_input_lanes(vectors);
   for_each_grad_stretch(grad_output, row_begin, row_end, [&](int64_t n, int64_t oh, int64_t ow, int64_t end) {
     for (int64_t v = 0; v < vectors.count; ++v) {

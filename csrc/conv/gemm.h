@@ -106,6 +106,9 @@ struct WeightGrad {
   const float* grad_output;  // (row_count, out_channels), at the first channel of this group
   int64_t grad_stride;       // floats between rows of grad_output
   float* grad_weight;        // (out_channels, k)
+  // Blocks of at most kPixelBlock pixels, as many row tiles in each as can be: block i begins at row tile
+  // i * row_tiles / blocks. Those to add; the first of all stores.
+  int64_t blocks, first_block, last_block;
 };
 
 // What depthwise convolutions of either layout share: output channel o sees input channel o / multiplier

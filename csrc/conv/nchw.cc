@@ -45,6 +45,18 @@ RowRange rows_of_strip(const NchwShape& s, const NchwPlan& plan, RowsSeen seen, 
 
 }  // namespace
 
+Nhwc<const float> convert_pixels(const EitherMap<const float>& map, int64_t begin, int64_t end,
+                                 float* memory) {
+  if (map.planes == nullptr) return map.nhwc;
+  const int64_t n = map.nhwc.n, h = map.nhwc.h, w = map.nhwc.w, c = map.nhwc.c, plane = h * w;
+  for (int64_t p = begin; p < end;) {
+    const int64_t image = p / plane, count = std::min(end, (image + 1) * plane) - p;
+    nchw_to_nhwc(map.planes + image * c * plane + p % plane, memory + (p - begin) * c, 1, c, plane, count);
+    p += count;
+  }
+  return dense_nhwc<const float>(memory - begin * c, n, h, w, c);
+}
+
 template <class In, class Out>
 int64_t rows_converted(const NchwShape& s, RowsSeen seen) {
   const NchwPlan plan = plan_nchw<In, Out>(s);

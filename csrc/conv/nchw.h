@@ -20,6 +20,21 @@ Nhwc<const T> as_const(const Nhwc<T>& map) {
   return {map.data, map.n, map.h, map.w, map.c, map.stride_n, map.stride_h, map.stride_w};
 }
 
+// A map of either layout: NHWC, or dense NCHW where `planes` is set. `nhwc` has the extents of both.
+template <class T>
+struct EitherMap {
+  Nhwc<T> nhwc;
+  T* planes = nullptr;  // (n, c, h, w)
+};
+
+// Memory that kernels may read, and do not use, behind a map's last pixel.
+constexpr int64_t kReadAhead = 64;
+
+// The map as NHWC, of which pixels [begin, end) of all the n * h * w are there: in `memory`, (end - begin) *
+// c + kReadAhead floats, where they had to be converted.
+Nhwc<const float> convert_pixels(const EitherMap<const float>& map, int64_t begin, int64_t end,
+                                 float* memory);
+
 // [begin, end); beyond the image where the op sees padding.
 struct RowRange {
   int64_t begin, end;

@@ -8,8 +8,6 @@
 
 namespace pyvision::PYVISION_ISA_NS {
 
-constexpr int64_t kPixelTiles = kPixelBlock / kRowTile;
-
 template <int NV, int... Rows>
 inline MicrokernelOf<Epilogue> pick_outer_microkernel(int rows, std::integer_sequence<int, Rows...>) {
   static constexpr MicrokernelOf<Epilogue> kTable[] = {
@@ -45,18 +43,16 @@ inline void add_pixels(const WeightGrad& job, const float* windows, int64_t firs
   }
 }
 
-// Elements [o_begin, o_end) x [k_begin, k_end) of the gradient, at most kKBlock columns from a panel's first
-// on. scratch: (kPixelBlock, kTileStride)
+// Adds the job's blocks to elements [o_begin, o_end) x [k_begin, k_end) of the gradient, at most kKBlock
+// columns from a panel's first on. scratch: (kPixelBlock, kTileStride)
 inline void weight_grad(const WeightGrad& job, int64_t k_begin, int64_t k_end, int64_t o_begin, int64_t o_end,
                         float* scratch) {
   const DirectConv& conv = job.conv;
   CopyProducer producer(conv);
-  PixelCursor cursor(conv.rows, 0);
-  const int64_t tiles = (conv.row_count + kRowTile - 1) / kRowTile;
-  const int64_t blocks = (tiles + kPixelTiles - 1) / kPixelTiles;
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = block * tiles / blocks * kRowTile;
-    const int64_t last = (block + 1) * tiles / blocks * kRowTile;
+  const auto first_of = [&](int64_t block) { return block * conv.row_tiles / job.blocks * kRowTile; };
+  PixelCursor cursor(conv.rows, first_of(job.first_block));
+  for (int64_t block = job.first_block; block < job.last_block; ++block) {
+    const int64_t first = first_of(block), last = first_of(block + 1);
     const int64_t pixels = (last < conv.row_count ? last : conv.row_count) - first;
     for (int64_t p = 0; p < pixels; p += kRowTile) {
       const int count = static_cast<int>(pixels - p < kRowTile ? pixels - p : kRowTile);

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
+from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, is_planes, result_like, to_nhwc
 from pyvision._device import Device, Operand, device_of
 from pyvision.ops._args import IntPair, flag, integer, pair
 from pyvision.ops._boxes import check_shape
@@ -27,6 +27,9 @@ from pyvision.ops.conv import (
     taps_first,
     transpose_on_device,
 )
+
+# NCHW maps in cache are best converted once for all that is computed from them.
+_WHOLE_BYTES = 512 << 10
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 """Of the input, the weight and the bias; None where ``output_mask`` asks for none."""
@@ -123,13 +126,13 @@ def conv_transpose2d_backward(
             pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
             pair(dilation, op, "dilation"), layout, _mask(op, output_mask),
         )  # fmt: skip
+    g, x, w, planar = _maps(op, grad_output, input, weight, layout)
     gradients = _core.conv_transpose2d_backward(
-        *_maps(op, grad_output, input, weight, layout),
-        pair(stride, op, "stride"), pair(padding, op, "padding"),
+        g, x, w, pair(stride, op, "stride"), pair(padding, op, "padding"),
         pair(output_padding, op, "output_padding"), integer(groups, op, "groups"),
-        pair(dilation, op, "dilation"), _mask(op, output_mask),
+        pair(dilation, op, "dilation"), _mask(op, output_mask), planar,
     )  # fmt: skip
-    return _results(op, gradients, input, weight, layout)
+    return _results(op, gradients, input, weight, "NHWC" if planar else layout)
 
 
 def separable_conv2d_backward(
@@ -168,28 +171,31 @@ def separable_conv2d_backward(
     """
     op = "separable_conv2d_backward"
     want_input, want_depthwise, want_pointwise, *want_biases = _mask(op, output_mask, 5)
-    g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
+    g, x, planar = _grad_and_input(op, grad_output, input, layout)
+    if planar and g.nbytes + x.nbytes <= _WHOLE_BYTES:
+        g, x, planar = to_nhwc(g, layout, op, "grad_output"), to_nhwc(x, layout, op, "input"), False
     dtype = (g.dtype.name,)
-    x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
-    channels = x.shape[3]
+    inner: Layout = "NCHW" if planar else "NHWC"
+    channels = x.shape[1 if planar else 3]
     depthwise, pointwise = separable_weights(op, x.dtype, channels, depthwise_weight, pointwise_weight)
     bias = None if depthwise_bias is None else as_numpy(depthwise_bias, op, "depthwise_bias", dtype)
     if bias is not None and bias.shape != depthwise.shape[:1]:
         raise ValueError(f"[{op}] expected depthwise_bias of shape ({depthwise.shape[0]},), got {bias.shape}")
-    between = convolve(op, x, depthwise, bias, stride, padding, dilation, channels, None, None, "NHWC")
+    between = convolve(op, x, depthwise, bias, stride, padding, dilation, channels, None, None, inner)
     want_between = want_input or want_depthwise or want_biases[0]
     grad_between, grad_pointwise, grad_pointwise_bias = _conv2d_gradients(
-        op, g, between, pointwise, 1, 0, 1, 1, "NHWC", (want_between, want_pointwise, want_biases[1])
+        op, g, between, pointwise, 1, 0, 1, 1, inner, (want_between, want_pointwise, want_biases[1])
     )
     grad_input = grad_depthwise = grad_depthwise_bias = None
     if want_between:
         grad_input, grad_depthwise, grad_depthwise_bias = _conv2d_gradients(
-            op, grad_between, x, depthwise, stride, padding, dilation, channels, "NHWC",
+            op, grad_between, x, depthwise, stride, padding, dilation, channels, inner,
             (want_input, want_depthwise, want_biases[0]),
         )  # fmt: skip
     if grad_input is not None:
         like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
-        grad_input = result_like(from_nhwc(grad_input, layout, like_input), input)
+        y = grad_input if planar else from_nhwc(grad_input, layout, like_input)
+        grad_input = result_like(y, input)
     gradients = (grad_depthwise, grad_pointwise, grad_depthwise_bias, grad_pointwise_bias)
     a, b, c, d = (None if a is None else result_like(a, depthwise_weight) for a in gradients)
     return grad_input, a, b, c, d
@@ -215,21 +221,30 @@ def _conv2d_gradients(
         return _conv2d_gradients_on(
             device, op, maps, strides, four_sides, dilations, groups, layout, _mask(op, output_mask)
         )
-    g, x, w = _maps(op, grad_output, input, weight, layout)
+    g, x, w, planar = _maps(op, grad_output, input, weight, layout)
     four_sides = padding_sides(op, padding, w.transpose(0, 3, 1, 2).shape, strides, dilations)
     gradients = _core.conv2d_backward(
-        g, x, w, strides, four_sides, dilations, groups, _mask(op, output_mask), allow_winograd, op
+        g, x, w, strides, four_sides, dilations, groups, _mask(op, output_mask), allow_winograd, op, planar
     )
-    return _results(op, gradients, input, weight, layout)
+    return _results(op, gradients, input, weight, "NHWC" if planar else layout)
 
 
 def _maps(
     op: str, grad_output: Array, input: Array, weight: Array, layout: Layout
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    g = to_nhwc(as_numpy(grad_output, op, "grad_output", FLOATS), layout, op, "grad_output")
-    dtype = (g.dtype.name,)
-    x = to_nhwc(as_numpy(input, op, "input", dtype), layout, op, "input")
-    return g, x, channels_last(as_numpy(weight, op, "weight", dtype), op)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """The arrays channels last; but the maps as they are where both are planes, as the last value says."""
+    g, x, planar = _grad_and_input(op, grad_output, input, layout)
+    return g, x, channels_last(as_numpy(weight, op, "weight", (g.dtype.name,)), op), planar
+
+
+def _grad_and_input(
+    op: str, grad_output: Array, input: Array, layout: Layout
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    g = as_numpy(grad_output, op, "grad_output", FLOATS)
+    x = as_numpy(input, op, "input", (g.dtype.name,))
+    if is_planes(g, layout) and is_planes(x, layout):
+        return g, x, True
+    return to_nhwc(g, layout, op, "grad_output"), to_nhwc(x, layout, op, "input"), False
 
 
 @dataclass(frozen=True)
@@ -351,7 +366,8 @@ def _results(
     weight: Array,
     layout: Layout,
 ) -> Gradients:
-    """The compiled op's gradients, channels last, as the caller has input and weight."""
+    """The compiled op's gradients, channels last, as the caller has input and weight; with layout "NHWC" that
+    of the input is in the caller's order already."""
     grad_input, grad_weight, grad_bias = gradients
     if grad_input is not None:
         like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)

@@ -8,9 +8,9 @@ template <class T>
 py::tuple backward(const char* op, const py::array& grad_output, const py::array& input,
                    const py::array& weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                    std::array<int64_t, 2> dilation, int64_t groups, const std::array<bool, 3>& output_mask,
-                   bool allow_winograd) {
-  const Nhwc<const T> g = dense_nhwc<const T>(grad_output, op, "grad_output");
-  const Nhwc<const T> x = dense_nhwc<const T>(input, op, "input");
+                   bool allow_winograd, bool nchw) {
+  const EitherMap<const T> g = map_view<T>(grad_output, op, "grad_output", nchw);
+  const EitherMap<const T> x = map_view<T>(input, op, "input", nchw);
   const Tensor w = dense_view<const T>(weight, op, "weight", 4);
   Conv2dParams p;
   p.out_channels = w.shape[0];
@@ -21,9 +21,10 @@ py::tuple backward(const char* op, const py::array& grad_output, const py::array
   p.dilation_h = dilation[0], p.dilation_w = dilation[1];
   p.groups = groups;
   p.allow_winograd = allow_winograd;
-  check_conv2d(op, p, x.h, x.w);
-  check(x.c == p.in_channels, op, "expected input with ", p.in_channels, " channels, got ", x.c);
-  check_grad_output(op, g, {x.n, p.out_h(x.h), p.out_w(x.w), p.out_channels});
+  const int64_t n = x.nhwc.n, h = x.nhwc.h, width = x.nhwc.w, channels = x.nhwc.c;
+  check_conv2d(op, p, h, width);
+  check(channels == p.in_channels, op, "expected input with ", p.in_channels, " channels, got ", channels);
+  check_grad_output(op, g, {n, p.out_h(h), p.out_w(width), p.out_channels});
   Gradients<T> gradients(op, x, w, p.out_channels, output_mask);
   {
     py::gil_scoped_release release;
@@ -39,14 +40,15 @@ void define(py::module_& m) {
       "conv2d_backward",
       [](const py::array& grad_output, const py::array& input, const py::array& weight,
          std::array<int64_t, 2> stride, std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation,
-         int64_t groups, std::array<bool, 3> output_mask, bool allow_winograd, const std::string& op) {
+         int64_t groups, std::array<bool, 3> output_mask, bool allow_winograd, const std::string& op,
+         bool nchw) {
         const auto run = is_f64(grad_output) ? backward<double> : backward<float>;
         return run(op.c_str(), grad_output, input, weight, stride, padding, dilation, groups, output_mask,
-                   allow_winograd);
+                   allow_winograd, nchw);
       },
       py::arg("grad_output"), py::arg("input"), py::arg("weight"), py::arg("stride"), py::arg("padding"),
       py::arg("dilation"), py::arg("groups"), py::arg("output_mask"), py::arg("allow_winograd") = true,
-      py::arg("op") = "conv2d_backward");
+      py::arg("op") = "conv2d_backward", py::arg("nchw") = false);
 }
 
 }  // namespace pyvision::conv2d_backward_bind

@@ -6,13 +6,12 @@
 namespace pyvision::PYVISION_ISA_NS {
 
 inline void column_sums(const float* x, int64_t stride, int64_t rows, int64_t channels, float* sums) {
-  constexpr int64_t kRows = 128;  // that a sum takes in before it joins the total: errors grow with either
   with_channel_blocks(channels, [&](auto each) {
     each([&](auto block, int64_t c) {
       F32 total[kBlockVecs];
       for (int v = 0; v < block.kVecs; ++v) total[v] = F32::zero();
-      for (int64_t first = 0; first < rows; first += kRows) {
-        const int64_t last = first + kRows < rows ? first + kRows : rows;
+      for (int64_t first = 0; first < rows; first += kSumRows) {
+        const int64_t last = first + kSumRows < rows ? first + kSumRows : rows;
         F32 sum[kBlockVecs];
         for (int v = 0; v < block.kVecs; ++v) sum[v] = F32::zero();
         for (int64_t r = first; r < last; ++r)

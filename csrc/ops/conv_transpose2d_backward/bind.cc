@@ -11,20 +11,23 @@ namespace pyvision::conv_transpose2d_backward_bind {
 constexpr const char* kOp = "conv_transpose2d_backward";
 using Pair = std::array<int64_t, 2>;
 
-void convolve(const Conv2dParams& p, const Nhwc<const float>& x, const float* weight, const Nhwc<float>& y) {
-  Conv2d(p, channels_last_weight(p, weight), nullptr).run(x, nullptr, y);
+void convolve(const Conv2dParams& p, const EitherMap<const float>& x, const float* weight,
+              const EitherMap<float>& y) {
+  const Conv2d conv(p, channels_last_weight(p, weight), nullptr);
+  if (y.planes == nullptr) return conv.run(x.nhwc, nullptr, y.nhwc);
+  conv.run_nchw(x.planes, x.nhwc.n, x.nhwc.h, x.nhwc.w, nullptr, y.planes);
 }
-void convolve(const Conv2dParams& p, const Nhwc<const double>& x, const double* weight,
-              const Nhwc<double>& y) {
-  conv2d_f64(p, x, weight, nullptr, y);
+void convolve(const Conv2dParams& p, const EitherMap<const double>& x, const double* weight,
+              const EitherMap<double>& y) {
+  conv2d_f64(p, x.nhwc, weight, nullptr, y.nhwc);
 }
 
 template <class T>
 py::tuple backward(const py::array& grad_output, const py::array& input, const py::array& weight, Pair stride,
                    Pair padding, Pair output_padding, int64_t groups, Pair dilation,
-                   const std::array<bool, 3>& output_mask) {
-  const Nhwc<const T> g = dense_nhwc<const T>(grad_output, kOp, "grad_output");
-  const Nhwc<const T> x = dense_nhwc<const T>(input, kOp, "input");
+                   const std::array<bool, 3>& output_mask, bool nchw) {
+  const EitherMap<const T> g = map_view<T>(grad_output, kOp, "grad_output", nchw);
+  const EitherMap<const T> x = map_view<T>(input, kOp, "input", nchw);
   const Tensor w = dense_view<const T>(weight, kOp, "weight", 4);  // (in, kernel_h, kernel_w, out / groups)
   ConvTranspose2dParams t;
   t.in_channels = w.shape[0];
@@ -35,9 +38,10 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
   t.output_padding_h = output_padding[0], t.output_padding_w = output_padding[1];
   t.dilation_h = dilation[0], t.dilation_w = dilation[1];
   t.groups = groups;
-  check_conv_transpose2d(kOp, t, x.h, x.w);
-  check(x.c == t.in_channels, kOp, "expected input with ", t.in_channels, " channels, got ", x.c);
-  check_grad_output(kOp, g, {x.n, t.out_h(x.h), t.out_w(x.w), t.out_channels});
+  const int64_t n = x.nhwc.n, h = x.nhwc.h, width = x.nhwc.w, channels = x.nhwc.c;
+  check_conv_transpose2d(kOp, t, h, width);
+  check(channels == t.in_channels, kOp, "expected input with ", t.in_channels, " channels, got ", channels);
+  check_grad_output(kOp, g, {n, t.out_h(h), t.out_w(width), t.out_channels});
   const Conv2dParams p = adjoint_of(t);
   Gradients<T> gradients(kOp, x, w, t.out_channels, output_mask);
   {
@@ -53,13 +57,15 @@ void define(py::module_& m) {
   m.def(
       "conv_transpose2d_backward",
       [](const py::array& grad_output, const py::array& input, const py::array& weight, Pair stride,
-         Pair padding, Pair output_padding, int64_t groups, Pair dilation, std::array<bool, 3> output_mask) {
+         Pair padding, Pair output_padding, int64_t groups, Pair dilation, std::array<bool, 3> output_mask,
+         bool nchw) {
         const auto run = is_f64(grad_output) ? backward<double> : backward<float>;
-        return run(grad_output, input, weight, stride, padding, output_padding, groups, dilation,
-                   output_mask);
+        return run(grad_output, input, weight, stride, padding, output_padding, groups, dilation, output_mask,
+                   nchw);
       },
       py::arg("grad_output"), py::arg("input"), py::arg("weight"), py::arg("stride"), py::arg("padding"),
-      py::arg("output_padding"), py::arg("groups"), py::arg("dilation"), py::arg("output_mask"));
+      py::arg("output_padding"), py::arg("groups"), py::arg("dilation"), py::arg("output_mask"),
+      py::arg("nchw") = false);
 }
 
 }  // namespace pyvision::conv_transpose2d_backward_bind

@@ -259,7 +259,7 @@ void deform_conv2d_backward(const Conv2dParams& params, const DeformField<T>& fi
     });
   }
   taps_innermost(grad_weight.as<T>(), sizes, grad.weight);
-  channel_sums(dense_nhwc(grad_output, 1, 1, rows, sizes.out_channels), grad.bias);
+  channel_sums(EitherMap<const T>{dense_nhwc(grad_output, 1, 1, rows, sizes.out_channels)}, grad.bias);
 }
 
 template void deform_conv2d_backward(const Conv2dParams&, const DeformField<float>&, const float*,
