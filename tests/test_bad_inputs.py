@@ -127,6 +127,17 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "stride": 2,
         "padding": 1,
     },
+    "inverted_residual_backward": lambda: {
+        "grad_output": random((2, 7, 4, 5)),
+        "input": random((2, 4, 7, 9)),
+        "expand_weight": random((5, 4, 1, 1)),
+        "depthwise_weight": random((10, 1, 3, 3)),
+        "project_weight": random((7, 10, 1, 1)),
+        "expand_bias": random((5,)),
+        "depthwise_bias": random((10,)),
+        "stride": 2,
+        "padding": 1,
+    },
     "deform_conv2d": lambda: {
         "input": random((2, 4, 5, 6)),
         "offset": random((2, 36, 5, 6)),
@@ -314,16 +325,6 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     **{
         op: dict.fromkeys(names, ("float32",))
         for op, names in {
-            "inverted_residual": (
-                "input",
-                "expand_weight",
-                "depthwise_weight",
-                "project_weight",
-                "expand_bias",
-                "depthwise_bias",
-                "project_bias",
-                "residual",
-            ),
             "linear": ("input", "weight", "bias"),
             "max_pool2d": ("input",),
             "avg_pool2d": ("input",),
@@ -355,6 +356,21 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
                 ("input", "depthwise_weight", "pointwise_weight", "depthwise_bias", "pointwise_bias"),
                 {},
             ),
+            (
+                "inverted_residual",
+                "input",
+                (
+                    "input",
+                    "expand_weight",
+                    "depthwise_weight",
+                    "project_weight",
+                    "expand_bias",
+                    "depthwise_bias",
+                    "project_bias",
+                    "residual",
+                ),
+                {},
+            ),
             ("conv_transpose2d", "input", ("input", "weight", "bias"), {}),
             ("conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
             ("depthwise_conv2d_backward", "grad_output", ("grad_output", "input", "weight"), {}),
@@ -363,6 +379,20 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
                 "separable_conv2d_backward",
                 "grad_output",
                 ("grad_output", "input", "depthwise_weight", "pointwise_weight", "depthwise_bias"),
+                {},
+            ),
+            (
+                "inverted_residual_backward",
+                "grad_output",
+                (
+                    "grad_output",
+                    "input",
+                    "expand_weight",
+                    "depthwise_weight",
+                    "project_weight",
+                    "expand_bias",
+                    "depthwise_bias",
+                ),
                 {},
             ),
             ("deform_conv2d", "input", ("input", "offset", "weight", "bias", "mask"), {}),
@@ -530,7 +560,7 @@ _POOLS = ("max_pool2d", "avg_pool2d")
 _WINDOW_GRADIENTS = tuple(f"{op}_backward" for op in _POOLS)
 _POOL_GRADIENTS = (*_WINDOW_GRADIENTS, "adaptive_avg_pool2d_backward")
 _ONE_WEIGHT = ("conv2d_backward", "depthwise_conv2d_backward", "conv_transpose2d_backward")
-_CONV_GRADIENTS = (*_ONE_WEIGHT, "separable_conv2d_backward")
+_CONV_GRADIENTS = (*_ONE_WEIGHT, "separable_conv2d_backward", "inverted_residual_backward")
 
 _DEFORM_CONV2D = ("deform_conv2d", "deform_conv2d_backward")
 _DEFORM_CONV3 = ("deform_conv3", "deform_conv3_backward", "deform_conv4", "deform_conv4_backward")
@@ -1110,6 +1140,22 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         )
     ],
     (5, "separable_conv2d_backward", "depthwise_bias", {"depthwise_bias": random((5,))}),
+    *[
+        (5, "inverted_residual_backward", name, {name: random(shape)})
+        for name, shape in (
+            ("grad_output", (2, 7, 4, 4)),
+            ("grad_output", (2, 8, 4, 5)),
+            ("input", (2, 3, 7, 9)),
+            ("expand_weight", (5, 4, 1, 3)),
+            ("expand_weight", (0, 4, 1, 1)),
+            ("depthwise_weight", (11, 1, 3, 3)),
+            ("depthwise_weight", (10, 2, 3, 3)),
+            ("project_weight", (7, 9, 1, 1)),
+            ("project_weight", (7, 10, 3, 3)),
+            ("expand_bias", (4,)),
+            ("depthwise_bias", (5,)),
+        )
+    ],
     (5, "conv_transpose2d_backward", "output_padding", {"output_padding": 2}),
     (5, "linear", "weight|input", {"weight": random((5, 8))}),
     (5, "linear", "bias", {"bias": random((7,))}),

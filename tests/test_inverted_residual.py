@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -214,3 +214,16 @@ def test_the_input_as_residual() -> None:
 def test_empty_batch() -> None:
     case = Case(batch=0, residual=True)
     assert case.run(*case.data()).shape == (0, 6, 9, 7)
+
+
+def test_float64() -> None:
+    """Plain loops, which gradient checks need: the same as the parts."""
+    case = Case(residual=True, activations=("none", "none", "none"), stride=(2, 1), bias=True)
+    x, weights, residual = case.data()
+    operands = x.astype(float), [None if w is None else w.astype(float) for w in weights]
+    assert residual is not None
+    y = case.run(*operands, residual.astype(float))
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, case.expected(x, weights, residual)[0], rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="expected activation None with float64 arrays"):
+        replace(case, activations=("relu", "none", "none")).run(*operands, None)

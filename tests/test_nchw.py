@@ -166,7 +166,8 @@ def test_conv2d_int8(vnni_isa: str, threads: int, case: tuple[Any, ...], to_u8: 
 
 
 @pytest.mark.parametrize(
-    ("shape", "out_channels", "groups"), [((1, 131, 150, 16), 17, 1), ((1, 131, 150, 16), 16, 16)]
+    ("shape", "out_channels", "groups"),
+    [((1, 131, 150, 16), 17, 1), ((1, 131, 150, 16), 16, 16), ((1, 131, 150, 16), 32, 4)],
 )
 def test_conv2d_with_a_residual(
     isa: str, threads: int, shape: tuple[int, ...], out_channels: int, groups: int

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a convolution needs beside its arrays: packed weights, and at most 4 MB for each thread.
 
-No columns of the input, no copy of a whole map. Each case is the first large call of a process of its own:
-memory that threads keep from call to call counts.
+No columns of the input, no copy of a whole map. But an NCHW map is copied for a deformable convolution whose
+offsets reach most of it from everywhere, and for the gradients of any; and gradients of several convolutions
+store the maps between them. Each case is the first large call of a process of its own: memory that threads
+keep from call to call counts.
 """
 
 from __future__ import annotations

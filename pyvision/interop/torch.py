@@ -39,6 +39,7 @@ __all__ = [
     "deform_roi_pool",
     "depthwise_conv2d",
     "grid_sample",
+    "inverted_residual",
     "max_pool2d",
     "multi_scale_deformable_attention",
     "multi_scale_roi_align",
@@ -453,6 +454,27 @@ def separable_conv2d(
     """:func:`pyvision.ops.separable_conv2d`: a depthwise and a 1x1 convolution."""
     size = _convolved(input, depthwise_weight, stride, padding, dilation)
     return _like(input, (input.shape[0], pointwise_weight.shape[0], *size))
+
+
+@_operator(
+    "input", "expand_weight", "depthwise_weight", "project_weight",
+    "expand_bias", "depthwise_bias", "project_bias",
+)  # fmt: skip
+def inverted_residual(
+    input: Tensor,
+    expand_weight: Tensor,
+    depthwise_weight: Tensor,
+    project_weight: Tensor,
+    expand_bias: Tensor | None = None,
+    depthwise_bias: Tensor | None = None,
+    project_bias: Tensor | None = None,
+    stride: IntPair = 1,
+    padding: Padding = 0,
+    dilation: IntPair = 1,
+) -> Tensor:
+    """:func:`pyvision.ops.inverted_residual`: a 1x1, a depthwise and a 1x1 convolution."""
+    size = _convolved(input, depthwise_weight, stride, padding, dilation)
+    return _like(input, (input.shape[0], project_weight.shape[0], *size))
 
 
 @_operator("input", "weight", "bias")

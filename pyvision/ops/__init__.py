@@ -36,6 +36,7 @@ from pyvision.ops.conv_backward import (
     conv2d_backward,
     conv_transpose2d_backward,
     depthwise_conv2d_backward,
+    inverted_residual_backward,
     separable_conv2d_backward,
 )
 from pyvision.ops.deform import (
@@ -166,6 +167,7 @@ __all__ = [
     "hardswish",
     "interpolate",
     "inverted_residual",
+    "inverted_residual_backward",
     "leaky_relu",
     "linear",
     "mask_matrix_nms",

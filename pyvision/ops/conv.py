@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -139,9 +139,7 @@ def convolve(
     if x.dtype == np.float64:
         _refuse_activation(op, activation)
         y = _core.conv2d_f64(x, channels_last(w, op), b, *geometry, op)
-        if r is not None and r.shape != y.shape:
-            raise ValueError(f"[{op}] expected residual of shape (N, H, W, C) = {y.shape}, got {r.shape}")
-        return _result(y if r is None else y + r, input, layout, op)
+        return _result(_with_residual(op, y, r), input, layout, op)
     conv = _core.Conv2d(
         w, b, *geometry, *activation_pair(activation, op), input_size=size,
         allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision, op=op,
@@ -372,7 +370,8 @@ def inverted_residual(
     in strips of rows, whose expanded values stay in cache: at most 4 MB for each thread.
 
     Args:
-        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        input: float32, (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``. Or all arrays float64, for
+            gradient checks: plain loops, without activations.
         expand_weight: float32, (C_mid, C_in, 1, 1).
         depthwise_weight: float32, (C_mid * multiplier, 1, kernel_h, kernel_w).
         project_weight: float32, (C_out, C_mid * multiplier, 1, 1).
@@ -387,32 +386,37 @@ def inverted_residual(
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
 
     Raises:
-        TypeError: an argument is not an array, or not of dtype float32.
+        TypeError: an argument is not an array, of another dtype, or of another than ``input``.
         ValueError: shapes or parameters contradict each other.
     """
     op = "inverted_residual"
-    x = as_numpy(input, op, "input")
-    r = None if residual is None else as_numpy(residual, op, "residual")
+    x = as_numpy(input, op, "input", FLOATS)
+    dtype = (x.dtype.name,)
+    r = None if residual is None else as_numpy(residual, op, "residual", dtype)
     planar = is_planes(x, layout) and (r is None or is_planes(r, layout))
     if not planar:
         x = to_nhwc(x, layout, op, "input")
         r = None if r is None else to_nhwc(r, layout, op, "residual")
-    e, d, w = (
-        np.ascontiguousarray(as_numpy(weight, op, name))
-        for weight, name in (
-            (expand_weight, "expand_weight"),
-            (depthwise_weight, "depthwise_weight"),
-            (project_weight, "project_weight"),
-        )
-    )
+    channels = x.shape[1 if planar else 3]
+    e, d, w = inverted_weights(op, x.dtype, channels, expand_weight, depthwise_weight, project_weight)
     e_bias, d_bias, w_bias = (
-        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name))
+        None if bias is None else np.ascontiguousarray(as_numpy(bias, op, name, dtype))
         for bias, name in (
             (expand_bias, "expand_bias"),
             (depthwise_bias, "depthwise_bias"),
             (project_bias, "project_bias"),
         )
     )
+    if x.dtype == np.float64:
+        for spec in (expand_activation, depthwise_activation, activation):
+            _refuse_activation(op, spec)
+        point: tuple[Any, ...] = (1, 1), (0,) * 4, (1, 1), 1, op
+        strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+        sides = padding_sides(op, padding, d.shape, strides, dilations)
+        y = _core.conv2d_f64(x, channels_last(e, op), e_bias, *point)
+        y = _core.conv2d_f64(y, channels_last(d, op), d_bias, strides, sides, dilations, e.shape[0], op)
+        y = _core.conv2d_f64(y, channels_last(w, op), w_bias, *point)
+        return _result(_with_residual(op, y, r), input, layout, op)
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     block = _core.InvertedResidual(
         e, d, w, e_bias, d_bias, w_bias,
@@ -561,19 +565,30 @@ def linear(
 
 
 def separable_weights(
-    op: str, dtype: np.dtype, channels: int, depthwise_weight: Array, pointwise_weight: Array
+    op: str,
+    dtype: np.dtype,
+    channels: int,
+    depthwise_weight: Array,
+    pointwise_weight: Array,
+    pointwise_name: str = "pointwise_weight",
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weights of a separable convolution of a map of so many channels: of its dtype, and of shapes that
     fit."""
     d, w = (
         np.ascontiguousarray(as_numpy(weight, op, name, (dtype.name,)))
-        for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, "pointwise_weight"))
+        for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, pointwise_name))
     )
-    _check_separable(op, channels, d.shape, w.shape)
+    _check_separable(op, channels, d.shape, w.shape, pointwise_name)
     return d, w
 
 
-def _check_separable(op: str, channels: int, d: tuple[int, ...], w: tuple[int, ...]) -> None:
+def _check_separable(
+    op: str,
+    channels: int,
+    d: tuple[int, ...],
+    w: tuple[int, ...],
+    pointwise_name: str = "pointwise_weight",
+) -> None:
     """Raise ValueError unless the weights' shapes, in torch's order, fit an input of so many channels."""
     if channels == 0 or len(d) != 4 or d[1] != 1 or d[0] == 0 or d[0] % channels:
         raise ValueError(
@@ -581,7 +596,26 @@ def _check_separable(op: str, channels: int, d: tuple[int, ...], w: tuple[int, .
             f"kernel_h, kernel_w), got {d}"
         )
     if len(w) != 4 or w[0] == 0 or w[1:] != (d[0], 1, 1):
-        raise ValueError(f"[{op}] expected pointwise_weight of shape (out_channels, {d[0]}, 1, 1), got {w}")
+        raise ValueError(f"[{op}] expected {pointwise_name} of shape (out_channels, {d[0]}, 1, 1), got {w}")
+
+
+def inverted_weights(
+    op: str,
+    dtype: np.dtype,
+    channels: int,
+    expand_weight: Array,
+    depthwise_weight: Array,
+    project_weight: Array,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of an inverted residual block."""
+    e = np.ascontiguousarray(as_numpy(expand_weight, op, "expand_weight", (dtype.name,)))
+    if e.ndim != 4 or 0 in e.shape or e.shape[2:] != (1, 1):
+        raise ValueError(
+            f"[{op}] expected expand_weight of shape (channels, in_channels, 1, 1), got {e.shape}"
+        )
+    if e.shape[1] != channels:
+        raise ValueError(f"[{op}] expected input with {e.shape[1]} channels, got {channels}")
+    return e, *separable_weights(op, dtype, e.shape[0], depthwise_weight, project_weight, "project_weight")
 
 
 def channels_last(weight: np.ndarray, op: str) -> np.ndarray:
@@ -596,6 +630,15 @@ def channel_count(op: str, input: Array, layout: str, precision: Precision = "f3
     if len(shape) != 4:
         raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {shape}")
     return int(shape[1 if layout == "NCHW" else 3])
+
+
+def _with_residual(op: str, y: np.ndarray, residual: np.ndarray | None) -> np.ndarray:
+    if residual is None:
+        return y
+    if residual.shape != y.shape:
+        raise ValueError(f"[{op}] expected residual of shape (N, H, W, C) = {y.shape}, got {residual.shape}")
+    total: np.ndarray = y + residual
+    return total
 
 
 def _refuse_activation(op: str, activation: ActivationSpec) -> None:

@@ -22,6 +22,7 @@ from pyvision.ops.conv import (
     channels_last,
     conv_on_device,
     convolve,
+    inverted_weights,
     padding_sides,
     separable_weights,
     taps_first,
@@ -170,35 +171,137 @@ def separable_conv2d_backward(
         ValueError: shapes or parameters contradict each other.
     """
     op = "separable_conv2d_backward"
-    want_input, want_depthwise, want_pointwise, *want_biases = _mask(op, output_mask, 5)
-    g, x, planar = _grad_and_input(op, grad_output, input, layout)
-    if planar and g.nbytes + x.nbytes <= _WHOLE_BYTES:
-        g, x, planar = to_nhwc(g, layout, op, "grad_output"), to_nhwc(x, layout, op, "input"), False
-    dtype = (g.dtype.name,)
+    wanted = _mask(op, output_mask, 5)
+    g, x, planar = _grad_and_input(op, grad_output, input, layout, _WHOLE_BYTES)
     inner: Layout = "NCHW" if planar else "NHWC"
-    channels = x.shape[1 if planar else 3]
-    depthwise, pointwise = separable_weights(op, x.dtype, channels, depthwise_weight, pointwise_weight)
-    bias = None if depthwise_bias is None else as_numpy(depthwise_bias, op, "depthwise_bias", dtype)
-    if bias is not None and bias.shape != depthwise.shape[:1]:
-        raise ValueError(f"[{op}] expected depthwise_bias of shape ({depthwise.shape[0]},), got {bias.shape}")
-    between = convolve(op, x, depthwise, bias, stride, padding, dilation, channels, None, None, inner)
+    depthwise, pointwise = separable_weights(
+        op, x.dtype, x.shape[1 if planar else 3], depthwise_weight, pointwise_weight
+    )
+    bias = _bias_of(op, depthwise, depthwise_bias, "depthwise_bias")
+    gradients = _separable_gradients(
+        op, g, x, depthwise, pointwise, bias, stride, padding, dilation, inner, wanted
+    )
+    a, b, c, d, e = _in_callers_order(op, gradients, input, depthwise_weight, layout, planar)
+    return a, b, c, d, e
+
+
+def inverted_residual_backward(
+    grad_output: Array,
+    input: Array,
+    expand_weight: Array,
+    depthwise_weight: Array,
+    project_weight: Array,
+    expand_bias: Array | None = None,
+    depthwise_bias: Array | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | Literal["valid", "same"] = 0,
+    dilation: IntPair = 1,
+    *,
+    layout: Layout = "NCHW",
+    output_mask: Sequence[bool] = (True,) * 7,
+) -> tuple[Array | None, ...]:
+    """Gradients of :func:`inverted_residual` without activations; that of its residual is ``grad_output``.
+
+    The maps between the convolutions are computed again.
+
+    Args:
+        grad_output: float32, the gradient with respect to the output: of its shape and layout. Or all arrays
+            float64, for gradient checks: plain loops.
+        input: (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        expand_weight: (C_mid, C_in, 1, 1).
+        depthwise_weight: (C_mid * multiplier, 1, kernel_h, kernel_w).
+        project_weight: (C_out, C_mid * multiplier, 1, 1).
+        expand_bias, depthwise_bias: one value for each output channel.
+        stride, padding, dilation: of the depthwise convolution, as in :func:`conv2d`.
+        output_mask: which gradients to compute, in the order of the result.
+
+    Returns:
+        The gradients of input, expand, depthwise and project weight, and expand, depthwise and project bias.
+
+    Raises:
+        TypeError: an argument is not an array, of another dtype, or of another than ``grad_output``.
+        ValueError: shapes or parameters contradict each other.
+    """
+    op = "inverted_residual_backward"
+    wanted = _mask(op, output_mask, 7)
+    g, x, planar = _grad_and_input(op, grad_output, input, layout, _WHOLE_BYTES)
+    inner: Layout = "NCHW" if planar else "NHWC"
+    expand, depthwise, project = inverted_weights(
+        op, x.dtype, x.shape[1 if planar else 3], expand_weight, depthwise_weight, project_weight
+    )
+    e_bias = _bias_of(op, expand, expand_bias, "expand_bias")
+    d_bias = _bias_of(op, depthwise, depthwise_bias, "depthwise_bias")
+    expanded = convolve(op, x, expand, e_bias, 1, 0, 1, 1, None, None, inner)
+    want_expanded = wanted[0] or wanted[1] or wanted[4]
+    grad_expanded, grad_depthwise, grad_project, grad_d_bias, grad_p_bias = _separable_gradients(
+        op, g, expanded, depthwise, project, d_bias, stride, padding, dilation, inner,
+        (want_expanded, wanted[2], wanted[3], *wanted[5:]),
+    )  # fmt: skip
+    grad_input = grad_expand = grad_e_bias = None
+    if want_expanded:
+        grad_input, grad_expand, grad_e_bias = _conv2d_gradients(
+            op, grad_expanded, x, expand, 1, 0, 1, 1, inner, (wanted[0], wanted[1], wanted[4])
+        )
+    gradients = (
+        grad_input, grad_expand, grad_depthwise, grad_project, grad_e_bias, grad_d_bias, grad_p_bias,
+    )  # fmt: skip
+    return _in_callers_order(op, gradients, input, expand_weight, layout, planar)
+
+
+def _bias_of(op: str, weight: np.ndarray, bias: Array | None, name: str) -> np.ndarray | None:
+    if bias is None:
+        return None
+    array = as_numpy(bias, op, name, (weight.dtype.name,))
+    if array.shape != weight.shape[:1]:
+        raise ValueError(f"[{op}] expected {name} of shape ({weight.shape[0]},), got {array.shape}")
+    return array
+
+
+def _separable_gradients(
+    op: str,
+    g: np.ndarray,
+    x: np.ndarray,
+    depthwise: np.ndarray,
+    pointwise: np.ndarray,
+    bias: np.ndarray | None,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    layout: Layout,
+    wanted: tuple[bool, ...],
+) -> tuple[Array | None, ...]:
+    """:func:`separable_conv2d_backward` of arrays that fit each other."""
+    channels = x.shape[1 if layout == "NCHW" else 3]
+    want_input, want_depthwise, want_pointwise, *want_biases = wanted
+    between = convolve(op, x, depthwise, bias, stride, padding, dilation, channels, None, None, layout)
     want_between = want_input or want_depthwise or want_biases[0]
     grad_between, grad_pointwise, grad_pointwise_bias = _conv2d_gradients(
-        op, g, between, pointwise, 1, 0, 1, 1, inner, (want_between, want_pointwise, want_biases[1])
+        op, g, between, pointwise, 1, 0, 1, 1, layout, (want_between, want_pointwise, want_biases[1])
     )
     grad_input = grad_depthwise = grad_depthwise_bias = None
     if want_between:
         grad_input, grad_depthwise, grad_depthwise_bias = _conv2d_gradients(
-            op, grad_between, x, depthwise, stride, padding, dilation, channels, inner,
+            op, grad_between, x, depthwise, stride, padding, dilation, channels, layout,
             (want_input, want_depthwise, want_biases[0]),
         )  # fmt: skip
+    return grad_input, grad_depthwise, grad_pointwise, grad_depthwise_bias, grad_pointwise_bias
+
+
+def _in_callers_order(
+    op: str,
+    gradients: tuple[Array | None, ...],
+    input: Array,
+    weight: Array,
+    layout: Layout,
+    planar: bool,
+) -> tuple[Array | None, ...]:
+    """Gradients of the input, NHWC unless ``planar``, and of weights and biases, as the callers' kinds."""
+    grad_input, *others = gradients
     if grad_input is not None:
         like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
         y = grad_input if planar else from_nhwc(grad_input, layout, like_input)
         grad_input = result_like(y, input)
-    gradients = (grad_depthwise, grad_pointwise, grad_depthwise_bias, grad_pointwise_bias)
-    a, b, c, d = (None if a is None else result_like(a, depthwise_weight) for a in gradients)
-    return grad_input, a, b, c, d
+    return grad_input, *(None if a is None else result_like(a, weight) for a in others)
 
 
 def _conv2d_gradients(
@@ -238,11 +341,12 @@ def _maps(
 
 
 def _grad_and_input(
-    op: str, grad_output: Array, input: Array, layout: Layout
+    op: str, grad_output: Array, input: Array, layout: Layout, whole_bytes: int = 0
 ) -> tuple[np.ndarray, np.ndarray, bool]:
+    """NHWC, but as they are where both are planes of more than ``whole_bytes``, as the last value says."""
     g = as_numpy(grad_output, op, "grad_output", FLOATS)
     x = as_numpy(input, op, "input", (g.dtype.name,))
-    if is_planes(g, layout) and is_planes(x, layout):
+    if is_planes(g, layout) and is_planes(x, layout) and g.nbytes + x.nbytes > whole_bytes:
         return g, x, True
     return to_nhwc(g, layout, op, "grad_output"), to_nhwc(x, layout, op, "input"), False
 
