@@ -270,16 +270,11 @@ template <int MR, int NV, class Out>
   }
 }
 
-// A panel's columns of one row.
-template <int NV>
-[[gnu::always_inline]] inline void fetch_to_read(const float* row) {
+// A panel's columns of one row, to be read or written.
+template <int NV, bool kWrite, class T>
+[[gnu::always_inline]] inline void fetch_columns(T* row) {
 #pragma GCC unroll 8
-  for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(row + line);
-}
-template <int NV, class Out>
-[[gnu::always_inline]] inline void fetch_to_write(Out* row) {
-#pragma GCC unroll 8
-  for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(row + line, 1);
+  for (int line = 0; line < NV * F32::kLanes; line += kFloatsPerLine) __builtin_prefetch(row + line, kWrite);
 }
 
 // kBStep: floats between rows of B, which follow each other in a packed panel.
@@ -291,7 +286,7 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   Sum acc[MR][NV];
   if (!out.fetched) {
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) fetch_to_write<NV>(out.row[r] + out.column);
+    for (int r = 0; r < MR; ++r) fetch_columns<NV, true>(out.row[r] + out.column);
   }
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
@@ -308,17 +303,17 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
     for (int64_t left = a.run_length; left > 0; left -= segment) {
-      if (next_row < MR) fetch_to_write<NV>(out.row[next_row++] + out.column + out.next);
+      if (next_row < MR) fetch_columns<NV, true>(out.row[next_row++] + out.column + out.next);
       for (int64_t i = left < segment ? left : segment; i > 0; --i) {
         F32 bv[NV];
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) bv[v] = F32::load(b + v * F32::kLanes);
         multiply_rows<Product>(acc, rows, bv, std::make_integer_sequence<int, MR>{});
         if constexpr (kIsPacked) {
-          fetch_to_read<NV>(b + kFloatsAhead);
+          fetch_columns<NV, false>(b + kFloatsAhead);
           if constexpr (2 * MR >= kRowTile) __builtin_prefetch(fetched);  // few rows have no slot to spare
         } else {
-          fetch_to_read<NV>(fetched);
+          fetch_columns<NV, false>(fetched);
         }
         rows.next();
         fetched += ahead.step;

@@ -42,14 +42,16 @@ struct RowRange {
 // The input rows that output rows [first, last) see.
 using RowsSeen = FunctionRef<RowRange(int64_t first, int64_t last)>;
 
+// Of a strip's copies, input and output, for each thread: what L2 or a share of L3 holds.
+constexpr int64_t kStripBytes = 1 << 20;
+
 struct NchwShape {
   int64_t n, in_channels, h, w;
   int64_t out_channels, out_h, out_w;
   // Strips begin at its multiples: where rows are computed together (tiles of Winograd, phases of a
   // transposed convolution), so that a strip computes what the whole map would, the same bits.
   int64_t row_unit = 1;
-  // Of a strip's copies, for each thread: what L2 or a share of L3 holds.
-  int64_t strip_bytes = 1 << 20;
+  int64_t strip_bytes = kStripBytes;
 };
 
 // A strip of the images from first_image on: output rows from first_out on, and the input's rows from

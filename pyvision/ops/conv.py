@@ -407,20 +407,18 @@ def inverted_residual(
             (project_bias, "project_bias"),
         )
     )
+    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    geometry = strides, padding_sides(op, padding, d.shape, strides, dilations), dilations
     if x.dtype == np.float64:
         for spec in (expand_activation, depthwise_activation, activation):
             _refuse_activation(op, spec)
         point: tuple[Any, ...] = (1, 1), (0,) * 4, (1, 1), 1, op
-        strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-        sides = padding_sides(op, padding, d.shape, strides, dilations)
         y = _core.conv2d_f64(x, channels_last(e, op), e_bias, *point)
-        y = _core.conv2d_f64(y, channels_last(d, op), d_bias, strides, sides, dilations, e.shape[0], op)
+        y = _core.conv2d_f64(y, channels_last(d, op), d_bias, *geometry, e.shape[0], op)
         y = _core.conv2d_f64(y, channels_last(w, op), w_bias, *point)
         return _result(_with_residual(op, y, r), input, layout, op)
-    strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     block = _core.InvertedResidual(
-        e, d, w, e_bias, d_bias, w_bias,
-        strides, padding_sides(op, padding, d.shape, strides, dilations), dilations,
+        e, d, w, e_bias, d_bias, w_bias, *geometry,
         *activation_pair(expand_activation, op), *activation_pair(depthwise_activation, op),
         *activation_pair(activation, op),
     )  # fmt: skip

@@ -181,7 +181,7 @@ def separable_conv2d_backward(
     gradients = _separable_gradients(
         op, g, x, depthwise, pointwise, bias, stride, padding, dilation, inner, wanted
     )
-    a, b, c, d, e = _in_callers_order(op, gradients, input, depthwise_weight, layout, planar)
+    a, b, c, d, e = _as_given(op, gradients, input, depthwise_weight, "NHWC" if planar else layout)
     return a, b, c, d, e
 
 
@@ -245,7 +245,7 @@ def inverted_residual_backward(
     gradients = (
         grad_input, grad_expand, grad_depthwise, grad_project, grad_e_bias, grad_d_bias, grad_p_bias,
     )  # fmt: skip
-    return _in_callers_order(op, gradients, input, expand_weight, layout, planar)
+    return _as_given(op, gradients, input, expand_weight, "NHWC" if planar else layout)
 
 
 def _bias_of(op: str, weight: np.ndarray, bias: Array | None, name: str) -> np.ndarray | None:
@@ -287,21 +287,16 @@ def _separable_gradients(
     return grad_input, grad_depthwise, grad_pointwise, grad_depthwise_bias, grad_pointwise_bias
 
 
-def _in_callers_order(
-    op: str,
-    gradients: tuple[Array | None, ...],
-    input: Array,
-    weight: Array,
-    layout: Layout,
-    planar: bool,
+def _as_given(
+    op: str, gradients: tuple[np.ndarray | None, ...], input: Array, weight: Array, layout: Layout
 ) -> tuple[Array | None, ...]:
-    """Gradients of the input, NHWC unless ``planar``, and of weights and biases, as the callers' kinds."""
+    """The input's gradient, NHWC, in ``layout``, and those of weights and biases, of the caller's kinds."""
     grad_input, *others = gradients
+    of_input = None
     if grad_input is not None:
         like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
-        y = grad_input if planar else from_nhwc(grad_input, layout, like_input)
-        grad_input = result_like(y, input)
-    return grad_input, *(None if a is None else result_like(a, weight) for a in others)
+        of_input = result_like(from_nhwc(grad_input, layout, like_input), input)
+    return of_input, *(None if a is None else result_like(a, weight) for a in others)
 
 
 def _conv2d_gradients(
@@ -473,10 +468,8 @@ def _results(
     """The compiled op's gradients, channels last, as the caller has input and weight; with layout "NHWC" that
     of the input is in the caller's order already."""
     grad_input, grad_weight, grad_bias = gradients
-    if grad_input is not None:
-        like_input = is_channels_last(as_numpy(input, op, "input", FLOATS), layout)
-        grad_input = result_like(from_nhwc(grad_input, layout, like_input), input)
     if grad_weight is not None:
         like_weight = is_channels_last(as_numpy(weight, op, "weight", FLOATS), "NCHW")
-        grad_weight = result_like(from_nhwc(grad_weight, "NCHW", like_weight), weight)
-    return grad_input, grad_weight, None if grad_bias is None else result_like(grad_bias, weight)
+        grad_weight = from_nhwc(grad_weight, "NCHW", like_weight)
+    a, b, c = _as_given(op, (grad_input, grad_weight, grad_bias), input, weight, layout)
+    return a, b, c

@@ -68,10 +68,9 @@ def deform_conv2d(
     if device := device_of(op, input=input, offset=offset, weight=weight, bias=bias, mask=mask):
         on = _deform_on(device, op, input, offset, weight, bias, stride, padding, dilation, mask, layout)
         return device.from_nhwc(device.run(on.conv, on.input.dtype), layout, on.channels_last)
-    x = as_numpy(input, op, "input", _FLOATS)
-    planar = is_planes(x, layout)
-    if not planar:
-        x = to_nhwc(x, layout, op, "input")
+    given = as_numpy(input, op, "input", _FLOATS)
+    planar = is_planes(given, layout)
+    x = given if planar else to_nhwc(given, layout, op, "input")
     o, w, m = _constants(op, x.dtype, offset, weight, mask, layout)
     b = None if bias is None else _dense(op, "bias", bias, (x.dtype.name,))
     run = _core.deform_conv2d_nchw if planar else _core.deform_conv2d
@@ -81,8 +80,7 @@ def deform_conv2d(
     )  # fmt: skip
     if planar:
         return result_like(y, input)
-    channels_last = is_channels_last(as_numpy(input, op, "input", _FLOATS), layout)
-    return result_like(from_nhwc(y, layout, channels_last), input)
+    return result_like(from_nhwc(y, layout, is_channels_last(given, layout)), input)
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,9 @@ void convolve_flipped(const Conv2dParams& p, const float* weight, const EitherMa
   conv.run_nchw(grad_output.planes, g.n, g.h, g.w, nullptr, grad_input.planes);
 }
 
-// Of the strips in which NCHW maps are converted, for each thread.
-constexpr int64_t kStripFloats = (1 << 20) / sizeof(float);
-
-// Output pixels of a convolution for each strip of that many floats, with the inputs that they see.
-int64_t strip_pixels(const Nhwc<const float>& input, const Nhwc<const float>& grad_output, int64_t floats) {
+// Output pixels of a convolution for each strip of so many threads, with the inputs that they see.
+int64_t strip_pixels(const Nhwc<const float>& input, const Nhwc<const float>& grad_output, int64_t threads) {
+  const int64_t floats = threads * kStripBytes / static_cast<int64_t>(sizeof(float));
   const int64_t per_pixel = grad_output.c + input.pixels() * input.c / grad_output.pixels();
   return std::max<int64_t>(1, floats / per_pixel);
 }
@@ -86,7 +84,7 @@ template <class Add>
 void add_rows(const Conv2dParams& p, const EitherMap<const float>& input,
               const EitherMap<const float>& grad_output, int64_t begin, int64_t end, Add add) {
   const int64_t width = grad_output.nhwc.w;
-  const int64_t pixels = strip_pixels(input.nhwc, grad_output.nhwc, kStripFloats);
+  const int64_t pixels = strip_pixels(input.nhwc, grad_output.nhwc, 1);
   const int64_t rows = input.planes == nullptr ? end - begin : std::max<int64_t>(1, pixels / width);
   for (int64_t row = begin; row < end; row += rows) {
     const int64_t last = std::min(row + rows, end);
@@ -187,7 +185,7 @@ void conv2d_grad_weight(const Conv2dParams& p, const EitherMap<const float>& inp
   const int64_t tiles = (pixels + gemm.row_tile - 1) / gemm.row_tile,
                 most_tiles = kPixelBlock / gemm.row_tile;
   const int64_t blocks = (tiles + most_tiles - 1) / most_tiles;
-  const int64_t in_strip = strip_pixels(input.nhwc, grad_output.nhwc, kStripFloats * num_threads());
+  const int64_t in_strip = strip_pixels(input.nhwc, grad_output.nhwc, num_threads());
   const int64_t strip = input.planes == nullptr ? blocks : std::max<int64_t>(1, in_strip / kPixelBlock);
   for (int64_t first_block = 0; first_block < blocks; first_block += strip) {
     const int64_t last_block = std::min(first_block + strip, blocks);

@@ -147,7 +147,7 @@ void deform_conv2d_nchw(const Conv2dParams& params, const DeformField<float>& fi
     return all;
   };
   // Rows beyond a strip's own are more than a kernel's: as few strips as may be.
-  shape.strip_bytes = 2 << 20;
+  shape.strip_bytes = 2 * kStripBytes;
   constexpr int64_t kMostPasses = 4;  // over the input: far cheaper than the samples yet
   if (rows_converted<float, float>(shape, seen) > kMostPasses * x.h)
     shape.strip_bytes = std::numeric_limits<int32_t>::max();

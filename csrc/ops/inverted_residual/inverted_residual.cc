@@ -50,7 +50,7 @@ void InvertedResidual::run_nchw(const float* input, int64_t n, int64_t h, int64_
   const Conv2dParams& p = separable_.depthwise();
   NchwShape shape{n, expand_.params().in_channels, h, w, separable_.out_channels(), p.out_h(h), p.out_w(w)};
   // Rows that two strips see are expanded twice: as few strips as may be.
-  shape.strip_bytes = 2 << 20;
+  shape.strip_bytes = 2 * kStripBytes;
   run_strips<float, float>(
       shape, input, residual, output, [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
       [&](const NchwStrip<float, float>& strip) {
