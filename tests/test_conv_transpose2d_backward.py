@@ -18,7 +18,8 @@ CHANNELS = [1, 2, 3, 7, 8, 14, 15, 16, 17, 31, 33]
 
 @dataclass(frozen=True)
 class Case:
-    """The gradients of one transposed convolution, with its data a function of the case. Maps are NHWC."""
+    """The gradients of one transposed convolution, with its data a function of the case. Maps are NHWC here,
+    and NCHW for the op where ``planar``."""
 
     batch: int = 1
     height: int = 4
@@ -32,6 +33,7 @@ class Case:
     groups: int = 1
     dilation: tuple[int, int] = (1, 1)
     dtype: str = "float32"
+    planar: bool = False
     seed: int = 0
 
     @property
@@ -57,8 +59,13 @@ class Case:
         g, x, w = (rng.standard_normal(shape).astype(self.dtype) for shape in shapes)
         return g, x, w
 
-    def run(self, *data: np.ndarray) -> Any:
-        return ops.conv_transpose2d_backward(*data, **self.geometry, layout="NHWC")
+    def run(self, g: np.ndarray, x: np.ndarray, w: np.ndarray) -> Any:
+        if not self.planar:
+            return ops.conv_transpose2d_backward(g, x, w, **self.geometry, layout="NHWC")
+        planes = [np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in (g, x)]
+        grad_input, *others = ops.conv_transpose2d_backward(*planes, w, **self.geometry)
+        assert grad_input.shape == planes[1].shape
+        return np.ascontiguousarray(grad_input.transpose(0, 2, 3, 1)), *others
 
     def expected(self, *data: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each gradient, the value in float64 and the tolerance: as many terms as its sums have."""
@@ -97,6 +104,7 @@ def draw_case(seed: int) -> Case:
             output_padding=(int(rng.integers(limits[0])), int(rng.integers(limits[1]))),
             groups=groups,
             dilation=dilation,
+            planar=bool(rng.integers(2)),
             seed=seed,
         )
         if min(case.out_size) > 0:

@@ -412,7 +412,8 @@ def _transpose_gradients_on(
     by_weight = _weight_gradient(device, op, x, g, w, stride, padding * 2, dilation, groups)
     grad_input = None
     if wanted[0]:
-        y = conv_on_device(device, op, g, w, None, None, stride, padding * 2, dilation, groups)
+        behind = (padding[0] - output_padding[0], padding[1] - output_padding[1])
+        y = conv_on_device(device, op, g, w, None, None, stride, padding + behind, dilation, groups)
         grad_input = device.from_nhwc(y, layout, maps.input_channels_last)
     return grad_input, *_constant_gradients(device, op, maps, by_weight, g, wanted)
 

@@ -13,7 +13,8 @@ Conv2dParams adjoint_of(const ConvTranspose2dParams& p) {
   adjoint.in_channels = p.out_channels, adjoint.out_channels = p.in_channels;
   adjoint.kernel_h = p.kernel_h, adjoint.kernel_w = p.kernel_w;
   adjoint.stride_h = p.stride_h, adjoint.stride_w = p.stride_w;
-  adjoint.pad_top = adjoint.pad_bottom = p.padding_h, adjoint.pad_left = adjoint.pad_right = p.padding_w;
+  adjoint.pad_top = p.padding_h, adjoint.pad_left = p.padding_w;
+  adjoint.pad_bottom = p.padding_h - p.output_padding_h, adjoint.pad_right = p.padding_w - p.output_padding_w;
   adjoint.dilation_h = p.dilation_h, adjoint.dilation_w = p.dilation_w;
   adjoint.groups = p.groups;
   return adjoint;
