@@ -17,7 +17,9 @@ void run(const Stream& stream, const DeviceArray& input, const std::string& mode
   check(p.h > 0 && p.w > 0 && p.channels > 0, kOp,
         "expected input with no empty axis but N, got (N, H, W, C) = ", shape_text(input.tensor));
   check(p.channels <= INT32_MAX, kOp, "expected fewer than 2^31 channels, got ", p.channels);
-  p.params = interpolate_params(kOp, {p.out_h, p.out_w}, mode, align_corners, scale);
+  p.params = interpolate_params(kOp, {p.out_h, p.out_w}, mode, align_corners, false, scale);
+  check(p.params.mode != InterpolateMode::kBicubic && p.params.mode != InterpolateMode::kArea, kOp,
+        "expected mode nearest, nearest-exact or bilinear on CUDA, got '", mode, "'");
   interpolate(kOp, stream, p);
 }
 

@@ -366,9 +366,18 @@ def interpolate(
     size: _Pair,
     mode: str,
     align_corners: bool,
+    antialias: bool = ...,
     scale: Sequence[float] = ...,
     addend: np.ndarray | None = None,
     out: np.ndarray | None = None,
+) -> _Floats: ...
+def interpolate_backward(
+    grad_output: np.ndarray,
+    input_size: _Pair,
+    mode: str,
+    align_corners: bool,
+    antialias: bool = ...,
+    scale: Sequence[float] = ...,
 ) -> _Floats: ...
 def activate(
     input: np.ndarray, activation: str, slope: float = ..., out: np.ndarray | None = None

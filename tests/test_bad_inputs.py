@@ -258,6 +258,12 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "input_shape": (2, 3, 7, 9),
     },
     "interpolate": lambda: {"input": random((2, 3, 7, 9)), "size": (5, 6), "mode": "bilinear"},
+    "interpolate_backward": lambda: {
+        "grad_output": random((2, 3, 5, 6)),
+        "input_shape": (2, 3, 7, 9),
+        "size": (5, 6),
+        "mode": "bicubic",
+    },
     "add": lambda: {"a": random((2, 3, 4, 5)), "b": random((1, 3, 1, 1))},
     "mul": lambda: {"a": random((2, 3, 4, 5)), "b": random((2, 3, 4, 5))},
     "relu": lambda: {"input": random((3, 7))},
@@ -326,10 +332,6 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         op: dict.fromkeys(names, ("float32",))
         for op, names in {
             "linear": ("input", "weight", "bias"),
-            "max_pool2d": ("input",),
-            "avg_pool2d": ("input",),
-            "adaptive_avg_pool2d": ("input",),
-            "interpolate": ("input",),
             "add": ("a", "b"),
             "mul": ("a", "b"),
             "relu": ("input",),
@@ -479,6 +481,11 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "max_pool2d_backward": {"grad_output": ("float32", "float64"), "indices": ("int64",)},
     "avg_pool2d_backward": {"grad_output": ("float32", "float64")},
     "adaptive_avg_pool2d_backward": {"grad_output": ("float32", "float64")},
+    **{
+        op: {"input": ("float32", "float64")}
+        for op in ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "interpolate")
+    },
+    "interpolate_backward": {"grad_output": ("float32", "float64")},
     "grid_sample": {"input": ("float32", "float64"), "grid": ("float32",)},
     "grid_sample_backward": {
         "input": ("float32", "float64"),

@@ -74,6 +74,29 @@ def test_adaptive_average(isa: str, size: tuple[int, int], out: tuple[int, int])
         assert (np.abs(y - reference.adaptive_avg_pool2d(x, out)) <= bound).all()
 
 
+@pytest.mark.parametrize(("size", "window"), CASES, ids=str)
+def test_float64(size: tuple[int, int], window: Any) -> None:
+    kernel, stride, padding, dilation, ceil_mode = window
+    x = np.round(random((2, 5, *size), 2.0)).astype(np.float64)
+    for given in (x, np.where(random(x.shape, seed=1) > 1.5, np.nan, x)):
+        y, i = ops.max_pool2d(given, *window, return_indices=True)
+        narrow, same = ops.max_pool2d(given.astype(np.float32), *window, return_indices=True)
+        assert y.dtype == np.float64
+        np.testing.assert_array_equal(y, narrow)
+        np.testing.assert_array_equal(i, same)
+    if dilation == (1, 1):
+        x = random((2, 5, *size)).astype(np.float64)
+        y = ops.avg_pool2d(x, kernel, stride, padding, ceil_mode)
+        expected = reference.avg_pool2d(x, kernel, stride, padding, ceil_mode, True, None)
+        np.testing.assert_allclose(y, expected, rtol=1e-14, atol=1e-15)
+        np.testing.assert_allclose(
+            ops.adaptive_avg_pool2d(x, (2, 3)),
+            reference.adaptive_avg_pool2d(x, (2, 3)),
+            rtol=1e-14,
+            atol=1e-15,
+        )
+
+
 def test_adaptive_average_keeps_extents_that_are_none() -> None:
     x = random((1, 2, 6, 8))
     np.testing.assert_array_equal(ops.adaptive_avg_pool2d(x, None), x)

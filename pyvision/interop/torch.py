@@ -39,6 +39,7 @@ __all__ = [
     "deform_roi_pool",
     "depthwise_conv2d",
     "grid_sample",
+    "interpolate",
     "inverted_residual",
     "max_pool2d",
     "multi_scale_deformable_attention",
@@ -721,6 +722,38 @@ def grid_sample(
 ) -> Tensor:
     """:func:`torch.nn.functional.grid_sample` by :func:`pyvision.ops.grid_sample`."""
     return _like(input, (*input.shape[:2], *grid.shape[1:3]))
+
+
+def interpolate(
+    input: Tensor,
+    size: IntPair | None = None,
+    scale_factor: float | tuple[float, float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """:func:`torch.nn.functional.interpolate` by :func:`pyvision.ops.interpolate`."""
+    factors = None
+    if scale_factor is not None:
+        factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
+    return _interpolate(input, size, factors, mode, align_corners, recompute_scale_factor, antialias)
+
+
+@_operator("input")
+def _interpolate(
+    input: Tensor,
+    size: IntPair | None,
+    scale_factor: Sequence[float] | None,
+    mode: str,
+    align_corners: bool | None,
+    recompute_scale_factor: bool | None,
+    antialias: bool,
+) -> Tensor:
+    extents: Any = size
+    if extents is None:
+        extents = [torch.sym_int(n * f) for n, f in zip(input.shape[2:], scale_factor or (), strict=True)]
+    return _like(input, (*input.shape[:2], *extents))
 
 
 # ---- boxes, without gradients

@@ -16,8 +16,9 @@ def interpolate(
     scale_factor: float | tuple[float, float] | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    antialias: bool = False,
 ) -> Value:
-    """Resize a map to ``size`` (H, W), or by ``scale_factor``; mode "nearest" or "bilinear".
+    """Resize a map to ``size`` (H, W), or by ``scale_factor``; modes as of :func:`pyvision.ops.interpolate`.
 
     Source: torch.nn.functional.interpolate.
 
@@ -29,6 +30,8 @@ def interpolate(
     if x.rank != 4:
         raise ValueError(f"[interpolate] expected a map (N, C, H, W), got shape {x.shape}")
     attributes: dict[str, int | float | str | list[int]] = {"mode": mode, "align_corners": int(align_corners)}
+    if antialias:
+        attributes["antialias"] = 1
     if size is not None:
         target = pair(size, "interpolate", "size")
     else:

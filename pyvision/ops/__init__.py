@@ -85,7 +85,7 @@ from pyvision.ops.pooling_backward import (
 )
 from pyvision.ops.preprocess import ZCAWhitening, clahe, subtract_local_mean
 from pyvision.ops.quantized import conv2d_int8
-from pyvision.ops.resize import interpolate
+from pyvision.ops.resize import interpolate, interpolate_backward
 from pyvision.ops.roi import (
     deform_roi_pool,
     deform_roi_pool_backward,
@@ -166,6 +166,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "interpolate",
+    "interpolate_backward",
     "inverted_residual",
     "inverted_residual_backward",
     "leaky_relu",

@@ -9,7 +9,7 @@ from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair
-from pyvision.ops.conv import CUDA_FLOATS
+from pyvision.ops.conv import CUDA_FLOATS, FLOATS
 
 
 def max_pool2d(
@@ -26,8 +26,8 @@ def max_pool2d(
     """The maximum over each window, NaN where the window holds one.
 
     Args:
-        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0. On CUDA float16
-            and bfloat16 too.
+        input: (N, C, H, W) float32, or float64 for gradient checks, or (N, H, W, C) with ``layout="NHWC"``;
+            only N may be 0. On CUDA float32, float16 and bfloat16.
         kernel_size: the window's taps, one integer or (vertical, horizontal).
         stride: pixels from window to window; ``kernel_size`` if None.
         padding: pixels of minus infinity on each side, at most half the kernel.
@@ -50,7 +50,7 @@ def max_pool2d(
     if device := device_of(op, input=input):
         found = _pool_on_device(device, op, input, layout, kernel, steps, sides, *parameters, places=places)
         return found if places else found[0]
-    x = as_numpy(input, op, "input")
+    x = as_numpy(input, op, "input", FLOATS)
     result = _core.max_pool2d(to_nhwc(x, layout, op, "input"), kernel, steps, sides * 2, *parameters, places)
     channels_last = is_channels_last(x, layout)
     if not places:
@@ -76,8 +76,8 @@ def avg_pool2d(
     """The sum over each window, divided by its area or by ``divisor_override``.
 
     Args:
-        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0. On CUDA float16
-            and bfloat16 too.
+        input: (N, C, H, W) float32, or float64 for gradient checks, or (N, H, W, C) with ``layout="NHWC"``;
+            only N may be 0. On CUDA float32, float16 and bfloat16.
         kernel_size: the window's taps, one integer or (vertical, horizontal).
         stride: pixels from window to window; ``kernel_size`` if None.
         padding: pixels of zeros on each side, at most half the kernel.
@@ -97,7 +97,7 @@ def avg_pool2d(
     parameters = averaging(op, ceil_mode, count_include_pad, divisor_override)
     if device := device_of(op, input=input):
         return _pool_on_device(device, op, input, layout, kernel, steps, sides, *parameters)[0]
-    x = as_numpy(input, op, "input")
+    x = as_numpy(input, op, "input", FLOATS)
     y = _core.avg_pool2d(to_nhwc(x, layout, op, "input"), kernel, steps, sides * 2, *parameters)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
@@ -108,8 +108,8 @@ def adaptive_avg_pool2d(
     """The mean over windows that divide the image into ``output_size`` parts; they overlap if it must be.
 
     Args:
-        input: (N, C, H, W) float32, or (N, H, W, C) with ``layout="NHWC"``; only N may be 0. On CUDA float16
-            and bfloat16 too.
+        input: (N, C, H, W) float32, or float64 for gradient checks, or (N, H, W, C) with ``layout="NHWC"``;
+            only N may be 0. On CUDA float32, float16 and bfloat16.
         output_size: one integer or (vertical, horizontal); None keeps the input's extent.
 
     Returns:
@@ -124,7 +124,7 @@ def adaptive_avg_pool2d(
     if device := device_of(op, input=input):
         extents = input.shape[2:] if layout == "NCHW" else input.shape[1:3]
         return _pool_on_device(device, op, input, layout, filled(sizes, extents, op))[0]
-    x = as_numpy(input, op, "input")
+    x = as_numpy(input, op, "input", FLOATS)
     nhwc = to_nhwc(x, layout, op, "input")
     sizes = filled(sizes, nhwc.shape[1:3], op)
     y = _core.adaptive_avg_pool2d(nhwc, sizes)

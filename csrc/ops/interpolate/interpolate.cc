@@ -5,6 +5,7 @@
 
 #include "core/arena.h"
 #include "core/parallel.h"
+#include "ops/interpolate/taps.h"
 
 namespace pyvision {
 namespace {
@@ -45,11 +46,36 @@ class Axis {
   float scale_;
 };
 
+template <class T>
+void interpolate_by_taps(const InterpolateParams& params, const Nhwc<const T>& x, const Nhwc<const T>* addend,
+                         const Nhwc<T>& y) {
+  resample(interpolate_taps<T>(params, params.scale_h, x.h, y.h),
+           interpolate_taps<T>(params, params.scale_w, x.w, y.w), x, addend, y);
+}
+
 }  // namespace
+
+void interpolate(const InterpolateParams& params, const Nhwc<const double>& x,
+                 const Nhwc<const double>* addend, const Nhwc<double>& y) {
+  interpolate_by_taps(params, x, addend, y);
+}
+
+template <class T>
+void interpolate_backward(const InterpolateParams& params, const Nhwc<const T>& grad, const Nhwc<T>& grad_x) {
+  const auto axis = [&](double scale, int64_t in, int64_t out) {
+    return transposed(interpolate_taps<T>(params, scale, in, out), in);
+  };
+  resample<T>(axis(params.scale_h, grad_x.h, grad.h), axis(params.scale_w, grad_x.w, grad.w), grad, nullptr,
+              grad_x);
+}
+template void interpolate_backward(const InterpolateParams&, const Nhwc<const float>&, const Nhwc<float>&);
+template void interpolate_backward(const InterpolateParams&, const Nhwc<const double>&, const Nhwc<double>&);
 
 void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, const Nhwc<const float>* addend,
                  const Nhwc<float>& y) {
   if (y.pixels() * y.c == 0) return;
+  if (params.antialias || params.mode == InterpolateMode::kBicubic || params.mode == InterpolateMode::kArea)
+    return interpolate_by_taps(params, x, addend, y);
   const InterpolateKernels& kernels = interpolate_kernels();
   const Axis vertical(params, params.scale_h, x.h, y.h), horizontal(params, params.scale_w, x.w, y.w);
   const bool bilinear = params.mode == InterpolateMode::kBilinear;

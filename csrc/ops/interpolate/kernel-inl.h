@@ -107,7 +107,73 @@ inline void bilinear_row(const float* top, const float* bottom, float weight,
     bilinear_pixels<false>(top, bottom, weight, columns, addend, addend_step, y, y_step, count, channels);
 }
 
-const InterpolateKernels interpolate = {F32::kIsaName, resample_row<false>, blend_rows, resample_row<true>,
-                                        bilinear_row};
+inline void sum_rows(const float* x, const int64_t* index, const float* weight, int64_t taps,
+                     int64_t stride_h, int64_t stride_w, float* row, int64_t count, int64_t channels) {
+  if (stride_w == channels) {
+    channels *= count;
+    count = 1;
+  }
+  with_channel_blocks(channels, [=](auto each) {
+    for (int64_t p = 0; p < count; ++p) {
+      each([=](auto block, int64_t c) {
+        F32 sums[block.kVecs];
+        for (F32& sum : sums) sum = F32::zero();
+        for (int64_t k = 0; k < taps; ++k) {
+          const float* const from = x + index[k] * stride_h + p * stride_w + c;
+          const F32 w = F32::set(weight[k]);
+          for (int v = 0; v < block.kVecs; ++v) sums[v] = fma(block.load(from, v), w, sums[v]);
+        }
+        for (int v = 0; v < block.kVecs; ++v) block.store(sums[v], row + p * channels + c, v);
+      });
+    }
+  });
+}
+
+template <bool kAdd>
+inline void sum_few_channels(const float* row, const int64_t* first, const int64_t* index,
+                             const float* weight, const float* addend, int64_t addend_step, float* y,
+                             int64_t y_step, int64_t count, int64_t channels) {
+  for (int64_t p = 0; p < count; ++p) {
+    float sums[kFewChannels] = {};
+    for (int64_t k = first[p]; k < first[p + 1]; ++k)
+      for (int64_t c = 0; c < channels; ++c) sums[c] += weight[k] * row[index[k] * channels + c];
+    for (int64_t c = 0; c < channels; ++c)
+      y[p * y_step + c] = kAdd ? sums[c] + addend[p * addend_step + c] : sums[c];
+  }
+}
+
+template <bool kAdd>
+inline void sum_pixels_of(const float* row, const int64_t* first, const int64_t* index, const float* weight,
+                          const float* addend, int64_t addend_step, float* y, int64_t y_step, int64_t count,
+                          int64_t channels) {
+  if (channels <= kFewChannels)
+    return sum_few_channels<kAdd>(row, first, index, weight, addend, addend_step, y, y_step, count, channels);
+  with_channel_blocks(channels, [=](auto each) {
+    for (int64_t p = 0; p < count; ++p) {
+      each([=](auto block, int64_t c) {
+        F32 sums[block.kVecs];
+        for (F32& sum : sums) sum = F32::zero();
+        for (int64_t k = first[p]; k < first[p + 1]; ++k) {
+          const F32 w = F32::set(weight[k]);
+          for (int v = 0; v < block.kVecs; ++v)
+            sums[v] = fma(block.load(row + index[k] * channels + c, v), w, sums[v]);
+        }
+        const float* add = kAdd ? addend + p * addend_step + c : nullptr;
+        for (int v = 0; v < block.kVecs; ++v)
+          block.store(kAdd ? sums[v] + block.load(add, v) : sums[v], y + p * y_step + c, v);
+      });
+    }
+  });
+}
+
+inline void sum_pixels(const float* row, const int64_t* first, const int64_t* index, const float* weight,
+                       const float* addend, int64_t addend_step, float* y, int64_t y_step, int64_t count,
+                       int64_t channels) {
+  (addend != nullptr ? sum_pixels_of<true> : sum_pixels_of<false>)(row, first, index, weight, addend,
+                                                                   addend_step, y, y_step, count, channels);
+}
+
+const InterpolateKernels interpolate = {
+    F32::kIsaName, resample_row<false>, blend_rows, resample_row<true>, bilinear_row, sum_rows, sum_pixels};
 
 }  // namespace pyvision::PYVISION_ISA_NS

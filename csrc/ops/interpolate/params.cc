@@ -11,31 +11,31 @@ namespace pyvision {
 InterpolateMode parse_interpolate_mode(const char* op, const std::string& name) {
   if (name == "nearest") return InterpolateMode::kNearest;
   if (name == "nearest-exact") return InterpolateMode::kNearestExact;
-  check(name == "bilinear", op, "expected mode to be one of nearest, nearest-exact, bilinear, got '", name,
-        "'");
-  return InterpolateMode::kBilinear;
+  if (name == "bilinear") return InterpolateMode::kBilinear;
+  if (name == "bicubic") return InterpolateMode::kBicubic;
+  check(name == "area", op,
+        "expected mode to be one of nearest, nearest-exact, bilinear, bicubic, area, got '", name, "'");
+  return InterpolateMode::kArea;
 }
 
 InterpolateParams interpolate_params(const char* op, const std::array<int64_t, 2>& size,
-                                     const std::string& mode, bool align_corners,
+                                     const std::string& mode, bool align_corners, bool antialias,
                                      const std::array<double, 2>& scale) {
   check(size[0] >= 1 && size[1] >= 1, op, "expected an output of at least 1 x 1 pixels, got ",
         shape_text(size.data(), 2));
   InterpolateParams params;
   params.mode = parse_interpolate_mode(op, mode);
   params.align_corners = align_corners;
+  params.antialias = antialias;
   params.scale_h = scale[0], params.scale_w = scale[1];
-  check(!align_corners || params.mode == InterpolateMode::kBilinear, op,
-        "expected align_corners with mode 'bilinear' only, got mode '", mode, "'");
+  const bool linear = params.mode == InterpolateMode::kBilinear || params.mode == InterpolateMode::kBicubic;
+  check(linear || !align_corners, op,
+        "expected align_corners with mode 'bilinear' or 'bicubic' only, got mode '", mode, "'");
+  check(linear || !antialias, op, "expected antialias with mode 'bilinear' or 'bicubic' only, got mode '",
+        mode, "'");
   check(std::isfinite(scale[0]) && scale[0] >= 0 && std::isfinite(scale[1]) && scale[1] >= 0, op,
         "expected finite, positive scale factors, got (", scale[0], ", ", scale[1], ")");
   return params;
-}
-
-float interpolate_step(const InterpolateParams& params, double stated_scale, int64_t in, int64_t out) {
-  if (params.align_corners) return out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.0f;
-  if (stated_scale > 0) return static_cast<float>(1.0 / stated_scale);
-  return static_cast<float>(in) / static_cast<float>(out);
 }
 
 }  // namespace pyvision

@@ -3,12 +3,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "core/arena.h"
 #include "core/parallel.h"
 
 namespace pyvision {
 namespace {
+
+template <class T>
+const Pool2dKernelsOf<T>& kernels_of() {
+  if constexpr (std::is_same_v<T, double>)
+    return pool2d_f64_kernels();
+  else
+    return pool2d_kernels();
+}
 
 struct Range {
   int64_t begin, end;
@@ -55,8 +64,8 @@ void for_each_run(const Axis& rows, const Axis& cols, int64_t out_h, int64_t out
 }
 
 // Calls body(n, out_h) for every row of y, in parallel.
-template <class Body>
-void for_each_row(const Nhwc<float>& y, int64_t taps, Body body) {
+template <class T, class Body>
+void for_each_row(const Nhwc<T>& y, int64_t taps, Body body) {
   if (y.pixels() * y.c == 0) return;
   const int64_t work = std::max<int64_t>(1, y.w * y.c * std::min<int64_t>(taps, 1 << 20));
   parallel_for(y.n * y.h, (1 << 17) / work, [&](int64_t begin, int64_t end) {  // about 10 us each
@@ -64,19 +73,21 @@ void for_each_row(const Nhwc<float>& y, int64_t taps, Body body) {
   });
 }
 
-PoolWindow window_of(const Nhwc<const float>& x, const Range& rows, const Range& cols, int64_t dilation_h,
+template <class T>
+PoolWindow window_of(const Nhwc<const T>& x, const Range& rows, const Range& cols, int64_t dilation_h,
                      int64_t dilation_w) {
   return {rows.size(), cols.size(), dilation_h * x.stride_h, dilation_w * x.stride_w};
 }
 
 // The mean over whole images: sums over fixed blocks of rows side by side, then their sum. The blocks do not
 // depend on the number of threads.
-void global_average(const Nhwc<const float>& x, const Nhwc<float>& y) {
-  const Pool2dKernels& kernels = pool2d_kernels();
+template <class T>
+void global_average(const Nhwc<const T>& x, const Nhwc<T>& y) {
+  const Pool2dKernelsOf<T>& kernels = kernels_of<T>();
   const int64_t block_rows = std::max<int64_t>(1, (1 << 16) / (x.w * x.c));  // about 5 us each
   const int64_t blocks = (x.h + block_rows - 1) / block_rows;
-  const float area = static_cast<float>(x.h * x.w);
-  const auto average = [&](int64_t n, int64_t first_row, int64_t rows, float* out, float divisor) {
+  const T area = static_cast<T>(x.h * x.w);
+  const auto average = [&](int64_t n, int64_t first_row, int64_t rows, T* out, T divisor) {
     PoolWindow window{rows, x.w, x.stride_h, x.stride_w};
     if (x.stride_h == x.w * x.stride_w) window = {1, rows * x.w, 0, x.stride_w};
     kernels.average(window, x.at(n, first_row, 0), 0, out, 0, 1, x.c, divisor);
@@ -88,11 +99,11 @@ void global_average(const Nhwc<const float>& x, const Nhwc<float>& y) {
     });
     return;
   }
-  const Scratch<float> sums(x.n * blocks * x.c);  // (n, blocks, c)
+  const Scratch<T> sums(x.n * blocks * x.c);  // (n, blocks, c)
   parallel_for(x.n * blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / blocks, first_row = i % blocks * block_rows;  // [0, n), [0, h)
-      average(n, first_row, std::min(block_rows, x.h - first_row), sums + i * x.c, 1.0f);
+      average(n, first_row, std::min(block_rows, x.h - first_row), sums + i * x.c, T(1));
     }
   });
   for (int64_t n = 0; n < x.n; ++n)
@@ -101,13 +112,13 @@ void global_average(const Nhwc<const float>& x, const Nhwc<float>& y) {
 
 }  // namespace
 
-void max_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nhwc<float>& y,
-                int64_t* indices) {
-  const Pool2dKernels& kernels = pool2d_kernels();
+template <class T>
+void max_pool2d(const Pool2dParams& params, const Nhwc<const T>& x, const Nhwc<T>& y, int64_t* indices) {
+  const Pool2dKernelsOf<T>& kernels = kernels_of<T>();
   const Axis rows = vertical(params, x.h), cols = horizontal(params, x.w);
   for_each_row(y, params.kernel_h * params.kernel_w, [&](int64_t n, int64_t oh) {
     for_each_run(rows, cols, oh, y.w, [&](int64_t ow, Range row_taps, Range col_taps, int64_t count) {
-      float* out = y.at(n, oh, ow);
+      T* out = y.at(n, oh, ow);
       int64_t* index = indices == nullptr ? nullptr : indices + ((n * y.h + oh) * y.w + ow) * y.c;
       if (row_taps.size() == 0 || col_taps.size() == 0) {
         for (int64_t p = 0; p < count; ++p) std::fill_n(out + p * y.stride_w, y.c, -INFINITY);
@@ -137,8 +148,9 @@ void max_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nh
   });
 }
 
-void avg_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nhwc<float>& y) {
-  const Pool2dKernels& kernels = pool2d_kernels();
+template <class T>
+void avg_pool2d(const Pool2dParams& params, const Nhwc<const T>& x, const Nhwc<T>& y) {
+  const Pool2dKernelsOf<T>& kernels = kernels_of<T>();
   const Axis rows = vertical(params, x.h), cols = horizontal(params, x.w);
   for_each_row(y, params.kernel_h * params.kernel_w, [&](int64_t n, int64_t oh) {
     for_each_run(rows, cols, oh, y.w, [&](int64_t ow, Range row_taps, Range col_taps, int64_t count) {
@@ -152,15 +164,16 @@ void avg_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nh
       const int64_t h = rows.start(oh) + row_taps.begin;  // [0, x.h)
       const int64_t w = cols.start(ow) + col_taps.begin;  // [0, x.w)
       kernels.average(window_of(x, row_taps, col_taps, 1, 1), x.at(n, h, w), params.stride_w * x.stride_w,
-                      y.at(n, oh, ow), y.stride_w, count, y.c, static_cast<float>(divisor));
+                      y.at(n, oh, ow), y.stride_w, count, y.c, static_cast<T>(divisor));
     });
   });
 }
 
-void adaptive_avg_pool2d(const Nhwc<const float>& x, const Nhwc<float>& y) {
+template <class T>
+void adaptive_avg_pool2d(const Nhwc<const T>& x, const Nhwc<T>& y) {
   if (y.pixels() * y.c == 0) return;
   if (y.h == 1 && y.w == 1) return global_average(x, y);
-  const Pool2dKernels& kernels = pool2d_kernels();
+  const Pool2dKernelsOf<T>& kernels = kernels_of<T>();
   const auto range = [](int64_t out, int64_t in, int64_t outs) {
     return Range{out * in / outs, ((out + 1) * in + outs - 1) / outs};
   };
@@ -169,9 +182,17 @@ void adaptive_avg_pool2d(const Nhwc<const float>& x, const Nhwc<float>& y) {
     for (int64_t ow = 0; ow < y.w; ++ow) {
       const Range cols = range(ow, x.w, y.w);
       kernels.average(window_of(x, rows, cols, 1, 1), x.at(n, rows.begin, cols.begin), 0, y.at(n, oh, ow), 0,
-                      1, y.c, static_cast<float>(rows.size() * cols.size()));
+                      1, y.c, static_cast<T>(rows.size() * cols.size()));
     }
   });
 }
+
+#define PYVISION_INSTANTIATE(T)                                                                  \
+  template void max_pool2d(const Pool2dParams&, const Nhwc<const T>&, const Nhwc<T>&, int64_t*); \
+  template void avg_pool2d(const Pool2dParams&, const Nhwc<const T>&, const Nhwc<T>&);           \
+  template void adaptive_avg_pool2d(const Nhwc<const T>&, const Nhwc<T>&);
+PYVISION_INSTANTIATE(float)
+PYVISION_INSTANTIATE(double)
+#undef PYVISION_INSTANTIATE
 
 }  // namespace pyvision

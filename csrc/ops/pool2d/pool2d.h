@@ -8,7 +8,7 @@
 //   adaptive_avg_pool2d: y[n, oh, ow, c] = mean of x[n, h, w, c] over
 //                        h in [floor(oh * H / H_out), ceil((oh + 1) * H / H_out)), w likewise.
 //
-// NHWC, any distance between pixels. Input and output must not overlap.
+// NHWC, any distance between pixels. Input and output must not overlap. T: float or double
 #pragma once
 
 #include <cstdint>
@@ -21,12 +21,15 @@ namespace pyvision {
 
 // x: (n, h, w, c), y: (n, out_h, out_w, c), indices: null, or dense with y's shape: h * W + w of the maximum,
 // of the last NaN where there is one, -1 where dilation made a window miss the image.
-void max_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nhwc<float>& y,
+template <class T>
+void max_pool2d(const Pool2dParams& params, const Nhwc<const T>& x, const Nhwc<T>& y,
                 int64_t* indices = nullptr);
 // x: (n, h, w, c), y: (n, out_h, out_w, c)
-void avg_pool2d(const Pool2dParams& params, const Nhwc<const float>& x, const Nhwc<float>& y);
+template <class T>
+void avg_pool2d(const Pool2dParams& params, const Nhwc<const T>& x, const Nhwc<T>& y);
 // x: (n, h, w, c), y: (n, any, any, c); no extent of x but n may be 0
-void adaptive_avg_pool2d(const Nhwc<const float>& x, const Nhwc<float>& y);
+template <class T>
+void adaptive_avg_pool2d(const Nhwc<const T>& x, const Nhwc<T>& y);
 
 // The taps of one window that lie inside the image, at least one. Strides in elements.
 struct PoolWindow {
@@ -37,17 +40,20 @@ struct PoolWindow {
 // One kernel call does `count` pixels of an output row whose windows are clipped alike: x is the first one's
 // first tap, x_step and y_step lead to the next one's. One call does a row's interior; border pixels are
 // calls of count 1.
-struct Pool2dKernels {
+template <class T>
+struct Pool2dKernelsOf {
   const char* isa;
-  void (*max)(const PoolWindow& window, const float* x, int64_t x_step, float* y, int64_t y_step,
-              int64_t count, int64_t channels);
+  void (*max)(const PoolWindow& window, const T* x, int64_t x_step, T* y, int64_t y_step, int64_t count,
+              int64_t channels);
   // taps: (count, channels) dense, the number of the chosen tap in its window, row-major
-  void (*max_with_taps)(const PoolWindow& window, const float* x, int64_t x_step, float* y, int64_t y_step,
+  void (*max_with_taps)(const PoolWindow& window, const T* x, int64_t x_step, T* y, int64_t y_step,
                         int32_t* taps, int64_t count, int64_t channels);
-  void (*average)(const PoolWindow& window, const float* x, int64_t x_step, float* y, int64_t y_step,
-                  int64_t count, int64_t channels, float divisor);
+  void (*average)(const PoolWindow& window, const T* x, int64_t x_step, T* y, int64_t y_step, int64_t count,
+                  int64_t channels, T divisor);
 };
+using Pool2dKernels = Pool2dKernelsOf<float>;
 
 PYVISION_KERNELS(Pool2dKernels, pool2d)
+const Pool2dKernelsOf<double>& pool2d_f64_kernels();
 
 }  // namespace pyvision
