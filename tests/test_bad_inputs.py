@@ -258,6 +258,17 @@ GOOD: dict[str, Callable[[], Arguments]] = {
         "input_shape": (2, 3, 7, 9),
     },
     "interpolate": lambda: {"input": random((2, 3, 7, 9)), "size": (5, 6), "mode": "bilinear"},
+    "max_unpool2d": lambda: {
+        "input": random((2, 3, 2, 3)),
+        "indices": np.zeros((2, 3, 2, 3), np.int64),
+        "kernel_size": 3,
+    },
+    "max_unpool2d_backward": lambda: {
+        "grad_output": random((2, 3, 6, 9)),
+        "indices": np.zeros((2, 3, 2, 3), np.int64),
+    },
+    "pixel_shuffle": lambda: {"input": random((2, 12, 3, 5)), "upscale_factor": 2},
+    "pixel_unshuffle": lambda: {"input": random((2, 3, 6, 10)), "downscale_factor": 2},
     "interpolate_backward": lambda: {
         "grad_output": random((2, 3, 5, 6)),
         "input_shape": (2, 3, 7, 9),
@@ -486,6 +497,8 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         for op in ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "interpolate")
     },
     "interpolate_backward": {"grad_output": ("float32", "float64")},
+    "max_unpool2d": {"input": ("float32", "float64"), "indices": ("int64",)},
+    "max_unpool2d_backward": {"grad_output": ("float32", "float64"), "indices": ("int64",)},
     "grid_sample": {"input": ("float32", "float64"), "grid": ("float32",)},
     "grid_sample_backward": {
         "input": ("float32", "float64"),
@@ -752,6 +765,26 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
         for op in _WINDOW_GRADIENTS
         for row, shape in ((5, (2, 3, 7, 5)), (11, (2, 3, _WIDE, 9)))
     ],
+    *[
+        (10, op, "indices", {"indices": np.full((2, 3, 2, 3), index)})
+        for op, index in itertools.product(
+            ("max_pool2d_backward", "max_unpool2d", "max_unpool2d_backward"), (63, -2, _HUGE)
+        )
+    ],
+    *[(5, op, "indices", {"indices": np.zeros((2, 3, 3, 2), np.int64)}) for op in ("max_unpool2d",)],
+    (5, "max_unpool2d", "output_size", {"output_size": (9, 9)}),
+    *[(7, "max_unpool2d", name, {name: value}) for name in ("kernel_size", "stride") for value in (0, -1)],
+    (1, "max_unpool2d", "padding", {"padding": -1}),
+    (8, "max_unpool2d", "output", {"kernel_size": _HUGE}),
+    *[(7, "pixel_shuffle", "upscale_factor", {"upscale_factor": r}) for r in (0, -1, _HUGE)],
+    *[(7, "pixel_unshuffle", "downscale_factor", {"downscale_factor": r}) for r in (0, -1, _HUGE)],
+    (5, "pixel_shuffle", "channels", {"upscale_factor": 4}),
+    (5, "pixel_unshuffle", "extents", {"downscale_factor": 4}),
+    *[(16, op, "layout", {"layout": "HWC"}) for op in ("pixel_shuffle", "pixel_unshuffle", "max_unpool2d")],
+    (5, "interpolate_backward", "grad_output", {"size": (6, 6)}),
+    (6, "interpolate_backward", "input_shape", {"input_shape": (2, 3, 0, 9)}),
+    (9, "interpolate_backward", "input_shape", {"input_shape": (2, 3, 7)}),
+    (8, "interpolate_backward", "output", {"input_shape": (2, 3, _HUGE, 9)}),
     (8, "adaptive_avg_pool2d_backward", "output", {"input_shape": (2, 3, _HUGE, 9)}),
     (8, "adaptive_avg_pool2d_backward", "output", {"input_shape": (2, 3, _WIDE, _WIDE)}),
     *[

@@ -115,10 +115,13 @@ def test_against_torch() -> None:
             torch.testing.assert_close(dx, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_foreign_indices_pass_nothing_on() -> None:
-    indices = np.array([[[[2**62, -(2**62)], [-1, 15]]]])
-    dx = ops.max_pool2d_backward(np.ones((1, 1, 2, 2), np.float32), indices, (1, 1, 4, 4), 2)
-    np.testing.assert_array_equal(np.flatnonzero(dx), [15])
+def test_foreign_indices() -> None:
+    grad = np.ones((1, 1, 2, 2), np.float32)
+    dx = ops.max_pool2d_backward(grad, np.array([[[[15, 0], [-1, 15]]]]), (1, 1, 4, 4), 2)
+    np.testing.assert_array_equal(dx.reshape(-1), [0] * 15 + [1])  # of windows that hold these places
+    for index in (16, -2, 2**62, -(2**62)):
+        with pytest.raises(ValueError, match=rf"expected indices in \[-1, 4 \* 4\), got {index}"):
+            ops.max_pool2d_backward(grad, np.array([[[[0, 2], [8, index]]]]), (1, 1, 4, 4), 2)
 
 
 @pytest.mark.parametrize("before", [False, True])

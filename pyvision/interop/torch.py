@@ -752,7 +752,8 @@ def _interpolate(
 ) -> Tensor:
     extents: Any = size
     if extents is None:
-        extents = [torch.sym_int(n * f) for n, f in zip(input.shape[2:], scale_factor or (), strict=True)]
+        scaled = zip(input.shape[2:], scale_factor or (), strict=True)
+        extents = [torch.sym_int(n * f) for n, f in scaled]  # type: ignore[no-untyped-call]
     return _like(input, (*input.shape[:2], *extents))
 
 

@@ -77,11 +77,12 @@ from pyvision.ops.masks import (
     rle_merge,
     rle_to_bbox,
 )
-from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from pyvision.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from pyvision.ops.pooling_backward import (
     adaptive_avg_pool2d_backward,
     avg_pool2d_backward,
     max_pool2d_backward,
+    max_unpool2d_backward,
 )
 from pyvision.ops.preprocess import ZCAWhitening, clahe, subtract_local_mean
 from pyvision.ops.quantized import conv2d_int8
@@ -104,6 +105,7 @@ from pyvision.ops.roi import (
     roi_pool,
     roi_pool_backward,
 )
+from pyvision.ops.shuffle import pixel_shuffle, pixel_unshuffle
 from pyvision.ops.softmax import softmax
 from pyvision.ops.suppression import (
     batched_nms,
@@ -177,6 +179,8 @@ __all__ = [
     "matrix_nms",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
     "mul",
     "multi_scale_deformable_attention",
     "multi_scale_deformable_attention_backward",
@@ -186,6 +190,8 @@ __all__ = [
     "nms_padded",
     "nms_rotated",
     "paste_masks",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "point_grid",
     "polygons_to_mask",
     "prepare_image",

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair
-from pyvision.ops.conv import CUDA_FLOATS, FLOATS
+from pyvision.ops.conv import CUDA_FLOATS, FLOATS, Layout
 
 
 def max_pool2d(
@@ -129,6 +132,74 @@ def adaptive_avg_pool2d(
     sizes = filled(sizes, nhwc.shape[1:3], op)
     y = _core.adaptive_avg_pool2d(nhwc, sizes)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+
+
+def max_unpool2d(
+    input: Array,
+    indices: Array,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: IntPair = 0,
+    output_size: Sequence[int] | None = None,
+    *,
+    layout: Layout = "NCHW",
+) -> Array:
+    """Put values back to where :func:`max_pool2d` found them, among zeros: ``torch.nn.functional``'s.
+
+    Args:
+        input: (N, C, H, W) float32 or float64, or (N, H, W, C) with ``layout="NHWC"``.
+        indices: int64, of the shape and layout of ``input``: places h * W + w in the output's plane. Of
+            several values for one place the last remains, in the order of rows and columns.
+        kernel_size, stride, padding: as :func:`max_pool2d` was given them.
+        output_size: the output's height and width, or its four extents in ``layout``; less than a stride from
+            (extent - 1) * stride - 2 * padding + kernel_size, which is what None stands for.
+
+    Returns:
+        The map in ``layout``.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: an index lies outside the output; shapes or parameters contradict each other.
+    """
+    op = "max_unpool2d"
+    kernel, steps, sides = window(op, kernel_size, stride, padding)
+    if min(kernel) < 1 or min(steps) < 1 or min(sides) < 0:
+        raise ValueError(
+            f"[{op}] expected kernel_size and stride >= 1 and padding >= 0, got {kernel}, {steps}, {sides}"
+        )
+    x = as_numpy(input, op, "input", FLOATS)
+    nhwc = to_nhwc(x, layout, op, "input")
+    if 0 in nhwc.shape[1:]:
+        raise ValueError(f"[{op}] expected input with no empty axis but N, got shape {x.shape}")
+    places = to_nhwc(as_numpy(indices, op, "indices", ("int64",)), layout, op, "indices")
+    size = _unpooled(op, nhwc.shape[1:3], kernel, steps, sides, output_size, layout)
+    y = _core.max_unpool2d(np.ascontiguousarray(nhwc), np.ascontiguousarray(places), size)
+    return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
+
+
+def _unpooled(
+    op: str,
+    extents: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    output_size: Sequence[int] | None,
+    layout: Layout,
+) -> tuple[int, int]:
+    """Height and width of the map that was pooled."""
+    usual = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(extents, kernel, stride, padding, strict=True)]
+    if max(usual) >= 2**62:
+        raise ValueError(f"[{op}] expected an output that fits in memory, got {usual[0]} x {usual[1]}")
+    if output_size is None:
+        return usual[0], usual[1]
+    if isinstance(output_size, tuple | list) and len(output_size) == 4:
+        output_size = output_size[2:] if layout == "NCHW" else output_size[1:3]
+    size = pair(tuple(output_size), op, "output_size")
+    if any(abs(n - u) >= s for n, u, s in zip(size, usual, stride, strict=True)):
+        raise ValueError(
+            f"[{op}] expected output_size less than a stride {stride} from {tuple(usual)}, got {size}"
+        )
+    return size
 
 
 def window(

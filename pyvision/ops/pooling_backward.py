@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import device_of
@@ -31,8 +33,8 @@ def max_pool2d_backward(
     Args:
         grad_output: float32 or float64, of the shape and layout of the result. On CUDA float32, float16 or
             bfloat16; sums are float32.
-        indices: what :func:`max_pool2d` returned with ``return_indices``. An index beyond its window passes
-            nothing on.
+        indices: what :func:`max_pool2d` returned with ``return_indices``. One within the input but beyond its
+            window passes nothing on; on CUDA, where none is read before it is used, nor does one beyond both.
         input_shape: of the input, in ``layout``.
         kernel_size, stride, padding, dilation, ceil_mode: as the forward call was given them.
 
@@ -41,7 +43,7 @@ def max_pool2d_backward(
 
     Raises:
         TypeError: an argument is of the wrong kind or dtype.
-        ValueError: shapes or parameters contradict each other.
+        ValueError: an index lies outside the input; shapes or parameters contradict each other.
     """
     op = "max_pool2d_backward"
     return _gradient(
@@ -80,6 +82,28 @@ def adaptive_avg_pool2d_backward(
 ) -> Array:
     """Gradient of :func:`adaptive_avg_pool2d` by its input; all as :func:`max_pool2d_backward`."""
     return _gradient("adaptive_avg_pool2d_backward", grad_output, input_shape, layout, ())
+
+
+def max_unpool2d_backward(grad_output: Array, indices: Array, *, layout: Layout = "NCHW") -> Array:
+    """Gradient of :func:`max_unpool2d` by its input: that of each value's place.
+
+    Args:
+        grad_output: float32 or float64, of the shape and layout of the result.
+        indices: as the forward call was given them.
+
+    Returns:
+        The gradient, of the shape of ``indices``.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: an index lies outside ``grad_output``, or shapes contradict each other.
+    """
+    op = "max_unpool2d_backward"
+    grad = as_numpy(grad_output, op, "grad_output", FLOATS)
+    nhwc = np.ascontiguousarray(to_nhwc(grad, layout, op, "grad_output"))
+    places = to_nhwc(as_numpy(indices, op, "indices", ("int64",)), layout, op, "indices")
+    result = _core.max_unpool2d_backward(nhwc, np.ascontiguousarray(places))
+    return result_like(from_nhwc(result, layout, is_channels_last(grad, layout)), grad_output)
 
 
 def _gradient(

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 
 #include "core/bind.h"
@@ -60,6 +61,13 @@ py::array bind_max(const py::array& grad_output, const py::array& indices, const
   bool same = grad_output.ndim() == 4;
   for (int i = 0; same && i < 4; ++i) same = grad_output.shape(i) == places.shape[i];
   check(same, kOp, "expected indices of the shape of grad_output, got (N, H, W, C) = ", shape_text(places));
+  check_input_size(kOp, size);
+  const auto* const index = places.as<const int64_t>();
+  const auto* const wrong = std::find_if(index, index + places.numel(), [&](int64_t i) {
+    return i < -1 || (i >= 0 && i / size[1] >= size[0]);  // -1: of a window beyond the map
+  });
+  if (wrong != index + places.numel())
+    check(false, kOp, "expected indices in [-1, ", size[0], " * ", size[1], "), got ", *wrong);
   return gradient_of_windows(kOp, grad_output, size, params, [&](const auto& dy, const auto& dx) {
     max_pool2d_backward(params, dy, places.as<const int64_t>(), dx);
   });

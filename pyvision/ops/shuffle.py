@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Channels to pixels and back, without arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyvision import _core
+from pyvision._array import Array, as_numpy, bf16_bits, bf16_like, check_layout, is_bf16, result_like
+from pyvision.ops._args import integer
+from pyvision.ops.conv import Layout
+
+DTYPES = (
+    "float16", "bfloat16", "float32", "float64", "bool",
+    "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
+)  # fmt: skip
+
+
+def pixel_shuffle(input: Array, upscale_factor: int, *, layout: Layout = "NCHW") -> Array:
+    """Groups of ``upscale_factor`` squared channels become pixels: ``torch.nn.functional.pixel_shuffle``.
+
+    Pixel (h * r + i, w * r + j) of channel c was channel (c * r + i) * r + j of pixel (h, w).
+    Source: Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+    convolutional neural network", 2016. Its gradient is :func:`pixel_unshuffle`.
+
+    Args:
+        input: (N, C * r * r, H, W) of any number type, or (N, H, W, C * r * r) with ``layout="NHWC"``.
+        upscale_factor: r.
+
+    Returns:
+        (N, C, H * r, W * r) in ``layout``, of the input's dtype.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: ``upscale_factor`` is less than 1, or its square does not divide the channels.
+    """
+    return _moved("pixel_shuffle", input, upscale_factor, "upscale_factor", layout)
+
+
+def pixel_unshuffle(input: Array, downscale_factor: int, *, layout: Layout = "NCHW") -> Array:
+    """The inverse of :func:`pixel_shuffle`, and its gradient: ``torch.nn.functional.pixel_unshuffle``.
+
+    Args:
+        input: (N, C, H * r, W * r) of any number type, or (N, H * r, W * r, C) with ``layout="NHWC"``.
+        downscale_factor: r.
+
+    Returns:
+        (N, C * r * r, H, W) in ``layout``, of the input's dtype.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: ``downscale_factor`` is less than 1, or does not divide height and width.
+    """
+    return _moved("pixel_unshuffle", input, downscale_factor, "downscale_factor", layout)
+
+
+def _moved(op: str, input: Array, factor: int, name: str, layout: Layout) -> Array:
+    check_layout(layout, op)
+    r = integer(factor, op, name)
+    if not 1 <= r < 2**15:
+        raise ValueError(f"[{op}] expected {name} in [1, 2^15), got {r}")
+    half = is_bf16(input)
+    x = bf16_bits(input, op, "input") if half else as_numpy(input, op, "input", DTYPES)
+    if x.ndim != 4:
+        raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {x.shape}")
+    y: np.ndarray = getattr(_core, op)(np.ascontiguousarray(x), r, layout == "NCHW")
+    return bf16_like(y, input) if half else result_like(y, input)
