@@ -20,6 +20,7 @@ of a case is its row in the list of such inputs that this project keeps:
 from __future__ import annotations
 
 import ctypes
+import inspect
 import itertools
 import os
 import re
@@ -359,7 +360,10 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     # The first decides the dtype of the others, float32 here.
     **{
-        op: dict.fromkeys(names, ("float32",)) | {first: ("float32", "float64")} | exact
+        op: dict.fromkeys(names, ("float32",))
+        | ({first: ("float32", "float64")} if op.endswith("_backward") and first != "grad_output" else {})
+        | {next(iter(inspect.signature(getattr(ops, op)).parameters)): ("float16", "float32", "float64")}
+        | exact
         for op, first, names, exact in (
             ("conv2d", "input", ("input", "weight", "bias", "residual"), {}),
             ("depthwise_conv2d", "input", ("input", "weight", "bias"), {}),
@@ -489,21 +493,27 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         for op in ("warp_perspective", "warp_affine")
     },
     "remap": {"src": ("uint8", "float32"), "map1": ("float32",), "map2": ("float32",)},
-    "max_pool2d_backward": {"grad_output": ("float32", "float64"), "indices": ("int64",)},
-    "avg_pool2d_backward": {"grad_output": ("float32", "float64")},
-    "adaptive_avg_pool2d_backward": {"grad_output": ("float32", "float64")},
     **{
-        op: {"input": ("float32", "float64")}
-        for op in ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "interpolate")
+        op: {name: ("float16", "float32", "float64")}
+        for name, names in {
+            "input": ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"),
+            "grad_output": ("avg_pool2d_backward", "adaptive_avg_pool2d_backward", "interpolate_backward"),
+        }.items()
+        for op in names
     },
-    "interpolate_backward": {"grad_output": ("float32", "float64")},
-    "max_unpool2d": {"input": ("float32", "float64"), "indices": ("int64",)},
-    "max_unpool2d_backward": {"grad_output": ("float32", "float64"), "indices": ("int64",)},
-    "grid_sample": {"input": ("float32", "float64"), "grid": ("float32",)},
+    **{
+        op: {name: ("float16", "float32", "float64"), "indices": ("int64",)}
+        for op, name in (
+            ("max_pool2d_backward", "grad_output"),
+            ("max_unpool2d", "input"),
+            ("max_unpool2d_backward", "grad_output"),
+        )
+    },
+    "grid_sample": {"input": ("float16", "float32", "float64"), "grid": ("float32",)},
     "grid_sample_backward": {
         "input": ("float32", "float64"),
         "grid": ("float32",),
-        "grad_output": ("float32",),
+        "grad_output": ("float16", "float32", "float64"),
     },
 }
 OPTIONAL = {"idxs", "bias", "residual", "mask", "map2"} | {

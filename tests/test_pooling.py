@@ -261,7 +261,7 @@ def test_refusals() -> None:
             with pytest.raises(ValueError, match="expected input"):
                 op(np.zeros(shape, np.float32), 2)
         with pytest.raises(TypeError, match="float32"):
-            op(X.astype(np.float16), 2)
+            op(X.astype(np.int16), 2)
         with pytest.raises(TypeError, match="integer"):
             op(X, 2.0)
     with pytest.raises(TypeError, match="ceil_mode to be a bool"):

@@ -24,6 +24,7 @@ from pyvision._array import (
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, flag, integer, pair
+from pyvision.ops._halves import takes_halves
 
 Layout = Literal["NCHW", "NHWC"]
 FLOATS = ("float32", "float64")
@@ -34,6 +35,7 @@ Precision = Literal["f32", "tf32", "bf16"]
 _WINOGRAD_PIXELS = 48 * 48
 
 
+@takes_halves
 def conv2d(
     input: Array,
     weight: Array,
@@ -113,6 +115,9 @@ def convolve(
             device, op, input, weight, bias, stride, padding, dilation, groups, activation, residual, layout,
             precision,
         )  # fmt: skip
+    if not isinstance(precision, str):
+        raise TypeError(f"[{op}] expected precision to be a string, got {precision!r}")
+    winograd = flag(allow_winograd, op, "allow_winograd")
     if precision not in ("f32", "bf16"):
         raise ValueError(f"[{op}] expected precision to be 'f32' or 'bf16', got {precision!r}")
     narrow = precision == "bf16" and is_bf16(input)
@@ -142,7 +147,7 @@ def convolve(
         return _result(_with_residual(op, y, r), input, layout, op)
     conv = _core.Conv2d(
         w, b, *geometry, *activation_pair(activation, op), input_size=size,
-        allow_winograd=allow_winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision, op=op,
+        allow_winograd=winograd and size[0] * size[1] >= _WINOGRAD_PIXELS, precision=precision, op=op,
     )  # fmt: skip
     if planar:
         return result_like(conv.run_nchw(given, r), input)
@@ -213,6 +218,7 @@ def taps_first(device: Device, weight: Operand) -> Operand:
     return device.transposed(weight, (1, channels, taps[0] * taps[1]), (*taps, channels))
 
 
+@takes_halves
 def depthwise_conv2d(
     input: Array,
     weight: Array,
@@ -239,6 +245,7 @@ def depthwise_conv2d(
     )
 
 
+@takes_halves
 def separable_conv2d(
     input: Array,
     depthwise_weight: Array,
@@ -346,6 +353,7 @@ def _separable_on_device(
     return device.from_nhwc(device.run(conv, x.dtype), layout, channels_last_input)
 
 
+@takes_halves
 def inverted_residual(
     input: Array,
     expand_weight: Array,
@@ -427,6 +435,7 @@ def inverted_residual(
     return _result(block.run(x, r), input, layout, op)
 
 
+@takes_halves
 def conv_transpose2d(
     input: Array,
     weight: Array,

@@ -14,6 +14,7 @@ from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, is_pla
 from pyvision._device import Device, Operand, device_of
 from pyvision.ops._args import IntPair, flag, integer, pair
 from pyvision.ops._boxes import check_shape
+from pyvision.ops._halves import takes_halves
 from pyvision.ops.conv import (
     CUDA_FLOATS,
     FLOATS,
@@ -36,6 +37,7 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 """Of the input, the weight and the bias; None where ``output_mask`` asks for none."""
 
 
+@takes_halves
 def conv2d_backward(
     grad_output: Array,
     input: Array,
@@ -77,6 +79,7 @@ def conv2d_backward(
     )  # fmt: skip
 
 
+@takes_halves
 def depthwise_conv2d_backward(
     grad_output: Array,
     input: Array,
@@ -96,6 +99,7 @@ def depthwise_conv2d_backward(
     )  # fmt: skip
 
 
+@takes_halves
 def conv_transpose2d_backward(
     grad_output: Array,
     input: Array,
@@ -136,6 +140,7 @@ def conv_transpose2d_backward(
     return _results(op, gradients, input, weight, "NHWC" if planar else layout)
 
 
+@takes_halves
 def separable_conv2d_backward(
     grad_output: Array,
     input: Array,
@@ -185,6 +190,7 @@ def separable_conv2d_backward(
     return a, b, c, d, e
 
 
+@takes_halves
 def inverted_residual_backward(
     grad_output: Array,
     input: Array,

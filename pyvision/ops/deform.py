@@ -21,11 +21,13 @@ from pyvision._array import (
 )
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair, real
+from pyvision.ops._halves import takes_halves
 from pyvision.ops.conv import CUDA_FLOATS, Layout
 
 _FLOATS = ("float32", "float64")
 
 
+@takes_halves
 def deform_conv2d(
     input: Array,
     offset: Array,
@@ -121,6 +123,7 @@ def _deform_on(
     return _DeformOn(x, o, w, m, channels_last, weight_last, conv)
 
 
+@takes_halves
 def deform_conv2d_backward(
     grad_output: Array,
     input: Array,
@@ -190,6 +193,7 @@ def _deform_gradients_on(
     )
 
 
+@takes_halves
 def deform_conv3(
     input: Array,
     offset: Array,
@@ -231,6 +235,7 @@ def deform_conv3(
     return result_like(_core.deform_conv3(x, o, m, *geometry), input)
 
 
+@takes_halves
 def deform_conv4(
     input: Array,
     offset_mask: Array,
@@ -258,6 +263,7 @@ def deform_conv4(
     return result_like(_core.deform_conv3(x, o, None, *geometry), input)
 
 
+@takes_halves
 def deform_conv3_backward(
     grad_output: Array,
     input: Array,
@@ -291,6 +297,7 @@ def deform_conv3_backward(
     return result_like(grads[0], input), result_like(grads[1], input), result_like(grads[2], input)
 
 
+@takes_halves
 def deform_conv4_backward(
     grad_output: Array,
     input: Array,
@@ -323,6 +330,7 @@ def deform_conv4_backward(
     return result_like(grads[0], input), result_like(grads[1], input)
 
 
+@takes_halves
 def multi_scale_deformable_attention(
     value: Array, spatial_shapes: Array, sampling_locations: Array, attention_weights: Array
 ) -> Array:
@@ -359,6 +367,7 @@ def multi_scale_deformable_attention(
     return result_like(_core.multi_scale_deformable_attention(*operands), value)
 
 
+@takes_halves
 def multi_scale_deformable_attention_backward(
     grad_output: Array,
     value: Array,

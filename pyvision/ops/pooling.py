@@ -12,9 +12,11 @@ from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import Device, device_of, view_of
 from pyvision.ops._args import IntPair, flag, integer, pair
+from pyvision.ops._halves import takes_halves
 from pyvision.ops.conv import CUDA_FLOATS, FLOATS, Layout
 
 
+@takes_halves
 def max_pool2d(
     input: Array,
     kernel_size: IntPair,
@@ -65,6 +67,7 @@ def max_pool2d(
     )
 
 
+@takes_halves
 def avg_pool2d(
     input: Array,
     kernel_size: IntPair,
@@ -105,6 +108,7 @@ def avg_pool2d(
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
 
+@takes_halves
 def adaptive_avg_pool2d(
     input: Array, output_size: IntPair | tuple[int | None, int | None] | None, *, layout: str = "NCHW"
 ) -> Array:
@@ -134,6 +138,7 @@ def adaptive_avg_pool2d(
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
 
+@takes_halves
 def max_unpool2d(
     input: Array,
     indices: Array,

@@ -12,10 +12,12 @@ from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import device_of
 from pyvision.ops._args import IntPair, flag, nhwc_shape, pair
+from pyvision.ops._halves import takes_halves
 from pyvision.ops.conv import CUDA_FLOATS, FLOATS, Layout
 from pyvision.ops.pooling import averaging, window
 
 
+@takes_halves
 def max_pool2d_backward(
     grad_output: Array,
     indices: Array,
@@ -53,6 +55,7 @@ def max_pool2d_backward(
     )  # fmt: skip
 
 
+@takes_halves
 def avg_pool2d_backward(
     grad_output: Array,
     input_shape: Sequence[int],
@@ -77,6 +80,7 @@ def avg_pool2d_backward(
     )  # fmt: skip
 
 
+@takes_halves
 def adaptive_avg_pool2d_backward(
     grad_output: Array, input_shape: Sequence[int], *, layout: Layout = "NCHW"
 ) -> Array:
@@ -84,6 +88,7 @@ def adaptive_avg_pool2d_backward(
     return _gradient("adaptive_avg_pool2d_backward", grad_output, input_shape, layout, ())
 
 
+@takes_halves
 def max_unpool2d_backward(grad_output: Array, indices: Array, *, layout: Layout = "NCHW") -> Array:
     """Gradient of :func:`max_unpool2d` by its input: that of each value's place.
 

@@ -12,6 +12,7 @@ from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
 from pyvision._device import Device, device_of
 from pyvision.ops._args import IntPair, flag, nhwc_shape, pair, real
+from pyvision.ops._halves import takes_halves
 from pyvision.ops.conv import CUDA_FLOATS, FLOATS, Layout
 
 Extents: TypeAlias = tuple[int, int]
@@ -19,6 +20,7 @@ Extents: TypeAlias = tuple[int, int]
 _LINEAR = ("bilinear", "bicubic")
 
 
+@takes_halves
 def interpolate(
     input: Array,
     size: IntPair | None = None,
@@ -67,6 +69,7 @@ def interpolate(
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
 
+@takes_halves
 def interpolate_backward(
     grad_output: Array,
     input_shape: Sequence[int],

@@ -22,6 +22,7 @@ from pyvision._array import (
 )
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._args import flag, pair, real
+from pyvision.ops._halves import takes_halves
 from pyvision.ops.conv import CUDA_FLOATS
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
@@ -133,6 +134,7 @@ def remap(
     return result_like(_as_given(y, x), src)
 
 
+@takes_halves
 def grid_sample(
     input: Array,
     grid: Array,
@@ -174,6 +176,7 @@ def grid_sample(
     return result_like(from_nhwc(samples, layout, is_channels_last(x, layout)), input)
 
 
+@takes_halves
 def grid_sample_backward(
     grad_output: Array,
     input: Array,
