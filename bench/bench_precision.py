@@ -19,12 +19,11 @@ from _common import add_case, budget, finish, new_report, parse_arguments
 from pyvision import _core
 from pyvision.profile import Case, Report, compare_with_peak, load_network
 from pyvision.profile.peers import (
+    BF16_PEERS,
     ConvCase,
     OnnxRuntime,
-    OpenVino,
     Prepared,
     Run,
-    Torch,
     candidates,
     drop_wrong,
     prepare_all,
@@ -33,14 +32,6 @@ from pyvision.profile.peers import (
 
 INPUT_SCALE, INPUT_ZERO_POINT, OUTPUT_SCALE, OUTPUT_ZERO_POINT = 0.02, 121, 0.03, 128
 _TOLERANCE = 0.1  # outputs are of order 1: several of bf16's 8 bits
-
-
-class OpenVinoBf16(OpenVino):
-    name, precision = "OpenVINO bf16", "bf16"
-
-
-class TorchBf16(Torch):
-    name, dtype = "torch bf16", "bfloat16"
 
 
 def main() -> None:
@@ -72,7 +63,7 @@ def time_layer(report: Report, options: argparse.Namespace, problem: ConvCase) -
 
     y_narrow, nchw = np.empty_like(y), _nchw(x)  # of which peers keep the address alone
     peers, absent = prepare_all(
-        [OpenVinoBf16(), TorchBf16()],
+        BF16_PEERS,
         lambda peer: peer.conv2d(problem, weight, bias, nchw, options.threads),
     )
     drop_wrong([_nchw(y)], peers, absent, _TOLERANCE)

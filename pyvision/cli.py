@@ -123,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     conv2d.add_argument("--device", choices=("cpu", "cuda"), help="where to run (default: cpu)")
     conv2d.add_argument(
-        "--precision", choices=("f32", "tf32", "f16", "bf16"), help="on cuda, or f32 (default: f32)"
+        "--precision",
+        choices=("f32", "tf32", "f16", "bf16"),
+        help="of operands; on the CPU f32 or bf16 (default: f32)",
     )
     conv2d.add_argument("--batch", type=_count, metavar="N", help="images at once (default: 1)")
     conv2d.add_argument("--rounds", type=_count, metavar="N", help="of each comparison (default: 15)")
@@ -230,7 +232,7 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     )
     from pyvision.profile.gpu import CuDnn, TorchGpu, time_conv2d_on
     from pyvision.profile.networks import list_networks
-    from pyvision.profile.peers import PEERS, Unavailable, require
+    from pyvision.profile.peers import BF16_PEERS, PEERS, Unavailable, require
     from pyvision.profile.report import absent_lines
 
     if args.network is None:
@@ -263,11 +265,14 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         machine, ceiling = gpu.machine(), "product"
         measure = functools.partial(time_conv2d_on, gpu, peers=peers, budget=budget)
     else:
-        if precision != "f32":
-            parser.error(f"argument --precision: expected f32 on the CPU, got {precision}")
-        peers = _peers("torch,openvino,onnxruntime,ncnn" if args.peers is None else args.peers, PEERS, parser)
+        if precision not in ("f32", "bf16"):
+            parser.error(f"argument --precision: expected f32 or bf16 on the CPU, got {precision}")
+        known, usual = PEERS, "torch,openvino,onnxruntime,ncnn"
+        if precision == "bf16":
+            known, usual = BF16_PEERS, "torch,openvino"
+        peers = _peers(usual if args.peers is None else args.peers, known, parser)
         machine, ceiling = describe_machine(peer.package for peer in peers), "FMA"
-        measure = functools.partial(time_conv2d, peers=peers, budget=budget)
+        measure = functools.partial(time_conv2d, peers=peers, budget=budget, precision=precision)
 
     errors = Console(stderr=True)
     progress = track(network.layers, "conv2d", console=errors, transient=True, disable=not errors.is_terminal)

@@ -233,6 +233,21 @@ TINY = [
 FEW = ("--rounds", 1, "--threads", 1)
 
 
+def test_bf16(tmp_path: Path) -> None:
+    network, saved = _write(tmp_path, TINY), tmp_path / "out.json"
+    done = _cli("conv2d", "--network", network, *FEW, "--precision", "bf16", "--json", saved)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(saved.read_text())
+    assert content["precision"] == "bf16"
+    for layer in content["layers"]:
+        assert layer["ratios"].keys() | layer["absent"].keys() == {
+            "torch channels_last bf16",
+            "OpenVINO bf16",
+        }
+    errors = [layer["max_error"]["pyvision"] for layer in content["layers"]]
+    assert 1e-4 < max(errors) < 0.1  # 8 bits of operands
+
+
 def test_the_command_prints_a_table_and_saves_json(tmp_path: Path) -> None:
     network, saved = _write(tmp_path, TINY), tmp_path / "out.json"
     done = _cli("conv2d", "--network", network, "--peers", "torch,ncnn", *FEW, "--json", saved)
@@ -301,7 +316,10 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
         ("conv2d --network no/file.json", "No such file or directory: 'no/file.json'"),
         ("conv2d --network vgg16 --layers 5x5", "expected a part of 3x3 224² 3→64; .*, got '5x5'"),
         ("conv2d --network vgg16 --peers torch,mkl", "--peers: expected some of openvino, .*, got mkl"),
-        ("conv2d --network vgg16 --precision f16", "argument --precision: expected f32 on the CPU, got f16"),
+        (
+            "conv2d --network vgg16 --precision f16",
+            "argument --precision: expected f32 or bf16 on the CPU, got f16",
+        ),
         ("conv2d --network vgg16 --precision f8", "argument --precision: invalid choice: 'f8'"),
         ("conv2d --network vgg16 --device cuda", "--device: (pyvision was built without|torch .* finds no)"),
         ("conv2d --network vgg16 --device cuda --isa avx2", "argument --isa: only for the CPU"),

@@ -20,15 +20,15 @@ from rich.table import Table
 from pyvision import _core
 from pyvision.profile.machine import DEFAULT_BUDGET, Budget, Machine, compare_with_peak
 from pyvision.profile.networks import Layer, Network
-from pyvision.profile.peers import ConvCase, Floats, Peer, candidates, drop_wrong, prepare_all
+from pyvision.profile.peers import ConvCase, CpuPrecision, Floats, Peer, candidates, drop_wrong, prepare_all
 from pyvision.profile.report import OURS, Case, all_peers, ratio_text
 
 SCHEMA = 1
 DIRECT = f"{OURS} direct"
 _SAMPLED_PIXELS = 256
 
-# Winograd's rounding, at either side, is the widest; outputs are of order 1.
-_TOLERANCE = 1e-3
+# Outputs are of order 1. Of f32 Winograd's rounding, at either side, is the widest; bf16 has 8 bits.
+_TOLERANCES: dict[CpuPrecision, float] = {"f32": 1e-3, "bf16": 0.1}
 
 Pixels = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Batch index, row and column of output pixels."""
@@ -53,10 +53,16 @@ class ConvTime:
 
 
 def time_conv2d(
-    problem: ConvCase, peers: Iterable[Peer] = (), *, algorithm: str = "auto", budget: Budget = DEFAULT_BUDGET
+    problem: ConvCase,
+    peers: Iterable[Peer] = (),
+    *,
+    algorithm: str = "auto",
+    budget: Budget = DEFAULT_BUDGET,
+    precision: CpuPrecision = "f32",
 ) -> ConvTime:
     """Time one convolution on random data, ours and `peers` in turns, all with our number of threads.
 
+    With ``precision="bf16"`` maps are float32 and products bf16, as :func:`pyvision.ops.conv2d` has it.
     A peer that is not there, or whose result differs, is among `case.absent` with the reason.
 
     Raises:
@@ -64,13 +70,13 @@ def time_conv2d(
     """
     rng = np.random.default_rng(0)
     weight, bias, x = random_problem(problem, rng)
-    layer = _pack(problem, weight, bias, algorithm)
+    layer = _pack(problem, weight, bias, algorithm, precision)
     y = layer.run(x)
 
     nchw = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     threads = _core.num_threads()
     ready, absent = prepare_all(peers, lambda peer: peer.conv2d(problem, weight, bias, nchw, threads))
-    drop_wrong([y.transpose(0, 3, 1, 2)], ready, absent, _TOLERANCE)
+    drop_wrong([y.transpose(0, 3, 1, 2)], ready, absent, _TOLERANCES[precision])
 
     pixels = sample_pixels(problem, rng)
     exact = float64_at(problem, x, weight, bias, pixels)
@@ -124,7 +130,9 @@ def sample_pixels(problem: ConvCase, rng: np.random.Generator) -> Pixels:
     return image, row, column
 
 
-def _pack(problem: ConvCase, weight: Floats, bias: Floats, algorithm: str) -> _core.Conv2d:
+def _pack(
+    problem: ConvCase, weight: Floats, bias: Floats, algorithm: str, precision: CpuPrecision = "f32"
+) -> _core.Conv2d:
     return _core.Conv2d(
         weight,
         bias,
@@ -134,6 +142,7 @@ def _pack(problem: ConvCase, weight: Floats, bias: Floats, algorithm: str) -> _c
         groups=problem.groups,
         algorithm=algorithm,
         input_size=(problem.height, problem.width),
+        precision=precision,
     )
 
 

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from pyvision.profile.report import OURS
 
 Floats = NDArray[np.float32]
 Run = Callable[[], object]
+CpuPrecision = Literal["f32", "bf16"]
 
 
 class Unavailable(Exception):
@@ -120,9 +121,17 @@ class _OnnxPeer(Peer):
     def model(self, path: Path, x: Floats, threads: int) -> Prepared: ...
 
 
+def _with_precision(name: str, precision: CpuPrecision) -> str:
+    return name if precision == "f32" else f"{name} {precision}"
+
+
 class OpenVino(_OnnxPeer):
     key, name, package = "openvino", "OpenVINO", "openvino"
-    precision = "f32"  # its own default is bf16 where the CPU has it
+
+    def __init__(self, precision: CpuPrecision = "f32") -> None:
+        """Its own default is bf16 where the CPU has it."""
+        self.precision = precision
+        self.name = _with_precision(self.name, precision)
 
     def model(self, path: Path, x: Floats, threads: int) -> Prepared:
         openvino = require("openvino")
@@ -244,7 +253,10 @@ class Torch(Peer):
     """oneDNN through torch: channels last, the weight reordered once, as torch.compile does it."""
 
     key, name, package = "torch", "torch channels_last", "torch"
-    dtype = "float32"
+
+    def __init__(self, precision: CpuPrecision = "f32") -> None:
+        self.dtype = {"f32": "float32", "bf16": "bfloat16"}[precision]
+        self.name = _with_precision(self.name, precision)
 
     def conv2d(self, case: ConvCase, weight: Floats, bias: Floats, x: Floats, threads: int) -> Prepared:
         torch = require("torch")
@@ -269,6 +281,7 @@ class Torch(Peer):
 
 
 PEERS: tuple[Peer, ...] = (OpenVino(), OnnxRuntime(), Ncnn(), Torch(), OpenCv())
+BF16_PEERS: tuple[Peer, ...] = (OpenVino("bf16"), Torch("bf16"))
 
 
 def prepare_all(
