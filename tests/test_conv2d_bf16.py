@@ -261,7 +261,7 @@ def test_refusals() -> None:
     residual = random((1, 3, 3, 3))
     narrow, narrow_residual = x.astype(bfloat16), residual.astype(bfloat16)
     for call, message in (
-        (lambda: ops.conv2d(narrow, weight), "input of dtype float32 or float64, got bfloat16"),
+        (lambda: ops.conv2d(narrow, weight), "weight of dtype bfloat16, got float32"),
         (lambda: ops.conv2d(x, weight.astype(bfloat16)), "weight of dtype float32, got bfloat16"),
         (
             lambda: ops.conv2d(x.astype(np.float16), weight, precision="bf16"),

@@ -107,6 +107,8 @@ CASES = {
         ("avg_pool2d", ("input",), {"input": MAP},
          {"kernel_size": (3, 2), "padding": (1, 0), "count_include_pad": False}, "torch", True),
         ("adaptive_avg_pool2d", ("input",), {"input": MAP}, {"output_size": (3, None)}, "torch", True),
+        ("max_unpool2d", ("input",), {"input": MAP, "indices": np.arange(120).reshape(MAP) % 60},
+         {"kernel_size": (2, 1)}, "torch"),
         ("interpolate", ("input",), {"input": MAP}, {"size": (4, 9), "mode": "bicubic"}, "torch", True),
         ("interpolate antialias", ("input",), {"input": MAP},
          {"scale_factor": (0.6, 1.5), "mode": "bilinear", "antialias": True}, "torch", True),

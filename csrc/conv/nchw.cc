@@ -69,35 +69,50 @@ int64_t rows_converted(const NchwShape& s, RowsSeen seen) {
 }
 
 template <class In, class Out>
-void run_strips(const NchwShape& s, const In* input, const Out* residual, Out* output, RowsSeen seen,
+void run_strips(const NchwShape& s, const StripCopies<In, Out>& copies, RowsSeen seen,
                 FunctionRef<void(const NchwStrip<In, Out>& strip)> run) {
   if (s.n * s.out_h * s.out_w * s.out_channels == 0) return;
-  const int64_t in_row = s.w * s.in_channels, out_row = s.out_w * s.out_channels;
   const NchwPlan plan = plan_nchw<In, Out>(s);
   int64_t most_rows = 0;
   for (int64_t oh = 0; oh < s.out_h; oh += plan.out_rows) {
     const RowRange rows = rows_of_strip(s, plan, seen, oh);
     most_rows = std::max(most_rows, rows.end - rows.begin);
   }
-  const Scratch<In> x(plan.images * most_rows * in_row);
-  const Scratch<Out> y(plan.images * plan.out_rows * out_row);
-  const int64_t in_plane = s.h * s.w, out_plane = s.out_h * s.out_w;
+  const Scratch<In> x(plan.images * most_rows * s.w * s.in_channels);
+  const Scratch<Out> y(plan.images * plan.out_rows * s.out_w * s.out_channels);
   for (int64_t image = 0; image < s.n; image += plan.images) {
     const int64_t images = std::min(plan.images, s.n - image);
     for (int64_t oh = 0; oh < s.out_h; oh += plan.out_rows) {
       const RowRange rows = rows_of_strip(s, plan, seen, oh);
       const int64_t in_rows = rows.end - rows.begin, out_rows = std::min(plan.out_rows, s.out_h - oh);
-      const int64_t out_at = image * s.out_channels * out_plane + oh * s.out_w;
-      nchw_to_nhwc(input + image * s.in_channels * in_plane + rows.begin * s.w, x.get(), images,
-                   s.in_channels, in_plane, in_rows * s.w);
-      if (residual != nullptr)
-        nchw_to_nhwc(residual + out_at, y.get(), images, s.out_channels, out_plane, out_rows * s.out_w);
+      copies.read(image, images, rows.begin, in_rows, x);
+      if (copies.read_output != nullptr) (*copies.read_output)(image, images, oh, out_rows, y);
       run({image, dense_nhwc<const In>(x, images, in_rows, s.w, s.in_channels), rows.begin,
            dense_nhwc<Out>(y, images, out_rows, s.out_w, s.out_channels), oh});
-      nhwc_to_nchw(static_cast<const Out*>(y.get()), output + out_at, images, s.out_channels, out_plane,
-                   out_rows * s.out_w);
+      copies.write(image, images, oh, out_rows, y);
     }
   }
+}
+
+template <class In, class Out>
+void run_strips(const NchwShape& s, const In* input, const Out* residual, Out* output, RowsSeen seen,
+                FunctionRef<void(const NchwStrip<In, Out>& strip)> run) {
+  const int64_t in_plane = s.h * s.w, out_plane = s.out_h * s.out_w;
+  const auto read = [&](int64_t image, int64_t images, int64_t row, int64_t rows, In* copy) {
+    nchw_to_nhwc(input + image * s.in_channels * in_plane + row * s.w, copy, images, s.in_channels, in_plane,
+                 rows * s.w);
+  };
+  const auto out_at = [&](int64_t image, int64_t row) {
+    return image * s.out_channels * out_plane + row * s.out_w;
+  };
+  const auto read_residual = [&](int64_t image, int64_t images, int64_t row, int64_t rows, Out* copy) {
+    nchw_to_nhwc(residual + out_at(image, row), copy, images, s.out_channels, out_plane, rows * s.out_w);
+  };
+  const FunctionRef<void(int64_t, int64_t, int64_t, int64_t, Out*)> read_output = read_residual;
+  const auto write = [&](int64_t image, int64_t images, int64_t row, int64_t rows, const Out* copy) {
+    nhwc_to_nchw(copy, output + out_at(image, row), images, s.out_channels, out_plane, rows * s.out_w);
+  };
+  run_strips<In, Out>(s, {read, residual != nullptr ? &read_output : nullptr, write}, seen, run);
 }
 
 template int64_t rows_converted<float, float>(const NchwShape&, RowsSeen);
@@ -107,5 +122,7 @@ template void run_strips(const NchwShape&, const uint8_t*, const float*, float*,
                          FunctionRef<void(const NchwStrip<uint8_t, float>&)>);
 template void run_strips(const NchwShape&, const uint8_t*, const uint8_t*, uint8_t*, RowsSeen,
                          FunctionRef<void(const NchwStrip<uint8_t, uint8_t>&)>);
+template void run_strips(const NchwShape&, const StripCopies<float, float>&, RowsSeen,
+                         FunctionRef<void(const NchwStrip<float, float>&)>);
 
 }  // namespace pyvision

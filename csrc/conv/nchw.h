@@ -76,4 +76,18 @@ template <class In, class Out>
 void run_strips(const NchwShape& shape, const In* input, const Out* residual, Out* output, RowsSeen seen,
                 FunctionRef<void(const NchwStrip<In, Out>& strip)> run);
 
+// What fills a strip's copies, and takes its output: of `images` images from `image` on the rows [row, row +
+// rows), dense (images, rows, w, channels). `read_output` is null, or fills the output before the run.
+template <class In, class Out>
+struct StripCopies {
+  FunctionRef<void(int64_t image, int64_t images, int64_t row, int64_t rows, In* copy)> read;
+  const FunctionRef<void(int64_t image, int64_t images, int64_t row, int64_t rows, Out* copy)>* read_output;
+  FunctionRef<void(int64_t image, int64_t images, int64_t row, int64_t rows, const Out* copy)> write;
+};
+
+// The same of maps held in any other way.
+template <class In, class Out>
+void run_strips(const NchwShape& shape, const StripCopies<In, Out>& copies, RowsSeen seen,
+                FunctionRef<void(const NchwStrip<In, Out>& strip)> run);
+
 }  // namespace pyvision

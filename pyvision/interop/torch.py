@@ -42,6 +42,7 @@ __all__ = [
     "interpolate",
     "inverted_residual",
     "max_pool2d",
+    "max_unpool2d",
     "multi_scale_deformable_attention",
     "multi_scale_roi_align",
     "nms",
@@ -288,7 +289,9 @@ class _Operator:
             if not wanted:
                 continue
             x = arguments.get(name)
-            if x is None:  # a bias, whose values no gradient depends on
+            if x is None and name == self.map:  # of the shape of its indices
+                found.append(_like(grad, arguments["indices"].shape))
+            elif x is None:  # a bias, whose values no gradient depends on
                 found.append(grad.new_empty(grad.shape[1]))
             else:
                 # Of weights a deformable convolution's are so on CUDA alone.
@@ -683,6 +686,38 @@ def _max_pool2d(
 ) -> tuple[Tensor, Tensor]:
     y = _pooled(input, kernel_size, stride, padding, dilation, ceil_mode)
     return y, torch.empty_like(y, dtype=torch.int64)
+
+
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: IntPair = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """:func:`torch.nn.functional.max_unpool2d` by :func:`pyvision.ops.max_unpool2d`."""
+    size: Any = output_size if output_size is None else tuple(output_size)[-2:]
+    return _max_unpool2d(input, indices, kernel_size, stride, padding, size)
+
+
+@_operator("input")
+def _max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: IntPair,
+    stride: IntPair | None,
+    padding: IntPair,
+    output_size: IntPair | None,
+) -> Tensor:
+    kernel: Any = kernel_size
+    steps: Any = stride or kernel
+    sides: Any = padding
+    size: Any = output_size
+    if size is None:
+        extents = zip(input.shape[2:], kernel, steps, sides, strict=True)
+        size = [(n - 1) * s - 2 * p + k for n, k, s, p in extents]
+    return _like(input, (*input.shape[:2], *size))
 
 
 @_operator("input")

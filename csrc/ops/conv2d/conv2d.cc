@@ -56,6 +56,9 @@ struct Conv2d::Impl {
   template <class T>
   void run_direct(const Nhwc<const T>& input, const RowMapOf<T>& rows, int64_t pad_top,
                   DirectKernel<T> kernel) const;
+  // Of maps that are converted strip by strip.
+  NchwShape strips(int64_t n, int64_t h, int64_t w, int64_t out_h, int64_t out_w) const;
+  void run_strip(const NchwStrip<float, float>& strip, bool has_residual) const;
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
   void run_grouped(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
@@ -293,16 +296,21 @@ void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, const
                           });
     }
   }
-  // Whole tiles of Winograd.
-  const int64_t unit = std::max(1, winograd_tiling(p, s.method).outputs);
-  const NchwShape shape{n, p.in_channels, h, w, p.out_channels, out_h, out_w, unit};
   run_strips<float, float>(
-      shape, input, residual, output, [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
-      [&](const NchwStrip<float, float>& strip) {
-        const Nhwc<const float> r = residual != nullptr ? as_const(strip.output) : Nhwc<const float>{};
-        s.run(strip.input, {{strip.output.h, strip.output.w}, strip.output, r},
-              p.pad_top + strip.first_in - strip.first_out * p.stride_h);
-      });
+      s.strips(n, h, w, out_h, out_w), input, residual, output,
+      [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
+      [&](const NchwStrip<float, float>& strip) { s.run_strip(strip, residual != nullptr); });
+}
+
+NchwShape Conv2d::Impl::strips(int64_t n, int64_t h, int64_t w, int64_t out_h, int64_t out_w) const {
+  const int64_t unit = std::max(1, winograd_tiling(params, method).outputs);  // whole tiles of Winograd
+  return {n, params.in_channels, h, w, params.out_channels, out_h, out_w, unit};
+}
+
+void Conv2d::Impl::run_strip(const NchwStrip<float, float>& strip, bool has_residual) const {
+  const Nhwc<const float> r = has_residual ? as_const(strip.output) : Nhwc<const float>{};
+  run(strip.input, {{strip.output.h, strip.output.w}, strip.output, r},
+      params.pad_top + strip.first_in - strip.first_out * params.stride_h);
 }
 
 void Conv2d::run(const Nhwc<const float>& input, const Nhwc<const float>* residual,
@@ -340,21 +348,37 @@ void Conv2d::run(const Nhwc<const Bf16>& input, const Nhwc<const Bf16>* residual
         {output.h, output.w}, output, residual != nullptr ? *residual : Nhwc<const Bf16>{}};
     return impl_->run_direct<Bf16>(input, rows, impl_->params.pad_top, impl_->bf16->direct_bf16);
   }
-  // Depthwise, or products emulated: through f32 maps.
+  // Depthwise, grouped, or products emulated: through f32 copies, strip by strip.
+  const Conv2dParams& p = impl_->params;
   const Bf16Kernels& convert = conv2d_bf16_kernels();
-  const auto widen = [&](const Nhwc<const Bf16>& map, AlignedBuffer* memory) {
-    *memory = AlignedBuffer(static_cast<size_t>(map.pixels() * map.c) * sizeof(float));
-    convert.to_f32(map.data, memory->as<float>(), map.pixels() * map.c);
-    return dense_nhwc<const float>(memory->as<float>(), map.n, map.h, map.w, map.c);
+  const int64_t in_row = input.w * input.c, out_row = output.w * output.c;
+  // Calls convert(row of the map, row of the copy) for rows of `extent` values of maps of `height` rows.
+  const auto for_each_row = [](int64_t height, int64_t extent, int64_t image, int64_t images, int64_t row,
+                               int64_t rows, auto convert_row) {
+    parallel_for(images * rows, std::max<int64_t>(1, (1 << 16) / extent), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        convert_row(((image + i / rows) * height + row + i % rows) * extent, i * extent);
+    });
   };
-  AlignedBuffer wide_input, wide_residual;
-  const AlignedBuffer wide_output(static_cast<size_t>(output.pixels() * output.c) * sizeof(float));
-  const Nhwc<const float> x = widen(input, &wide_input);
-  Nhwc<const float> r;
-  if (residual != nullptr) r = widen(*residual, &wide_residual);
-  run(x, residual != nullptr ? &r : nullptr,
-      dense_nhwc<float>(wide_output.as<float>(), output.n, output.h, output.w, output.c));
-  convert.to_bf16(wide_output.as<float>(), output.data, output.pixels() * output.c);
+  const auto read = [&](int64_t image, int64_t images, int64_t row, int64_t rows, float* copy) {
+    for_each_row(input.h, in_row, image, images, row, rows,
+                 [&](int64_t from, int64_t to) { convert.to_f32(input.data + from, copy + to, in_row); });
+  };
+  const auto read_residual = [&](int64_t image, int64_t images, int64_t row, int64_t rows, float* copy) {
+    for_each_row(output.h, out_row, image, images, row, rows, [&](int64_t from, int64_t to) {
+      convert.to_f32(residual->data + from, copy + to, out_row);
+    });
+  };
+  const auto write = [&](int64_t image, int64_t images, int64_t row, int64_t rows, const float* copy) {
+    for_each_row(output.h, out_row, image, images, row, rows,
+                 [&](int64_t to, int64_t from) { convert.to_bf16(copy + from, output.data + to, out_row); });
+  };
+  const FunctionRef<void(int64_t, int64_t, int64_t, int64_t, float*)> read_output = read_residual;
+  run_strips<float, float>(
+      impl_->strips(input.n, input.h, input.w, output.h, output.w),
+      {read, residual != nullptr ? &read_output : nullptr, write},
+      [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },
+      [&](const NchwStrip<float, float>& strip) { impl_->run_strip(strip, residual != nullptr); });
 }
 
 }  // namespace pyvision
