@@ -109,8 +109,8 @@ class TorchCall:
 
 
 def add_torch_case(
-    report: Report, options: argparse.Namespace, name: str, ours: Run, outputs: list[Floats], gflop: float,
-    others: dict[str, Run], peer: tuple[str, Any],
+    report: Report, options: argparse.Namespace, name: str, ours: Run, outputs: list[Floats],
+    gflop: float | None, others: dict[str, Run], peer: tuple[str, Any], gbyte: float | None = None,
 ) -> None:  # fmt: skip
     """Time `ours`, `others` that compute something else, and a peer, unless its outputs differ."""
     if options.only not in name:
@@ -124,7 +124,7 @@ def add_torch_case(
     # Gradients are sums of thousands of terms of order 1.
     drop_wrong(outputs, ready, absent, tolerance=1e-3 * max(float(np.abs(y).max()) for y in outputs))
     times, peak = compare_with_peak(candidates(ours, ready) | others, budget(options))
-    add_case(report, Case(name, times, peak, gflop, absent=absent))
+    add_case(report, Case(name, times, peak, gflop, gbyte, absent=absent))
 
 
 def make_torchvision_importable() -> None:

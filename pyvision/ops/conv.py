@@ -70,7 +70,8 @@ def conv2d(
         layout: of ``input``, ``residual`` and the result.
         precision: "f32", or "bf16": ``input`` and ``weight`` are rounded to bfloat16 (to nearest even), their
             products summed in f32. Twice as fast where the CPU has AVX512_BF16, and the same elsewhere, up to
-            the rounding of the sums. Depthwise convolutions, which wait for memory, are f32 all the same.
+            the rounding of the sums. Depthwise convolutions, which wait for memory, and grouped ones of few
+            channels a group are f32 all the same.
             With "bf16" arrays may be bfloat16 (of ml_dtypes or torch) instead of float32: ``weight`` and
             ``bias`` each, and ``input`` and ``residual`` both; the result is of the dtype of ``input``.
             "tf32", on CUDA alone: float32 operands lose all but 10 bits of their fraction, for tensor cores.

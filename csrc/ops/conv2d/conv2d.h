@@ -6,7 +6,7 @@
 //
 // With precision bf16 the products are of w and x rounded to bf16 (to nearest even), exact, and summed in
 // f32; bias, residual and activation stay f32. A depthwise convolution, whose time is its maps' way through
-// memory, multiplies in f32 all the same.
+// memory, and a grouped one of few channels a group multiply in f32 all the same.
 //
 // Everything here is NHWC: channels contiguous, pixels any constant distance apart.
 #pragma once
