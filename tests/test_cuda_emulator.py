@@ -21,6 +21,7 @@ RIGHT = {
     "reverse_block": REVERSED,
     "neighbours_in_a_word": REVERSED,
     "warp_order": X.reshape(-1, 2)[:, ::-1].ravel(),
+    "warp_order_in_parts": X.reshape(-1, 16)[:, ::-1].ravel(),
     "sums": np.full(64, X.sum() + 0.25 + 0.5),
     "copy_with_wait": LACKING_TWO[::-1],
 }
@@ -28,6 +29,11 @@ FAULTS = {
     "race_without_barrier": r"thread \(32, 0, 0\): race on static shared .* written by thread number 0",
     "race_without_second_barrier": "race on static shared memory",
     "race_on_one_word": r"written by thread number 0 of the block with no barrier between: write of 4 bytes",
+    "race_read_of_half_a_word": r"race on static shared .* written by thread number 4 of .*: read of 2 bytes",
+    "race_write_of_half_a_word": r"race on static shared .* read by thread number 4 of .*: write of 2 bytes",
+    "race_on_a_byte": r"race on static shared .* written by thread number 5 of .*: read of 1 bytes",
+    "race_on_a_word_of_bytes": "race on static shared .* written by thread number .*: read of 4 bytes",
+    "lanes_without_order": r"race on shared memory .* written by thread number \d+ of",
     "warp_without_order": "race on shared memory",
     "race_of_blocks": "race on global memory .* written by another block",
     "dynamic_out_of_bounds": r"thread \(63, 0, 0\): out of bounds of shared memory \+ 256 of 256 bytes",
@@ -37,6 +43,7 @@ FAULTS = {
     "global_never_written": "nothing was written to global memory",
     "shared_never_written": r"thread \(7, 0, 0\): nothing was written to shared memory \+ 28",
     "misaligned": "misaligned address of 16 bytes",
+    "read_across_the_end": r"out of bounds of shared memory \+ 240 of 248 bytes: read of 16 bytes",
     "misaligned_copy": "cp.async: misaligned address",
     "misaligned_atomic": "atomic: misaligned address",
     "misaligned_matrix": "ldmatrix: rows must lie at multiples of 16 bytes",
@@ -53,6 +60,9 @@ FAULTS = {
     "shuffle_by_unnamed_lane": "a lane that its mask does not name",
     "copy_without_wait": "cp.async has not landed",
     "copy_without_barrier": "race on shared memory",
+    "copy_over_what_is_read": "race on shared memory .* read by .*: write of 16 bytes",
+    "copy_that_lands_late": "race on shared memory .* written by .*: read of 4 bytes",
+    "copy_beyond_shared_memory": r"out of bounds of shared memory \+ 256 of 256 bytes: write of 16 bytes",
 }
 
 

@@ -49,11 +49,63 @@ __global__ void neighbours_in_a_word(const float* x, float* y) {
   y[threadIdx.x] = tile[63 - threadIdx.x];
 }
 
+// A half of a word is read by another warp: the half beside it hides nothing.
+__global__ void race_read_of_half_a_word(const float* x, float* y) {
+  __shared__ uint16_t tile[64];
+  tile[threadIdx.x] = static_cast<uint16_t>(x[threadIdx.x]);
+  y[threadIdx.x] = threadIdx.x == 40 ? tile[4] : 0;
+}
+
+__global__ void race_write_of_half_a_word(const float* x, float* y) {
+  __shared__ uint16_t tile[64];
+  tile[threadIdx.x] = static_cast<uint16_t>(x[threadIdx.x]);
+  __syncthreads();
+  y[threadIdx.x] = tile[threadIdx.x];
+  if (threadIdx.x == 40) tile[4] = 7;
+}
+
+__global__ void race_on_a_byte(const float* x, float* y) {
+  __shared__ uint8_t tile[64];
+  tile[threadIdx.x] = static_cast<uint8_t>(x[threadIdx.x]);
+  y[threadIdx.x] = threadIdx.x == 41 ? tile[5] : 0;
+}
+
+// Four threads write a word's bytes; it is read whole.
+__global__ void race_on_a_word_of_bytes(const float* x, float* y) {
+  __shared__ __align__(4) uint8_t tile[64];
+  tile[threadIdx.x] = static_cast<uint8_t>(x[threadIdx.x]);
+  const uint32_t* const words = reinterpret_cast<const uint32_t*>(tile);
+  y[threadIdx.x] = threadIdx.x < 32 ? 0 : static_cast<float>(words[threadIdx.x - 32]);
+}
+
 __global__ void warp_order(const float* x, float* y) {
   float* const tile = dynamic_shared<float>();
   tile[threadIdx.x] = x[threadIdx.x];
   __syncwarp();
   y[threadIdx.x] = tile[threadIdx.x ^ 1];
+}
+
+// Lanes in halves and in quarters: what a lane has heard of others it hands on.
+__global__ void warp_order_in_parts(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  const unsigned lane = threadIdx.x % 32, half = lane / 16;
+  tile[threadIdx.x] = x[threadIdx.x];
+  __syncwarp(0xffffu << 16 * half);
+  y[threadIdx.x] = tile[threadIdx.x ^ 15];
+  const unsigned ends = 0x8001u << 8;  // of both halves: lanes 8 and 23
+  if (ends >> lane & 1) __syncwarp(ends);
+  if (lane == 8 || lane == 23) y[threadIdx.x] += tile[threadIdx.x ^ 16] - tile[threadIdx.x ^ 16];
+}
+
+__global__ void lanes_without_order(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  tile[threadIdx.x] = x[threadIdx.x];
+  if (threadIdx.x % 32 < 16) {
+    __syncwarp(0xffffu);
+  } else {
+    __syncwarp(0xffff0000u);
+  }
+  y[threadIdx.x] = threadIdx.x % 32 < 16 ? 0 : tile[threadIdx.x ^ 31];
 }
 
 __global__ void warp_without_order(const float* x, float* y) {
@@ -94,6 +146,15 @@ __global__ void shared_never_written(const float*, float* y) {
 __global__ void misaligned(const float* x, float* y) {
   const float4 four = *reinterpret_cast<const float4*>(x + 1);
   y[threadIdx.x] = four.x + four.w;
+}
+
+// The first half of what is read lies within.
+__global__ void read_across_the_end(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  if (threadIdx.x < 62) tile[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  const float4 four = reinterpret_cast<const float4*>(tile)[threadIdx.x / 4];
+  y[threadIdx.x] = four.x;
 }
 
 __global__ void misaligned_copy(const float* x, float* y) {
@@ -223,6 +284,34 @@ __global__ void copy_without_barrier(const float* x, float* y) {
   y[threadIdx.x] = tile[threadIdx.x];
 }
 
+// What others read before it is the copy's to begin.
+__global__ void copy_over_what_is_read(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  tile[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = tile[63 - threadIdx.x];
+  if (threadIdx.x == 63) cp_async16(tile, x, 16);
+  cp_async_commit();
+  __syncthreads();
+  cp_async_wait<0>();
+}
+
+// It lands at the wait, behind the barrier.
+__global__ void copy_that_lands_late(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  if (threadIdx.x == 0) cp_async16(tile, x, 16);
+  cp_async_commit();
+  __syncthreads();
+  cp_async_wait<0>();
+  y[threadIdx.x] = threadIdx.x == 63 ? tile[0] : 0;
+}
+
+__global__ void copy_beyond_shared_memory(const float* x, float* y) {
+  float* const tile = dynamic_shared<float>();
+  if (threadIdx.x < 16) cp_async16(tile + 4 * (threadIdx.x + 1), x + 4 * threadIdx.x, 16);
+  y[threadIdx.x] = 0;
+}
+
 struct Case {
   const char* name;
   void (*kernel)(const float*, float*);
@@ -237,7 +326,13 @@ const Case kCases[] = {
     CASE(race_without_second_barrier, 1, 0),
     CASE(race_on_one_word, 1, 0),
     CASE(neighbours_in_a_word, 1, 0),
+    CASE(race_read_of_half_a_word, 1, 0),
+    CASE(race_write_of_half_a_word, 1, 0),
+    CASE(race_on_a_byte, 1, 0),
+    CASE(race_on_a_word_of_bytes, 1, 0),
     CASE(warp_order, 1, kTile),
+    CASE(warp_order_in_parts, 1, kTile),
+    CASE(lanes_without_order, 1, kTile),
     CASE(warp_without_order, 1, kTile),
     CASE(race_of_blocks, 2, 0),
     CASE(dynamic_out_of_bounds, 1, kTile),
@@ -247,6 +342,7 @@ const Case kCases[] = {
     CASE(global_never_written, 1, 0),
     CASE(shared_never_written, 1, kTile),
     CASE(misaligned, 1, 0),
+    CASE(read_across_the_end, 1, kTile - 8),
     CASE(misaligned_copy, 1, kTile),
     CASE(misaligned_atomic, 1, 0),
     CASE(misaligned_matrix, 1, 2 * kTile),
@@ -265,6 +361,9 @@ const Case kCases[] = {
     CASE(copy_with_wait, 1, kTile),
     CASE(copy_without_wait, 1, kTile),
     CASE(copy_without_barrier, 1, kTile),
+    CASE(copy_over_what_is_read, 1, kTile),
+    CASE(copy_that_lands_late, 1, kTile),
+    CASE(copy_beyond_shared_memory, 1, kTile),
 };
 #undef CASE
 

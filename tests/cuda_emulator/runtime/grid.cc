@@ -14,6 +14,7 @@ Stacks& stacks() {
   return all;
 }
 bool falling_order = false;
+std::set<const void*> kernels_run;
 uint32_t serial = 0;  // of launches, blocks and epochs: never repeats, so shadows need no clearing
 
 std::string text(const Dim3& d) {
@@ -88,7 +89,7 @@ void Grid::run_block(const Dim3& index, bool falling) {
     copies[i].emplace_back();
     std::memcpy(thread->arguments, arguments_, arguments_bytes_);
     warps_[thread->warp].alive |= 1u << (i % kWarp);
-    warps_[thread->warp].epoch = serial;
+    warps_[thread->warp].epochs[i % kWarp] = serial;
     thread->context.start(&Grid::entry, stack, static_cast<size_t>(top - stack));
   }
   while (alive_ > 0) {
@@ -197,7 +198,21 @@ void Grid::try_complete(Warp& warp, size_t index) {
   const int first = static_cast<int>(&warp - warps_.data()) * kWarp;
   for (int lane = 0; lane < kWarp; ++lane)
     if (meeting.arrived >> lane & 1) threads_[first + lane]->state = State::kReady;
-  if (meeting.orders_memory) warp.epoch = ++serial;
+  if (meeting.orders_memory) order_lanes(warp, meeting.arrived);
+}
+
+// After a __syncwarp each of these lanes has seen what any of them had, and all that they did.
+void Grid::order_lanes(Warp& warp, uint32_t lanes) {
+  ++serial;
+  std::array<uint32_t, kWarp> joined = {};
+  for (int lane = 0; lane < kWarp; ++lane) {
+    if (!(lanes >> lane & 1)) continue;
+    warp.epochs[lane] = serial;
+    for (int other = 0; other < kWarp; ++other)
+      joined[other] = std::max(joined[other], lanes >> other & 1 ? serial : warp.seen[lane][other]);
+  }
+  for (int lane = 0; lane < kWarp; ++lane)
+    if (lanes >> lane & 1) warp.seen[lane] = joined;
 }
 
 void Grid::commit_copies() { thread_->copies->emplace_back(); }
@@ -210,14 +225,12 @@ void Grid::wait_copies(size_t groups) {
   }
 }
 
-Moment Grid::moment(bool atomic) const {
-  return {launch_,
-          block_serial_,
-          epoch_,
-          warps_[thread_->warp].epoch,
-          static_cast<int16_t>(thread_->index),
-          static_cast<int16_t>(thread_->warp),
-          atomic};
+Now Grid::now(bool atomic) const {
+  const Warp& warp = warps_[thread_->warp];
+  const unsigned lane = thread_->at.lane;
+  return {{launch_, block_serial_, epoch_, warp.epochs[lane], static_cast<int16_t>(thread_->index),
+           static_cast<int16_t>(thread_->warp), 1u << lane, atomic},
+          warp.seen[lane].data()};
 }
 
 void Grid::fail(const std::string& what, const Location& location) {
@@ -258,6 +271,7 @@ void run_grid(const Dim3& grid, const Dim3& block, size_t shared_bytes, void (*i
   if (grid.count() == 0 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
     throw std::runtime_error("[cuda_emulator] expected a grid within (2^31 - 1, 65535, 65535), got " +
                              text(grid));
+  kernels_run.insert(*static_cast<const void* const*>(arguments));  // Call's first member
   Grid running(grid, block, shared_bytes, invoke, arguments, arguments_bytes);
   try {
     running.run(falling_order);
@@ -280,3 +294,11 @@ void async_wait(int groups_in_flight) { Grid::running()->wait_copies(static_cast
 void fail(const char* what, Location location) { Grid::running()->fail(what, location); }
 
 }  // namespace cuda_emulator
+
+// The names of all kernels that were started since the module was loaded, one a line.
+extern "C" __attribute__((visibility("default"))) const char* emulator_kernels_run() {
+  static std::string text;
+  text.clear();
+  for (const std::string& name : cuda_emulator::functions_at(cuda_emulator::kernels_run)) text += name + "\n";
+  return text.c_str();
+}

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <deque>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,6 @@
 
 namespace cuda_emulator {
 
-constexpr int kWarp = 32;
 constexpr size_t kSharedRedZone = 4096;  // on both sides of dynamic shared memory
 
 struct AsyncCopy {
@@ -49,7 +49,8 @@ struct Rendezvous {
 
 struct Warp {
   uint32_t alive = 0;
-  uint32_t epoch = 0;
+  std::array<uint32_t, kWarp> epochs = {};                   // of each lane: its last __syncwarp
+  std::array<std::array<uint32_t, kWarp>, kWarp> seen = {};  // Now::seen of each lane
   std::vector<Rendezvous> open;
 };
 
@@ -63,7 +64,7 @@ class Grid {
   void run(bool falling);
 
   Thread* thread() const { return thread_; }
-  Moment moment(bool atomic = false) const;
+  Now now(bool atomic = false) const;
   [[noreturn]] void fail(const std::string& what, const Location& location);
 
   BarrierResult barrier(bool predicate, const Location& location);
@@ -81,6 +82,7 @@ class Grid {
   void leave();
   void release_barrier();
   void try_complete(Warp& warp, size_t index);
+  static void order_lanes(Warp& warp, uint32_t lanes);
   std::string whereabouts() const;
   void report(const std::string& what, const Location& location, const Thread* thread);
 
@@ -104,6 +106,8 @@ class Grid {
 
 // Shadows of the block's shared memory, renewed with every block.
 void renew_shared(char* dynamic, size_t bytes);
+// The names of the functions at these addresses of this module.
+std::set<std::string> functions_at(const std::set<const void*>& addresses);
 // Where an instruction of this module stands in the source, for people.
 std::string source_of(const void* instruction);
 // Checks the access of the running thread; throws nothing, ends the thread's grid on a fault.

@@ -142,10 +142,10 @@ struct Access {
   }
 
   void race(Region& region, size_t offset, const char* name) const {
-    Moment now = grid.moment(atomic);
+    Now now = grid.now(atomic);
     if (&region == &dynamic_memory || &region == &static_memory)
       now.launch = now.block;  // each block has its own
-    region.shadow.touch(offset, bytes, region.range.begin % Cell::kBytes, now, write || atomic,
+    region.shadow.touch(offset, bytes, region.range.begin % Word::kBytes, now, write || atomic,
                         [&](const Cell::Result& other) {
                           std::string who =
                               other.conflict == Cell::Conflict::kWithWriter ? "written" : "read";
@@ -198,20 +198,40 @@ void renew_shared(char* dynamic, size_t bytes) {
   static_memory.shadow.resize(module().locals.bytes);
 }
 
-std::string source_of(const void* instruction) {
+namespace {
+
+// What addr2line prints of an address in this module, with these options.
+std::vector<std::string> lines_of(const char* options, const std::string& offsets) {
   Dl_info info;
-  if (dladdr(instruction, &info) == 0) return hex(reinterpret_cast<uintptr_t>(instruction));
-  const uintptr_t offset = reinterpret_cast<uintptr_t>(instruction) - module().base - 1;
-  const std::string command = "addr2line -i -e '" + std::string(info.dli_fname) + "' " + hex(offset);
-  std::string answer;
+  std::vector<std::string> lines;
+  if (dladdr(reinterpret_cast<const void*>(&renew_shared), &info) == 0) return lines;
+  const std::string command = std::string("addr2line ") + options + " -e '" + info.dli_fname + "' " + offsets;
   if (FILE* pipe = popen(command.c_str(), "r")) {
-    for (char line[512]; std::fgets(line, sizeof line, pipe) != nullptr;) {
-      const std::string text(line, std::strcspn(line, " \n"));
-      answer += (answer.empty() ? "" : ", called at ") + text;
-    }
+    for (char line[4096]; std::fgets(line, sizeof line, pipe) != nullptr;)
+      lines.emplace_back(line, std::strcspn(line, "\n"));
     pclose(pipe);
   }
+  return lines;
+}
+
+}  // namespace
+
+std::string source_of(const void* instruction) {
+  const uintptr_t offset = reinterpret_cast<uintptr_t>(instruction) - module().base - 1;
+  std::string answer;
+  for (const std::string& line : lines_of("-i", hex(offset)))
+    answer += (answer.empty() ? "" : ", called at ") + line.substr(0, line.find(' '));
   return answer;
+}
+
+std::set<std::string> functions_at(const std::set<const void*>& addresses) {
+  std::string offsets;
+  for (const void* address : addresses)
+    offsets += hex(reinterpret_cast<uintptr_t>(address) - module().base) + " ";
+  const std::vector<std::string> lines = lines_of("-sfC", offsets);
+  std::set<std::string> names;
+  for (size_t i = 0; i + 1 < lines.size(); i += 2) names.insert(lines[i]);  // a place follows each
+  return names;
 }
 
 void check_access(const void* address, size_t bytes, bool write, Location location) {
