@@ -15,9 +15,12 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,10 +32,32 @@ TESTS = [
     for path in sorted(ROOT.glob("tests/test_cuda_*.py"))
     if path.stem not in ("test_cuda_build", "test_cuda_emulator")
 ]
-# Each kernel once or twice.
-SANITIZED = (
-    "test_nothing_waits or test_split_k or test_depthwise_general or test_groups or test_schedule "
-    "or test_awkward or test_many or test_sift or test_surf or test_brisk or test_orb or test_second"
+# Tests that start every kernel between them, for compute-sanitizer and --quick: tests/test_gpu_check.py sees
+# to it that they do.
+SAMPLE = (
+    "tests/test_cuda_capture.py::test_nothing_waits",
+    "tests/test_cuda_conv2d.py::test_large_tiles",
+    "tests/test_cuda_conv2d.py::test_split_k",
+    "tests/test_cuda_conv_backward.py::test_pixels_split",
+    "tests/test_cuda_conv_backward.py::test_transposed_groups[channels3-3]",
+    "tests/test_cuda_deform_conv2d.py::test_large_and_split",
+    "tests/test_cuda_features.py::test_many_pictures_and_any_schedule",
+    "tests/test_cuda_features.py::test_second_moments_with_a_mask",
+    "tests/test_cuda_features.py::test_surf[options3]",
+    "tests/test_cuda_grid_sample.py::test_wild_positions[bicubic-inf]",
+    "tests/test_cuda_homography.py::test_arrays_that_are_not_dense",
+    "tests/test_cuda_match.py::test_distances_closer_than_tf32_are_told_apart",
+    "tests/test_cuda_match.py::test_rows_that_are_not_finite_match_nothing",
+    "tests/test_cuda_nms.py::test_batched[True-3]",
+    "tests/test_cuda_nms.py::test_chunks_of_groups[float32]",
+    "tests/test_cuda_pooling.py::test_gradients_of_adaptive[out1-float16]",
+    "tests/test_cuda_roi.py::test_a_list_of_boxes_is_one_array_of_them",
+    "tests/test_cuda_roi.py::test_boxes_of_any_value_index_no_memory[roi_pool]",
+    "tests/test_cuda_roi.py::test_offsets_of_any_value_index_no_memory[float32]",
+    "tests/test_cuda_sampled_sums.py::test_dcn[case1-float32]",
+    "tests/test_cuda_separable_conv2d.py::test_large_and_split",
+    "tests/test_cuda_suppression.py::test_mask_matrix_nms[linear]",
+    "tests/test_cuda_suppression.py::test_soft_nms_of_ties_and_boxes_that_take_no_part[hard]",
 )
 # Torch's kernels are its own affair, but what they write has to be seen before ours may read it.
 TOOLS = {
@@ -41,29 +66,35 @@ TOOLS = {
     "initcheck": [],
 }
 SECONDS = {False: 585.0, True: 175.0}  # of all steps, by --quick
-SHARE = {"build": 0.75, "tests": 0.35, "timings": 0.4, "profile": 0.05}  # of that, at most
+# The time that is left is shared out by these among the steps that are left; what one saves the next ones have.
+# A build of everything takes minutes, one of nothing seconds. Sanitizers run one test after the other.
+WEIGHTS = {
+    "build": 33.0, "tests": 3.0, "timings": 4.0, "profile": 1.5, "memcheck": 2.0, "racecheck": 2.0,
+    "initcheck": 2.0,
+}  # fmt: skip
+# In place of the tree's own settings, under which warnings of the machine's libraries would be errors.
+SETTINGS = "[pytest]\naddopts = --strict-markers --import-mode=importlib\n"
 
 
 class Steps:
     """Commands one after the other, what became of them, and the time that is left."""
 
-    def __init__(self, out: Path, seconds: float) -> None:
+    def __init__(self, out: Path, seconds: float, names: list[str]) -> None:
         self.done: list[dict[str, Any]] = []
-        self._out, self._seconds, self._end = out, seconds, time.monotonic() + seconds
+        self._out, self._end, self._ahead = out, time.monotonic() + seconds, names
 
     def left(self, name: str) -> float:
         """Seconds that a step may take."""
-        return min(self._end - time.monotonic(), SHARE.get(name, 0.12) * self._seconds)
+        ahead = self._ahead[self._ahead.index(name) :]
+        share = WEIGHTS[name] / sum(WEIGHTS[step] for step in ahead)
+        return max(self._end - time.monotonic(), 0) * share
 
     def run(self, name: str, command: list[str], folder: Path, environment: dict[str, str]) -> bool:
         """Whether the command ended well; its output becomes a log."""
         started, log = time.monotonic(), self._out / f"{name}.log"
         with log.open("w") as stream:
             try:
-                code = subprocess.run(
-                    command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT,
-                    timeout=max(self.left(name), 0), check=False,
-                ).returncode  # fmt: skip
+                code = run_whole(command, self.left(name), cwd=folder, env=environment, stdout=stream)
             except (OSError, subprocess.TimeoutExpired) as error:
                 stream.write(f"\n{error}\n")
                 code = -1
@@ -74,6 +105,22 @@ class Steps:
         return code == 0
 
 
+def run_whole(command: list[str], seconds: float, **options: Any) -> int:
+    """The exit status of a command. It and all that it started are gone when this returns or raises.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it took longer.
+    """
+    process = subprocess.Popen(command, stderr=subprocess.STDOUT, start_new_session=True, **options)
+    try:
+        return process.wait(seconds)
+    finally:
+        with suppress(ProcessLookupError):  # the last of its group has ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
@@ -82,14 +129,14 @@ def main() -> int:
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     quick: bool = options.quick
-    steps, site = Steps(out, SECONDS[quick]), WORK / "site"
+    tools = list(TOOLS)[: 1 if quick else None]
+    steps = Steps(out, SECONDS[quick], ["build", "tests", "timings", "profile", *tools])
+    site, results = WORK / "site", out / "timings.json"
     environment = os.environ | {"PATH": with_toolkit(os.environ.get("PATH", ""))}
-    results = out / "timings.json"
     results.unlink(missing_ok=True)
 
     if steps.run("build", build_command(site), ROOT, environment):
-        # Beside no source of the package, which has no extensions in it.
-        shutil.copytree(ROOT / "tests", WORK / "tests", dirs_exist_ok=True)
+        copy_tests()
         paths = os.pathsep.join(map(str, (site, WORK, ROOT / "bench")))
         environment |= {"PYTHONPATH": paths, "PYVISION_TEST_DEVICE": "cuda"}
         steps.run("tests", tests_command(quick), WORK, environment)
@@ -97,13 +144,19 @@ def main() -> int:
         steps.run("profile", profile_command(), WORK, environment)
         # In torch's cache arrays are neighbours, and an access beyond one is not seen.
         alone = environment | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-        for tool in list(TOOLS)[: 1 if quick else None]:
+        for tool in tools:
             steps.run(tool, sanitizer_command(tool), WORK, alone)
 
     timings = json.loads(results.read_text()) if results.exists() else {}
     (out / "gpu_check.json").write_text(json.dumps({"steps": steps.done, **timings}, indent=1) + "\n")
     (out / "gpu_check.md").write_text(markdown(steps.done, timings))
     return 0 if all(done["ok"] for done in steps.done) else 1
+
+
+def copy_tests() -> None:
+    """Beside no source of the package, which has no extensions in it."""
+    shutil.copytree(ROOT / "tests", WORK / "tests", dirs_exist_ok=True)
+    (WORK / "pytest.ini").write_text(SETTINGS)
 
 
 def with_toolkit(path: str) -> str:
@@ -120,18 +173,21 @@ def build_command(site: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def pytest_command() -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={WORK}", *TESTS]
+def pytest_command(tests: Sequence[str]) -> list[str]:
+    return [
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(WORK / "pytest.ini"),
+        f"--rootdir={WORK}", *tests,
+    ]  # fmt: skip
 
 
 def tests_command(quick: bool) -> list[str]:
     """References are computed on the CPU, by several processes where pytest-xdist is."""
     workers = ["-n", "6"] if find_spec("xdist") else []
-    return [*pytest_command(), *workers, *(["-k", SANITIZED] if quick else [])]
+    return [*pytest_command(SAMPLE if quick else TESTS), *workers]
 
 
 def timings_command(results: Path, seconds: float, quick: bool) -> list[str]:
-    rest = ["--seconds", f"{0.8 * seconds:.0f}", *(["--quick"] if quick else [])]
+    rest = ["--seconds", f"{0.9 * seconds:.0f}", *(["--quick"] if quick else [])]
     return [sys.executable, "-m", "gpu_timings", str(results), *rest]
 
 
@@ -146,7 +202,7 @@ def profile_command() -> list[str]:
 def sanitizer_command(tool: str) -> list[str]:
     return [
         "compute-sanitizer", f"--tool={tool}", "--error-exitcode=9", "--target-processes=all", *TOOLS[tool],
-        *pytest_command(), "-k", SANITIZED,
+        *pytest_command(SAMPLE),
     ]  # fmt: skip
 
 
@@ -163,27 +219,37 @@ def markdown(steps: list[dict[str, Any]], timings: dict[str, Any]) -> str:
             f"{machine['device']}, torch {machine['torch']}, cuDNN {machine['cudnn']}. Measured in the same "
             f"run: copies {copy:.0f} GB/s; products of 8192 x 8192 matrices, TFLOP/s: {rates}.",
             "",
-            "Ratio: time of the peer over ours, above 1 we are faster; cold: with L2 flushed before each "
-            "call. Of peaks: TFLOP/s of that product, GB/s of that copy. Workspace: what cuDNN takes beside "
-            "its result.",
+            "Ratio: time of the peer over ours, above 1 we are faster. Cold: with L2 flushed before each call. "
+            "Of peaks: TFLOP/s of that product, GB/s of that copy. Workspace: what the peer takes beside its "
+            "results.",
             "",
-            "| op | problem | dtype | peer | ours ms | peer ms | ratio | p10…p90 | cold | TFLOP/s | of peak "
+            "| op | problem | dtype | peer | ours ms | peer ms | ratio | p10…p90 "
+            "| cold: ours ms | peer ms | ratio | p10…p90 | TFLOP/s | of peak "
             "| GB/s | of peak | peer's kernel, workspace |",
-            "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+            "|---" * 17 + "|",
         ]
         for r in timings["rows"]:
             peak = r["tflop_s"] / products[r["dtype"]] if r["dtype"] in products else 0.0
             kernel = f"{r['peer_algorithm']}, {r['peer_workspace_mb']} MB" if "peer_algorithm" in r else ""
             lines.append(
                 f"| {r['op']} | {r['problem']} | {r['dtype']} | {r['peer']} "
-                f"| {r['ours_ms']:.4f} | {r['peer_ms']:.4f} | {r['ratio']:.2f} "
-                f"| {r['ratio_p10']:.2f}…{r['ratio_p90']:.2f} | {r['ratio_cold']:.2f} "
+                f"{times(r, '')} {times(r, '_cold')} "
                 f"| {r['tflop_s']:.1f} | {peak:.0%} | {r['gb_s']:.0f} | {r['gb_s'] / copy:.0%} "
                 f"| {kernel.replace('|', ' ')} |"
             )
-        lines += ["", f"{len(timings['failed'])} rows failed, {timings['left_out']} had no time."]
+        left_out: dict[str, int] = timings["left_out"]
+        lines += ["", f"{len(timings['failed'])} rows failed, {sum(left_out.values())} had no time."]
         lines += [f"* {failed['op']}: {failed['error']}" for failed in timings["failed"]]
+        if left_out:
+            lines += ["", "Left out: " + ", ".join(f"{op} {n}" for op, n in left_out.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+def times(row: dict[str, Any], state: str) -> str:
+    """The cells of one state of the cache."""
+    ours, peer = row[f"ours_ms{state}"], row[f"peer_ms{state}"]
+    ratio, p10, p90 = (row[f"ratio{part}{state}"] for part in ("", "_p10", "_p90"))
+    return f"| {ours:.4f} | {peer:.4f} | {ratio:.2f} | {p10:.2f}…{p90:.2f}"
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -38,8 +41,16 @@ def _library() -> tuple[ModuleType, ctypes.CDLL]:
     emulator.emulator_malloc.restype = ctypes.c_void_p
     emulator.emulator_malloc.argtypes = [ctypes.c_size_t]
     emulator.emulator_free.argtypes = [ctypes.c_void_p]
+    emulator.emulator_kernels_run.restype = ctypes.c_char_p
     emulator.emulator_upload.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
     return module, emulator
+
+
+def kernels_run() -> set[tuple[Path, str]]:
+    """The source and the name of every kernel that the emulator has run."""
+    lines = _library()[1].emulator_kernels_run().decode().splitlines()
+    pairs = [line.partition(": ") for line in lines]
+    return {(Path(file), re.findall(r"(\w+)\s*[<(]", signature + "(")[0]) for file, _, signature in pairs}
 
 
 class Array:
@@ -159,6 +170,10 @@ class Cuda:
             return _f32_of_bf16(array.host)
         return array.host.copy()
 
+    def processors(self) -> int:
+        """How many the device has: as many tiles at least make the largest ones."""
+        return int(_library()[1].emulator_multiprocessors())
+
     def falling_order(self, falling: bool) -> None:
         """Run blocks and threads from the last to the first."""
         _library()[1].emulator_set_falling_order(int(falling))
@@ -198,13 +213,19 @@ class TorchCuda(Cuda):
     def is_channels_last(self, array: Any) -> bool:
         return bool(array.permute(0, 2, 3, 1).is_contiguous())
 
+    def processors(self) -> int:
+        return int(self._torch.cuda.get_device_properties(0).multi_processor_count)
+
     def falling_order(self, falling: bool) -> None:
         """The device has an order of its own, which differs from run to run."""
 
     def captured(self, call: Callable[[], Any]) -> Any:
-        """The result of a graph that was captured from the call, run twice."""
+        """The result of a graph that was captured from the call, run twice; torch captures none without its
+        cache."""
         torch = self._torch
-        call()
+        y = call()
+        if "PYTORCH_NO_CUDA_MEMORY_CACHING" in os.environ:
+            return y
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -217,6 +238,8 @@ class TorchCuda(Cuda):
 
 class EmulatedTorchCuda(TorchCuda):
     """The same over the emulator's memory."""
+
+    processors = Cuda.processors
 
     def captured(self, call: Callable[[], Any]) -> Any:
         return call()

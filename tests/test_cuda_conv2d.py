@@ -95,16 +95,22 @@ def test_shapes(cuda: Cuda, dtype: str, size: Any, channels: Any, kernel: Any) -
     check(cuda, name, size, channels, kernel, tf32=dtype == "tf32", padding=(kernel[0] // 2, kernel[1] // 2))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "tf32"])
-def test_large_tiles(cuda: Cuda, dtype: str) -> None:
-    """As many tiles of 128 x 128 as the device has processors, and of 128 x 64."""
+def map_of_large_tiles(cuda: Cuda) -> tuple[int, int, int]:
+    """Its pixels fill as many tiles of 128 as the device has processors, but for the last one."""
+    return 1, (128 * cuda.processors() - 75) // 19, 19
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32"])
+@pytest.mark.parametrize("channels", [(8, 136), (8, 40), (6, 136), (6, 40)])
+def test_large_tiles(cuda: Cuda, dtype: str, channels: Any) -> None:
+    """Of 128 x 128 and of 128 x 64, with channels that fill packs and that do not."""
     name = "float32" if dtype == "tf32" else dtype
-    for channels in ((8, 136), (8, 40)):
-        check(cuda, name, (1, 23, 19), channels, (1, 1), tf32=dtype == "tf32")
+    check(cuda, name, map_of_large_tiles(cuda), channels, (1, 1), tf32=dtype == "tf32")
 
 
 def test_large_exact_tiles(cuda: Cuda) -> None:
-    check(cuda, "float32", (1, 23, 23), (8, 40), (1, 1))
+    for channels in ((8, 40), (6, 40)):
+        check(cuda, "float32", map_of_large_tiles(cuda), channels, (1, 1))
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "tf32"])
@@ -179,7 +185,7 @@ def test_depthwise(cuda: Cuda, dtype: str, kernel: int, stride: int) -> None:
 @pytest.mark.parametrize("channels", [(16, 16), (13, 13), (8, 24), (300, 300)])
 @pytest.mark.parametrize("kernel", [(3, 2), (1, 4), (3, 3)])
 def test_depthwise_general(cuda: Cuda, channels: Any, kernel: Any) -> None:
-    for dtype in ("float32", "float16"):
+    for dtype in DTYPES:
         check(cuda, dtype, (1, 9, 10), channels, kernel, depthwise=True, dilation=(2, 3), stride=(1, 3))
 
 

@@ -95,8 +95,9 @@ def test_groups(cuda: Cuda, channels: Pair, groups: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pixels_split(cuda: Cuda, dtype: str) -> None:
-    """Pixels of many stages, channels of more than one tile."""
+    """Pixels of many stages, channels of more than one tile, in whole packs and not."""
     check(cuda, dtype, (3, 20, 21), (40, 72), (1, 1))
+    check(cuda, dtype, (1, 9, 10), (6, 70), (1, 1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,6 +115,16 @@ def test_empty_batch(cuda: Cuda) -> None:
 
 
 def test_schedule_does_not_matter(cuda: Cuda) -> None:
+    x, grad, weight = random((2, 4, 5, 16)), random((2, 8, 10, 8), seed=1), random((16, 8, 4, 4), seed=2)
+    transposed = []
+    for falling in (False, True):
+        cuda.falling_order(falling)
+        grads = ops.conv_transpose2d_backward(
+            *(cuda.array(a, "float16") for a in (grad, x, weight)), stride=2, padding=1, layout="NHWC"
+        )
+        transposed.append([cuda.numpy(g) for g in grads])
+    for a, b in zip(*transposed, strict=True):
+        np.testing.assert_array_equal(a, b)
     for depthwise in (False, True):
         arguments: tuple[Any, ...] = (cuda, "float16", (2, 18, 18), (8, 8), (3, 3))
         cuda.falling_order(False)
@@ -121,6 +132,46 @@ def test_schedule_does_not_matter(cuda: Cuda) -> None:
         cuda.falling_order(True)
         for a, b in zip(rising, check(*arguments, depthwise=depthwise), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """An NCHW array whose memory is in NHWC order."""
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def both_layouts(cuda: Cuda, dtype: str, op: Any, arrays: list[np.ndarray], **options: Any) -> Any:
+    """Results of NCHW arrays and of the same in NHWC memory, which must be alike; on the host."""
+    if dtype == "bfloat16":  # of a double of CuPy it can only be dense
+        maps = [a.transpose(0, 2, 3, 1) for a in arrays]
+        maps[-1] = arrays[-1]  # the weight, which has one layout
+        last = op(*(cuda.array(a, dtype) for a in maps), **options, layout="NHWC")
+    else:
+        last = op(*(cuda.strided(channels_last(a.astype(dtype))) for a in arrays), **options)
+    first = op(*(cuda.array(a, dtype) for a in arrays), **options)
+    found = []
+    for a, b in zip(*(y if isinstance(y, tuple) else (y,) for y in (first, last)), strict=True):
+        assert cuda.dtype(a) == cuda.dtype(b) == dtype
+        found.append(cuda.numpy(a))
+        same = cuda.numpy(b)
+        if same.shape != found[-1].shape:
+            same = same.transpose(0, 3, 1, 2)
+        np.testing.assert_array_equal(found[-1], same)
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d", "conv_transpose2d"])
+def test_layouts_of_all_dtypes(cuda: Cuda, op: str, dtype: str) -> None:
+    """Maps in NCHW, which are transposed, give what maps in NHWC do, and that is right."""
+    x, weight = random((2, 8, 5, 6)), random((8, 1 if op == "depthwise_conv2d" else 8, 3, 3), seed=2)
+    shape = (2, 8, 9, 11) if op == "conv_transpose2d" else (2, 8, 3, 3)
+    grad, options = random(shape, seed=1), {"stride": 2, "padding": 1}
+    y = both_layouts(cuda, dtype, getattr(ops, op), [x, weight], **options)
+    grads = both_layouts(cuda, dtype, getattr(ops, f"{op}_backward"), [grad, x, weight], **options)
+    known = getattr(ops, op)(x, weight, **options), *getattr(ops, f"{op}_backward")(grad, x, weight, **options)
+    for actual, expected in zip((*y, *grads), known, strict=True):
+        error = 8 * STORED[dtype] * max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=error)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -132,8 +183,7 @@ def test_layouts_and_masks(cuda: Cuda, depthwise: bool) -> None:
     op = ops.depthwise_conv2d_backward if depthwise else ops.conv2d_backward
     expected = op(*arrays, **options)
     planar = op(*map(cuda.array, arrays), **options)
-    last = [a.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) for a in arrays]
-    strided = op(*map(cuda.strided, last), **options)
+    strided = op(*(cuda.strided(channels_last(a)) for a in arrays), **options)
     assert cuda.is_channels_last(strided[0]) and not cuda.is_channels_last(planar[0])
     assert depthwise or cuda.is_channels_last(strided[1])
     for value, a, b in zip(expected, planar, strided, strict=True):
@@ -190,6 +240,8 @@ def check_transposed(
         ((2, 2), {"stride": (2, 2)}),
         ((3, 2), {"stride": (1, 3), "padding": (1, 0), "output_padding": (0, 2), "dilation": (2, 2)}),
         ((1, 1), {"stride": (3, 2), "output_padding": (2, 1)}),
+        ((3, 3), {"output_padding": (1, 1), "dilation": (2, 2)}),  # beyond the stride, within the dilation
+        ((3, 3), {"stride": (3, 3), "output_padding": (2, 1)}),  # more than the padding
     ],
 )
 def test_transposed(cuda: Cuda, dtype: str, kernel: Pair, options: dict[str, Pair]) -> None:
@@ -202,6 +254,12 @@ def test_transposed_groups(cuda: Cuda, channels: Pair, groups: int) -> None:
     for dtype in ("float16", "float32"):
         options = {"stride": (2, 2), "padding": (1, 1), "activation": "hardswish"}
         check_transposed(cuda, dtype, (1, 5, 4), channels, (4, 3), groups=groups, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transposed_sums_split(cuda: Cuda, dtype: str) -> None:
+    """A small map with many channels."""
+    check_transposed(cuda, dtype, (1, 3, 3), (512, 8), (3, 3), padding=(1, 1))
 
 
 def test_transposed_layouts(cuda: Cuda) -> None:

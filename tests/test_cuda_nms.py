@@ -68,7 +68,15 @@ def test_chunks(cuda: Cuda) -> None:
     boxes, scores = random_boxes(rng, n, spread=4000, side=200), rng.random(n).astype(np.float32)
     on_cuda = cuda.numpy(ops.nms(cuda.array(boxes), cuda.array(scores), 0.4))
     np.testing.assert_array_equal(on_cuda, ops.nms(boxes, scores, 0.4))
-    labels = rng.integers(0, 3, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_chunks_of_groups(cuda: Cuda, dtype: str) -> None:
+    """A group that begins in one chunk and ends in the next."""
+    rng = np.random.default_rng(2)
+    n = 4096 + 64
+    boxes, scores = random_boxes(rng, n, spread=400, side=200).astype(dtype), rng.random(n).astype(dtype)
+    labels = rng.integers(0, 100, n)
     on_cuda = cuda.numpy(ops.batched_nms(*map(cuda.array, (boxes, scores, labels)), 0.4))
     np.testing.assert_array_equal(on_cuda, ops.batched_nms(boxes, scores, labels, 0.4))
 

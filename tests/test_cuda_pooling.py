@@ -53,11 +53,12 @@ def test_windows(cuda: Cuda, dtype: str, kernel: Any, stride: Any, padding: Any,
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1, (3, 4), (9, 11), (13, 2), (None, 1)])
 def test_adaptive(cuda: Cuda, dtype: str, size: Any) -> None:
-    x_on, x = held(cuda, dtype, 8)
-    out = (size, size) if isinstance(size, int) else (size[0] or 9, size[1])
-    y, bound = (reference.adaptive_avg_pool2d(v, out) for v in (x, np.abs(x)))
-    actual = cuda.numpy(ops.adaptive_avg_pool2d(x_on, size))
-    assert_within(actual, y, (EPS * 99 + STORED[dtype]) * bound + 2.0**-25)
+    for channels in (8, 5):
+        x_on, x = held(cuda, dtype, channels)
+        out = (size, size) if isinstance(size, int) else (size[0] or 9, size[1])
+        y, bound = (reference.adaptive_avg_pool2d(v, out) for v in (x, np.abs(x)))
+        actual = cuda.numpy(ops.adaptive_avg_pool2d(x_on, size))
+        assert_within(actual, y, (EPS * 99 + STORED[dtype]) * bound + 2.0**-25)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -93,14 +94,32 @@ def test_gradients_of_windows(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("out", [(1, 1), (3, 4), (13, 2)])
 def test_gradients_of_adaptive(cuda: Cuda, dtype: str, out: Any) -> None:
-    grad_on = cuda.array(random((2, 8, *out)), dtype)
-    grad = cuda.numpy(grad_on).astype(np.float32)
-    dx = ops.adaptive_avg_pool2d_backward(grad_on, (2, 8, 9, 11))
-    expected, bound = (
-        reference.average_backward(lambda x: reference.adaptive_avg_pool2d(x, out), g, (9, 11))
-        for g in (grad, np.abs(grad))
-    )
-    assert_within(cuda.numpy(dx), expected, (EPS * 160 + STORED[dtype]) * bound + 2.0**-25)
+    for channels in (8, 5):
+        grad_on = cuda.array(random((2, channels, *out)), dtype)
+        grad = cuda.numpy(grad_on).astype(np.float32)
+        dx = ops.adaptive_avg_pool2d_backward(grad_on, (2, channels, 9, 11))
+        expected, bound = (
+            reference.average_backward(lambda x: reference.adaptive_avg_pool2d(x, out), g, (9, 11))
+            for g in (grad, np.abs(grad))
+        )
+        assert_within(cuda.numpy(dx), expected, (EPS * 160 + STORED[dtype]) * bound + 2.0**-25)
+
+
+def test_schedule_does_not_matter(cuda: Cuda) -> None:
+    """Of gradients of windows that overlap."""
+    grad, x = cuda.array(random((2, 4, 5, 8))), random((2, 8, 10, 8), seed=1)
+    places = cuda.array(ops.max_pool2d(x, 3, 2, 1, return_indices=True, layout="NHWC")[1])
+    found = []
+    for falling in (False, True):
+        cuda.falling_order(falling)
+        gradients = (
+            ops.max_pool2d_backward(grad, places, x.shape, 3, 2, 1, layout="NHWC"),
+            ops.avg_pool2d_backward(grad, x.shape, 3, 2, 1, layout="NHWC"),
+            ops.adaptive_avg_pool2d_backward(grad, (2, 7, 9, 8), layout="NHWC"),
+        )
+        found.append([cuda.numpy(dx) for dx in gradients])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_gradients_in_either_layout(cuda: Cuda) -> None:

@@ -130,15 +130,16 @@ def test_deform_conv2d(
         assert_gradients(cuda, dtype, actual, known, sums if dtype != "float32" else (0.0,) * 5)
 
 
-def test_deform_conv2d_layouts(cuda: Cuda) -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_deform_conv2d_layouts(cuda: Cuda, dtype: str) -> None:
     arrays = deform_arrays((16, 8), 1, 2, (4, 6))
     last = ops.deform_conv2d_backward(
-        **{k: cuda.array(v) for k, v in arrays.items()}, **GEOMETRY, layout="NHWC"
+        **{k: cuda.array(v, dtype) for k, v in arrays.items()}, **GEOMETRY, layout="NHWC"
     )
     planar = {
         k: v if k == "weight" else np.ascontiguousarray(v.transpose(0, 3, 1, 2)) for k, v in arrays.items()
     }
-    first = ops.deform_conv2d_backward(**{k: cuda.array(v) for k, v in planar.items()}, **GEOMETRY)
+    first = ops.deform_conv2d_backward(**{k: cuda.array(v, dtype) for k, v in planar.items()}, **GEOMETRY)
     for i, (a, b) in enumerate(zip(first, last, strict=True)):
         expected = cuda.numpy(b)
         if i in (0, 1, 4):
@@ -153,12 +154,14 @@ def test_schedule_does_not_matter(cuda: Cuda) -> None:
     grad = on.pop("grad")
     attention = AttentionCase(queries=40, shapes=((2, 2), (1, 1)))
     others, _ = held(cuda, "float32", attention.arrays() | {"grad_output": attention.grad_output()})
+    deformed, _ = held(cuda, "float32", deform_arrays((8, 8), 1, 1, (4, 6)))
     results = []
     for falling in (False, True):
         cuda.falling_order(falling)
         found = [
             *ops.deform_conv3_backward(grad, **on, **case.options),
             *ops.multi_scale_deformable_attention_backward(**others),
+            *ops.deform_conv2d_backward(**deformed, **GEOMETRY, layout="NHWC"),
         ]
         results.append([cuda.numpy(x) for x in found])
     for a, b in zip(*results, strict=True):

@@ -12,7 +12,7 @@ from pyvision import ops
 from tests.cuda_device import Cuda
 from tests.helpers import EPS, assert_within, random
 from tests.reference import conv as reference
-from tests.test_cuda_conv2d import DTYPES, STORED
+from tests.test_cuda_conv2d import DTYPES, STORED, map_of_large_tiles
 
 
 def check(
@@ -84,14 +84,16 @@ def test_geometry(cuda: Cuda, stride: int, padding: int, dilation: int) -> None:
         )
 
 
-def test_layouts_and_no_bias(cuda: Cuda) -> None:
-    check(cuda, "float16", (2, 6, 7), (16, 16, 12), layout="NCHW", biased=False)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_and_no_bias(cuda: Cuda, dtype: str) -> None:
+    check(cuda, dtype, (2, 6, 7), (16, 16, 12), layout="NCHW", biased=False)
 
 
-def test_large_and_split(cuda: Cuda) -> None:
-    check(cuda, "float16", (1, 23, 23), (8, 8, 8))
-    for dtype in ("float16", "float32"):
-        check(cuda, dtype, (1, 3, 3), (1024, 1024, 10), (1, 1), padding=0)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_and_split(cuda: Cuda, dtype: str) -> None:
+    for channels in (8, 6):
+        check(cuda, dtype, map_of_large_tiles(cuda), (channels, channels, 8))
+    check(cuda, dtype, (1, 3, 3), (1024, 1024, 10), (1, 1), padding=0)
 
 
 @pytest.mark.parametrize(

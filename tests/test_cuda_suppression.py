@@ -54,6 +54,19 @@ def test_nms_rotated(cuda: Cuda, dtype: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_chunks_of_groups(cuda: Cuda, dtype: str) -> None:
+    """More boxes, and masks, than are decided together; a group begins in one chunk and ends in the next."""
+    n, rng = 4096 + 64, np.random.default_rng(1)
+    scores, idxs = rng.random(n).astype(dtype), rng.integers(0, 200, n)
+    boxes = rotated_boxes(n, dtype, 2)
+    kept = run(cuda, "batched_nms_rotated", boxes, scores, idxs, iou_threshold=0.3)
+    np.testing.assert_array_equal(kept, ops.batched_nms_rotated(boxes, scores, idxs, 0.3))
+    masks = rng.random((n, 3, 5)) < 0.4
+    kept = ops.mask_nms(*map(cuda.array, (masks, scores)), 0.4, idxs=cuda.array(idxs))
+    np.testing.assert_array_equal(cuda.numpy(kept), ops.mask_nms(masks, scores, 0.4, idxs=idxs))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_rotated_overlaps_are_exact_where_they_can_be(cuda: Cuda, dtype: str) -> None:
     """Equal boxes overlap by 1, quarter turns are exact, boxes of any size alike, wild ones take no part."""
     base = np.array([[5, 5, 4, 2, 0], [5, 5, 2, 4, 90], [5, 5, 4, 2, 180], [5, 5, 4, 2, 30], [9, 5, 4, 2, 0]])

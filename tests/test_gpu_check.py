@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -170,6 +171,32 @@ def test_steps_that_fail_are_recorded(
     }  # fmt: skip
     assert "timed out" in steps["profile"]["last_line"] and report["rows"][0] == ROW
     assert (tmp_path / "tests" / "conftest.py").exists()
+
+
+SAMPLED = """
+import sys, pytest
+code = pytest.main(sys.argv[1:])
+for file, name in sys.modules["tests.cuda_device"].kernels_run():
+    print("ran", file, name)
+sys.exit(code)
+"""
+
+
+def test_the_sample_starts_every_kernel(gpu_check: ModuleType, emulated_cuda: Cuda, tmp_path: Path) -> None:
+    (tmp_path / "sampled.py").write_text(SAMPLED)  # beside no source of the package
+    environment = {name: value for name, value in os.environ.items() if name != "PYVISION_TEST_DEVICE"}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "sampled.py"), "-q", "-p", "no:cacheprovider", *gpu_check.SAMPLE],
+        cwd=gpu_check.ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    ran = {tuple(line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("ran ")}
+    declared = {
+        (str(path), name)
+        for path in gpu_check.ROOT.glob("cuda/**/*.cu*")
+        for name in re.findall(r"__global__ void(?:\s+__launch_bounds__\(.*?\))?\s+(\w+)\(", path.read_text())
+    }
+    assert len(declared) > 100 and declared == ran
 
 
 def test_commands_are_understood(

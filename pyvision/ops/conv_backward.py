@@ -415,11 +415,11 @@ def _transpose_gradients_on(
         0.0, None, False,
     )  # fmt: skip
     check_shape(g, tuple(transposed.output_shape), op, "grad_output")
-    by_weight = _weight_gradient(device, op, x, g, w, stride, padding * 2, dilation, groups)
+    sides = (*padding, padding[0] - output_padding[0], padding[1] - output_padding[1])
+    by_weight = _weight_gradient(device, op, x, g, w, stride, sides, dilation, groups)
     grad_input = None
     if wanted[0]:
-        behind = (padding[0] - output_padding[0], padding[1] - output_padding[1])
-        y = conv_on_device(device, op, g, w, None, None, stride, padding + behind, dilation, groups)
+        y = conv_on_device(device, op, g, w, None, None, stride, sides, dilation, groups)
         grad_input = device.from_nhwc(y, layout, maps.input_channels_last)
     return grad_input, *_constant_gradients(device, op, maps, by_weight, g, wanted)
 

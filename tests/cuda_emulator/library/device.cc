@@ -25,4 +25,5 @@ EXPORT void emulator_upload(void* device, const void* host, size_t bytes) {
   std::memcpy(device, host, bytes);
   cuda_emulator::mark_written(device, bytes);
 }
+EXPORT int emulator_multiprocessors() { return pyvision::cuda::multiprocessors(0); }
 EXPORT void emulator_set_falling_order(int falling) { cuda_emulator::set_falling_order(falling != 0); }

@@ -295,7 +295,7 @@ void fail(const char* what, Location location) { Grid::running()->fail(what, loc
 
 }  // namespace cuda_emulator
 
-// The names of all kernels that were started since the module was loaded, one a line.
+// All kernels that were started since the module was loaded: "file: name", one a line.
 extern "C" __attribute__((visibility("default"))) const char* emulator_kernels_run() {
   static std::string text;
   text.clear();

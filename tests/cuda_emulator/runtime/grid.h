@@ -106,7 +106,7 @@ class Grid {
 
 // Shadows of the block's shared memory, renewed with every block.
 void renew_shared(char* dynamic, size_t bytes);
-// The names of the functions at these addresses of this module.
+// The functions at these addresses of this module, as "file: name".
 std::set<std::string> functions_at(const std::set<const void*>& addresses);
 // Where an instruction of this module stands in the source, for people.
 std::string source_of(const void* instruction);

@@ -228,9 +228,10 @@ std::set<std::string> functions_at(const std::set<const void*>& addresses) {
   std::string offsets;
   for (const void* address : addresses)
     offsets += hex(reinterpret_cast<uintptr_t>(address) - module().base) + " ";
-  const std::vector<std::string> lines = lines_of("-sfC", offsets);
+  const std::vector<std::string> lines = lines_of("-fC", offsets);
   std::set<std::string> names;
-  for (size_t i = 0; i + 1 < lines.size(); i += 2) names.insert(lines[i]);  // a place follows each
+  for (size_t i = 0; i + 1 < lines.size(); i += 2)
+    names.insert(lines[i + 1].substr(0, lines[i + 1].rfind(':')) + ": " + lines[i]);
   return names;
 }
 
