@@ -66,8 +66,8 @@ TOOLS = {
     "initcheck": [],
 }
 SECONDS = {False: 585.0, True: 175.0}  # of all steps, by --quick
-# The time that is left is shared out by these among the steps that are left; what one saves the next ones have.
-# A build of everything takes minutes, one of nothing seconds. Sanitizers run one test after the other.
+# By these the time that is left is shared out among the steps that are left; what one saves others have.
+# A build of everything takes minutes, one of nothing seconds; sanitizers run one test after the other.
 WEIGHTS = {
     "build": 33.0, "tests": 3.0, "timings": 4.0, "profile": 1.5, "memcheck": 2.0, "racecheck": 2.0,
     "initcheck": 2.0,
@@ -219,9 +219,9 @@ def markdown(steps: list[dict[str, Any]], timings: dict[str, Any]) -> str:
             f"{machine['device']}, torch {machine['torch']}, cuDNN {machine['cudnn']}. Measured in the same "
             f"run: copies {copy:.0f} GB/s; products of 8192 x 8192 matrices, TFLOP/s: {rates}.",
             "",
-            "Ratio: time of the peer over ours, above 1 we are faster. Cold: with L2 flushed before each call. "
-            "Of peaks: TFLOP/s of that product, GB/s of that copy. Workspace: what the peer takes beside its "
-            "results.",
+            "Ratio: time of the peer over ours, above 1 we are faster. Cold: with L2 flushed before each "
+            "call. Of peaks: TFLOP/s of that product, GB/s of that copy. Workspace: what the peer takes "
+            "beside its results.",
             "",
             "| op | problem | dtype | peer | ours ms | peer ms | ratio | p10…p90 "
             "| cold: ours ms | peer ms | ratio | p10…p90 | TFLOP/s | of peak "
@@ -240,6 +240,7 @@ def markdown(steps: list[dict[str, Any]], timings: dict[str, Any]) -> str:
         left_out: dict[str, int] = timings["left_out"]
         lines += ["", f"{len(timings['failed'])} rows failed, {sum(left_out.values())} had no time."]
         lines += [f"* {failed['op']}: {failed['error']}" for failed in timings["failed"]]
+        lines += [f"* {op} left the device in an error: no more of its rows" for op in timings["broken"]]
         if left_out:
             lines += ["", "Left out: " + ", ".join(f"{op} {n}" for op, n in left_out.items()) + "."]
     return "\n".join(lines) + "\n"

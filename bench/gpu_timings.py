@@ -2,8 +2,9 @@
 """Our GPU kernels beside cuDNN (through torch, channels_last, its exhaustive search) and torchvision.
 
 Ours and the peer's are called in turn, each between two events of the stream; a round's ratio is of
-neighbours in time. Families come first, then the networks' layers, every fourth of each before the next: what
-time does not allow is left out evenly. A row that fails says so and costs no other.
+neighbours in time. A row is timed once its two results agree. What tells most comes first, so that it is
+there when time runs out; of the networks' layers every fourth before the next. A row that fails says so and
+costs no other; where it leaves the device in an error, a fresh process goes on with the other ops.
 Started by gpu_check.py: python -m gpu_timings FILE --seconds S [--quick]
 """
 
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ import torch
 import torchvision
 
 from pyvision import features, ops
+from pyvision.profile.gpu import search_all_algorithms
 from pyvision.profile.networks import load_network
 from pyvision.profile.peers import ConvCase
 
@@ -35,6 +39,19 @@ DTYPES = {
     "tf32": torch.float32,
     "float32": torch.float32,
 }
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """A transposed convolution of stride 2, as a network has it."""
+
+    network: str
+    in_channels: int
+    out_channels: int
+    extent: int
+    kernel: int
+    padding: int = 0
+    output_padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,14 @@ class Sizes:
     # Deformable DETR's encoder on an image of 800 x 1,066
     pyramid: tuple[tuple[int, int], ...] = ((100, 134), (50, 67), (25, 34), (13, 17))
     deformed: tuple[tuple[int, int], ...] = ((256, 56), (512, 28))  # channels, extent
-    enlarged: tuple[int, int] = (256, 14)
+    enlarged: tuple[Enlargement, ...] = (
+        Enlargement("U-Net", 128, 64, 112, 2),
+        Enlargement("Mask R-CNN", 256, 256, 14, 2),
+        Enlargement("DCGAN", 256, 128, 8, 4, padding=1),
+        Enlargement("DCGAN", 128, 64, 16, 4, padding=1),
+        Enlargement("FCN", 32, 32, 56, 4, padding=1),
+        Enlargement("CycleGAN", 256, 128, 64, 3, padding=1, output_padding=1),
+    )
     learned: tuple[tuple[int, int, int], ...] = ((64, 56, 1), (256, 14, 1), (128, 28, 2))  # and the stride
 
 
@@ -88,9 +112,13 @@ class Clock:
         rounds = max(3, min(self._rounds, fitting))
         return np.array([[self._once(call, repeats, cold) for call in (ours, peer)] for _ in range(rounds)])
 
+    def agree(self, ours: Call, known: Call, dtype: str) -> None:
+        """See :func:`assert_alike`."""
+        assert_alike(ours(), known(), dtype)
+
     def facts(self, call: Call) -> Row:
         """Of a library's call: its longest kernel, which names the algorithm, and the memory it takes beside
-        its result."""
+        its results."""
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -98,8 +126,7 @@ class Clock:
             result = call()
             torch.cuda.synchronize()
         workspace = torch.cuda.max_memory_allocated() - before
-        if isinstance(result, torch.Tensor):
-            workspace -= result.numel() * result.element_size()
+        workspace -= moved(*parts(result))
         kernels = sorted(profile.key_averages(), key=lambda event: event.device_time_total)
         algorithm = kernels[-1].key if kernels else "unknown"
         return {"peer_algorithm": algorithm, "peer_workspace_mb": round(workspace / 2**20, 1)}
@@ -127,27 +154,54 @@ class Clock:
         return begin.elapsed_time(end) / repeats
 
 
+# Of the largest value, by which two right results may differ: what operands and storage round, what other
+# orders of summation and transforms of other algorithms do. A tile that is wrong differs by the value itself.
+TOLERANCES = {"float16": 1e-2, "bfloat16": 6e-2, "tf32": 1e-2, "float32": 1e-3}
+
+
+def assert_alike(ours: object, known: object, dtype: str) -> None:
+    """Raises RuntimeError where a result, or one of several, is not what is known."""
+    for a, b in zip(parts(ours), parts(known), strict=True):
+        if a.shape != b.shape:
+            raise RuntimeError(f"expected a result of shape {tuple(b.shape)}, got {tuple(a.shape)}")
+        scale = float(b.abs().max()) if b.numel() else 0.0
+        error = float((a.float() - b.float()).abs().max()) if b.numel() else 0.0
+        if not error <= TOLERANCES[dtype] * scale:  # a NaN is no agreement either
+            raise RuntimeError(f"a result of values up to {scale:.3g} is off by {error:.3g}")
+
+
+def parts(result: object) -> list[torch.Tensor]:
+    """The tensors of a result."""
+    several = result if isinstance(result, tuple | list) else (result,)
+    return [part for part in several if isinstance(part, torch.Tensor)]
+
+
+def moved(*tensors: torch.Tensor) -> int:
+    """Their bytes."""
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
 def row(
     clock: Clock, names: tuple[str, str, str, str], calls: tuple[Call, Call], flop: float, size: float
 ) -> Row:
     """One line of the report; names: op, problem, dtype, peer; size: bytes that have to move."""
-    warm, cold = (clock.pair(*calls, cold=state) for state in (False, True))
-    ratios = warm[:, 1] / warm[:, 0]
-    p10, ratio, p90 = np.percentile(ratios, (10, 50, 90))
-    ours, peer = np.median(warm, axis=0)
-    return {
-        **dict(zip(("op", "problem", "dtype", "peer"), names, strict=True)),
-        "ours_ms": ours, "peer_ms": peer, "ratio": ratio, "ratio_p10": p10, "ratio_p90": p90,
-        "ratio_cold": float(np.median(cold[:, 1] / cold[:, 0])),
-        "tflop_s": flop / ours / 1e9, "gb_s": size / ours / 1e6,
-    }  # fmt: skip
+    line: Row = dict(zip(("op", "problem", "dtype", "peer"), names, strict=True))
+    for state in ("", "_cold"):
+        times = clock.pair(*calls, cold=bool(state))
+        p10, ratio, p90 = np.percentile(times[:, 1] / times[:, 0], (10, 50, 90))
+        ours, peer = np.median(times, axis=0)
+        line |= {
+            f"ours_ms{state}": ours, f"peer_ms{state}": peer, f"ratio{state}": ratio,
+            f"ratio_p10{state}": p10, f"ratio_p90{state}": p90,
+        }  # fmt: skip
+    return line | {"tflop_s": flop / line["ours_ms"] / 1e9, "gb_s": size / line["ours_ms"] / 1e6}
 
 
 def conv_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     """The same convolution by both; the padding of every network here is the same on both sides."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
     kind, channels_last = DTYPES[dtype], torch.channels_last
-    depthwise = case.groups == case.in_channels > 1
+    depthwise = is_depthwise(case)
     shapes = (
         (SIZES.batch, case.in_channels, case.height, case.width),
         (case.out_channels, case.in_channels // case.groups, case.kernel, case.kernel),
@@ -168,8 +222,9 @@ def conv_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
 
     y = cudnn()
     assert isinstance(y, torch.Tensor)
+    clock.agree(ours, lambda: y, dtype)
     flop = 2.0 * y.numel() * weight[0].numel()
-    size = sum(t.numel() * t.element_size() for t in (x, weight, y))
+    size = moved(x, weight, y)
     names = (
         "depthwise_conv2d" if depthwise else "conv2d",
         f"{case.name}, batch {SIZES.batch}",
@@ -194,9 +249,10 @@ def separable_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
         lambda: ops.separable_conv2d(x, depthwise, pointwise, None, None, *geometry),
         lambda: conv(conv(x, depthwise, None, *geometry, groups=c), pointwise),
     )
+    clock.agree(*calls, dtype)
     y = calls[1]()
     flop = 2.0 * y.numel() * c + 2.0 * y.numel() / case.out_channels * c * k * k
-    size = sum(t.numel() * t.element_size() for t in (x, depthwise, pointwise, y))
+    size = moved(x, depthwise, pointwise, y)
     return row(
         clock, ("separable_conv2d", f"{case.name}, batch {SIZES.batch}", dtype, "cuDNN"), calls, flop, size
     )
@@ -214,7 +270,7 @@ def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     )
     x, weight, grad = (normal(*shape).to(kind).contiguous(memory_format=channels_last) for shape in shapes)
     mask = (True, True, False)
-    depthwise = case.groups == case.in_channels > 1
+    depthwise = is_depthwise(case)
     geometry = case.stride, padding, case.dilation
 
     def ours() -> object:
@@ -227,8 +283,9 @@ def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
             grad, x, weight, None, *([extent] * 2 for extent in geometry), False, [0, 0], case.groups, mask
         )
 
+    clock.agree(ours, cudnn, dtype)
     flop = 4.0 * grad.numel() * weight[0].numel()
-    size = 2.0 * sum(t.numel() * t.element_size() for t in (x, weight, grad))
+    size = 2.0 * moved(x, weight, grad)
     names = (
         "depthwise_conv2d_backward" if depthwise else "conv2d_backward",
         f"{case.name}, batch {SIZES.batch}",
@@ -238,21 +295,24 @@ def conv_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
     return row(clock, names, (ours, cudnn), flop, size) | clock.facts(cudnn)
 
 
-def transpose_row(clock: Clock, channels: int, extent: int, dtype: str) -> Row:
-    """4x4 kernels with stride 2, which double a map."""
+def transpose_row(clock: Clock, case: Enlargement, dtype: str) -> Row:
+    """The same by both; of dtype "tf32" cuDNN alone rounds, for ours has no such kernels."""
     kind, channels_last = DTYPES[dtype], torch.channels_last
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+    k, (c_in, c_out) = case.kernel, (case.in_channels, case.out_channels)
     x, weight = (
         normal(*shape).to(kind).contiguous(memory_format=channels_last)
-        for shape in ((SIZES.batch, channels, extent, extent), (channels, channels // 2, 4, 4))
+        for shape in ((SIZES.batch, c_in, case.extent, case.extent), (c_in, c_out, k, k))
     )
+    geometry = 2, case.padding, case.output_padding
     calls: tuple[Call, Call] = (
-        lambda: ops.conv_transpose2d(x, weight, None, 2, 1),
-        lambda: torch.nn.functional.conv_transpose2d(x, weight, None, 2, 1),
+        lambda: ops.conv_transpose2d(x, weight, None, *geometry),
+        lambda: torch.nn.functional.conv_transpose2d(x, weight, None, *geometry),
     )
+    clock.agree(*calls, dtype)
     flop = 2.0 * x.numel() * weight[0].numel()
-    size = float(sum(t.numel() * t.element_size() for t in (x, weight, x, x)))
-    name = f"4x4/2 {extent}² {channels}→{channels // 2}, batch {SIZES.batch}"
+    size = float(moved(x, weight, *parts(calls[0]())))
+    name = f"{case.network} {k}x{k}/2 {case.extent}² {c_in}→{c_out}, batch {SIZES.batch}"
     return row(clock, ("conv_transpose2d", name, dtype, "cuDNN"), calls, flop, size) | clock.facts(calls[1])
 
 
@@ -277,8 +337,15 @@ def deform_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
         lambda: ops.deform_conv2d(x, offset, weight, None, *geometry, mask),
         lambda: torchvision.ops.deform_conv2d(planar[0], offset, planar[1], None, *geometry, mask),
     )
+
+    def known() -> object:
+        """In float32: of halves torchvision makes halves of positions, too."""
+        image, shifts, kernel, factors = (t.float() for t in (planar[0], offset, planar[1], mask))
+        return torchvision.ops.deform_conv2d(image, shifts, kernel, None, *geometry, factors)
+
+    clock.agree(calls[0], known, dtype)
     flop = 2.0 * SIZES.batch * out_h * out_w * weight.numel()
-    size = sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
+    size = moved(x, offset, mask, weight, *parts(calls[0]()))
     return row(
         clock, ("deform_conv2d", f"{case.name}, batch {SIZES.batch}", dtype, "torchvision"), calls, flop, size
     )
@@ -306,7 +373,7 @@ def deform_backward_row(clock: Clock, case: ConvCase, dtype: str) -> Row:
         lambda: torch.autograd.grad(y, leaves, grad, retain_graph=True),
     )
     flop = 4.0 * grad.numel() * weight[0].numel()
-    size = 2.0 * sum(t.numel() * t.element_size() for t in (x, offset, mask, weight))
+    size = 2.0 * moved(x, offset, mask, weight) + moved(grad)
     names = ("deform_conv2d_backward", f"{case.name}, batch {SIZES.batch}", dtype, "torchvision")
     return row(clock, names, calls, flop, size)
 
@@ -337,7 +404,7 @@ def attention_row(clock: Clock, dtype: str) -> Row:
         lambda: ops.multi_scale_deformable_attention(value, sizes, locations, weights),
         grid_sample,
     )
-    size = float(sum(t.numel() * t.element_size() for t in (value, locations, weights, value)))
+    size = float(moved(value, locations, weights, value))
     names = ("multi_scale_deformable_attention", f"{pixels} queries", dtype, "grid_sample")
     return row(clock, names, calls, 8.0 * weights.numel() * channels, size)
 
@@ -366,6 +433,7 @@ def roi_row(clock: Clock, count: int, backward: bool) -> Row:
             lambda: ops.roi_align(x, boxes, 7, 0.25, 2, True),
             lambda: torchvision.ops.roi_align(planar, boxes, 7, 0.25, 2, True),
         )
+    clock.agree(*calls, "float32")
     op = "roi_align_backward" if backward else "roi_align"
     return row(clock, (op, f"{count} boxes, 7x7 bins", "float32", "torchvision"), calls, 0, size)
 
@@ -434,9 +502,6 @@ def map_rows(clock: Clock, dtype: str) -> list[Row]:
     grid = uniform(SIZES.batch, extent, extent, 2).to(kind) * 2 - 1
     grad = torch.randn_like(x)
     turned = np.array([[0.9, 0.2, 100], [-0.2, 0.9, 200]])
-
-    def moved(*tensors: torch.Tensor) -> int:
-        return sum(t.numel() * t.element_size() for t in tensors)
 
     aten, name = torch.ops.aten, f"{channels}x{extent}², batch {SIZES.batch}"
     cases: list[tuple[str, str, tuple[Call, Call], int]] = [
@@ -514,6 +579,9 @@ def match_row(clock: Clock, metric: str) -> Row:
             lambda: features.match(a, b, metric="l2"),
             lambda: (norms - 2 * (a @ b.T)).min(1),
         )
+        exact = a.double(), b.double()
+        least = torch.cdist(*exact).min(1).values
+        clock.agree(lambda: features.match(a, b, metric="l2").distances, lambda: least, "float32")
         names = ("match", f"{n} x {n}, l2, 128 values", "float32", "torch matmul, tf32")
         return row(clock, names, calls, 2.0 * n * n * 128, 2.0 * 4 * n * 128)
     bits = [(uniform(n, 32) * 256).byte() for _ in range(2)]
@@ -523,6 +591,8 @@ def match_row(clock: Clock, metric: str) -> Row:
         lambda: features.match(*bits, metric="hamming"),
         lambda: (signs[0] @ signs[1].T).max(1),
     )
+    least = 128 - (signs[0].float() @ signs[1].float().T).max(1).values / 2
+    clock.agree(lambda: features.match(*bits, metric="hamming").distances, lambda: least, "float32")
     names = ("match", f"{n} x {n}, Hamming, 256 bits", "uint8", "torch matmul of signs, f16")
     return row(clock, names, calls, 2.0 * n * n * 256, 2.0 * n * 32)
 
@@ -551,87 +621,178 @@ Task = Callable[[], Row | list[Row]]
 
 def families(clock: Clock) -> Iterator[tuple[str, Task]]:
     """Every family once or a few times, by its name."""
-    for n in SIZES.boxes:
-        yield "nms", partial(nms_row, clock, n)
-    for count in SIZES.regions:
+    half = "float16", "bfloat16", "float32"
+    for dtype in half[::2]:
+        for channels, extent in SIZES.deformed:
+            case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
+            yield "deform_conv2d", partial(deform_row, clock, case, dtype)
+    for count in SIZES.regions[::-1]:
         for backward in (False, True):
             yield "roi_align", partial(roi_row, clock, count, backward)
+    for n in SIZES.boxes:
+        yield "nms", partial(nms_row, clock, n)
     for metric in ("l2", "hamming"):
         yield "match", partial(match_row, clock, metric)
-    for dtype in ("float16", "float32"):
+    for dtype in half[::2]:
         for channels, extent in SIZES.deformed:
             case = ConvCase(extent, extent, channels, channels, 3, 1, (1, 1, 1, 1))
             yield "separable_conv2d", partial(separable_row, clock, case, dtype)
-            yield "deform_conv2d", partial(deform_row, clock, case, dtype)
             yield "deform_conv2d_backward", partial(deform_backward_row, clock, case, dtype)
         yield "multi_scale_deformable_attention", partial(attention_row, clock, dtype)
         yield "maps", partial(map_rows, clock, dtype)
-    yield "suppression", partial(suppression_rows, clock, SIZES.boxes[0])
-    for dtype in ("float16", "bfloat16", "float32"):
-        yield "conv_transpose2d", partial(transpose_row, clock, *SIZES.enlarged, dtype)
+    for dtype in half:
         for channels, extent, stride in SIZES.learned:
             for groups in (1, channels):
                 case = ConvCase(extent, extent, channels, channels, 3, stride, (1, 1, 1, 1), groups=groups)
                 yield "conv2d_backward", partial(conv_backward_row, clock, case, dtype)
+    for dtype in DTYPES:
+        for enlargement in SIZES.enlarged:
+            yield "conv_transpose2d", partial(transpose_row, clock, enlargement, dtype)
+    yield "suppression", partial(suppression_rows, clock, SIZES.boxes[0])
     for name in FEATURES:
         yield name, partial(feature_row, clock, name)
     for n in SIZES.pairs:
         yield "find_homography", partial(geometry_row, clock, n)
 
 
-def layers(clock: Clock, quick: bool) -> Iterator[tuple[str, Task]]:
-    """The networks' convolutions; of ResNeXt those in groups alone, for the others are ResNet's."""
+Layer = tuple[ConvCase, str]  # and its dtype
+
+
+def telling_layers(quick: bool) -> list[Layer]:
+    """ResNet-50's dense convolutions and MobileNet's depthwise ones in float16; half of them where quick."""
+    kinds = ("resnet50", False), ("mobilenet_v2", True)
+    cases = [case for network, kind in kinds for case in problems_of(network) if is_depthwise(case) == kind]
+    return [(case, "float16") for case in cases[:: 2 if quick else 1]]
+
+
+def layers(quick: bool) -> list[Layer]:
+    """All networks' convolutions, each once; every fourth of each network before the next, or these alone."""
     step = 4
-    for first in range(1 if quick else step):
-        for dtype in DTYPES:
-            for network in NETWORKS:
-                problems = [layer.problem for layer in load_network(network).layers]
-                if network == "resnext50_32x4d":
-                    problems = [case for case in problems if case.groups > 1]
-                for case in problems[first::step]:
-                    if case.padding[:2] == case.padding[2:]:
-                        yield "conv2d", partial(conv_row, clock, case, dtype)
+    found = [
+        (case, dtype)
+        for first in range(1 if quick else step)
+        for dtype in DTYPES
+        for network in NETWORKS
+        for case in problems_of(network)[first::step]
+    ]
+    return list(dict.fromkeys(found))
 
 
-def measure(all_tasks: Iterator[tuple[str, Task]], seconds: float, save: Callable[[Row], object]) -> Row:
-    """Rows of the tasks that were begun within so many seconds; `save` is called after each."""
+def problems_of(network: str) -> list[ConvCase]:
+    """Those whose padding torch has, too; of ResNeXt those in groups alone, for the others are ResNet's."""
+    problems = [layer.problem for layer in load_network(network).layers]
+    return [
+        case
+        for case in problems
+        if case.padding[:2] == case.padding[2:] and (case.groups > 1 or network != "resnext50_32x4d")
+    ]
+
+
+def is_depthwise(case: ConvCase) -> bool:
+    return case.groups == case.in_channels > 1
+
+
+def in_order(clock: Clock, quick: bool) -> Iterator[tuple[str, Task]]:
+    """All tasks, what tells most first."""
+    telling = telling_layers(quick)
+    yield from (conv_task(clock, *layer) for layer in telling)
+    yield from families(clock)
+    yield from (conv_task(clock, *layer) for layer in layers(quick) if layer not in telling)
+
+
+def conv_task(clock: Clock, case: ConvCase, dtype: str) -> tuple[str, Task]:
+    kind = "depthwise_conv2d" if is_depthwise(case) else "conv2d"
+    return f"{kind} {dtype}", partial(conv_row, clock, case, dtype)
+
+
+FIRST_SECONDS = 4.0  # what a family's first row may take: modules are loaded, algorithms searched
+
+
+def measure(
+    all_tasks: Iterable[tuple[str, Task]], seconds: float, save: Callable[[Row], object], result: Row
+) -> None:
+    """Add the rows of the tasks that can be expected to end within so many seconds to ``result``; `save` is
+    called after each. ``result["next"]``: the first task that was not looked at.
+
+    Raises:
+        DeviceLostError: an error left the device unusable to this process. The op is among
+            ``result["broken"]``, whose tasks are left out.
+    """
     begun = time.monotonic()
-    result: Row = {"rows": [], "failed": [], "left_out": 0}
-    for op, task in all_tasks:
-        if time.monotonic() - begun > seconds:
-            result["left_out"] += 1
+    for index, (op, task) in enumerate(all_tasks):
+        if index < result["next"]:
+            continue
+        result["next"] = index + 1
+        started = time.monotonic()
+        expected = result["seconds"].get(op, FIRST_SECONDS)
+        if op in result["broken"] or started - begun + expected > seconds:
+            result["left_out"][op] = result["left_out"].get(op, 0) + 1
             continue
         try:
             found = task()
         except Exception as error:
             traceback.print_exc()
             result["failed"].append({"op": op, "error": f"{type(error).__name__}: {error}"})
+            if not usable():
+                result["broken"].append(op)
+                raise DeviceLostError(op) from error
         else:
             for line in found if isinstance(found, list) else [found]:
                 result["rows"].append(line)
                 print(f"{line['op']} {line['problem']} {line['dtype']}: {line['ratio']:.2f}", flush=True)
-        save(result)
-    return result
+        finally:
+            result["seconds"][op] = time.monotonic() - started
+            save(result)
+
+
+class DeviceLostError(RuntimeError):
+    """After an access to no memory, for one, every call of this process fails."""
+
+
+def usable() -> bool:
+    """Whether the device still answers this process."""
+    try:
+        torch.cuda.synchronize()
+    except Exception:
+        return False
+    return True
+
+
+def write_whole(path: Path, content: Row) -> None:
+    """The file is never seen half written, whenever this process is ended."""
+    partial_path = path.with_suffix(".partial")
+    partial_path.write_text(json.dumps(content))
+    os.replace(partial_path, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--seconds", type=float, default=600, help="begin no row after so many")
+    parser.add_argument("--seconds", type=float, default=600, help="begin no row that may not end within")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and layers")
+    parser.add_argument("--go-on", action="store_true", help="with what the file lacks")
     options = parser.parse_args()
     begun = time.monotonic()
-    torch.backends.cudnn.benchmark = True
+    search_all_algorithms(torch)
     clock = Clock(5 if options.quick else 15, 0.05 if options.quick else 0.2)
-    machine = ceilings(clock)
+    result: Row
+    if options.go_on:
+        result = json.loads(options.file.read_text())
+    else:
+        result = {"rows": [], "failed": [], "left_out": {}, "broken": [], "seconds": {}, "next": 0}
+        result["machine"] = ceilings(clock)
 
-    def save(result: Row) -> None:
-        options.file.write_text(json.dumps({"machine": machine, **result}))  # what was measured stays
+    def left() -> float:
+        return float(options.seconds) - (time.monotonic() - begun)
 
-    all_tasks = chain(families(clock), layers(clock, options.quick))
-    result = measure(all_tasks, options.seconds - (time.monotonic() - begun), save)
-    save(result)
-    print(f"{len(result['rows'])} rows, {len(result['failed'])} failed, {result['left_out']} left out")
+    try:
+        measure(in_order(clock, options.quick), left(), partial(write_whole, options.file), result)
+    except DeviceLostError:
+        command = [sys.executable, "-m", "gpu_timings", options.file, "--go-on", "--seconds", f"{left():.0f}"]
+        sys.exit(subprocess.call([*command, "--quick"] if options.quick else command))
+    write_whole(options.file, result)
+    left_out = sum(result["left_out"].values())
+    print(f"{len(result['rows'])} rows, {len(result['failed'])} failed, {left_out} left out")
 
 
 if __name__ == "__main__":

@@ -168,7 +168,10 @@ def test_layouts_of_all_dtypes(cuda: Cuda, op: str, dtype: str) -> None:
     grad, options = random(shape, seed=1), {"stride": 2, "padding": 1}
     y = both_layouts(cuda, dtype, getattr(ops, op), [x, weight], **options)
     grads = both_layouts(cuda, dtype, getattr(ops, f"{op}_backward"), [grad, x, weight], **options)
-    known = getattr(ops, op)(x, weight, **options), *getattr(ops, f"{op}_backward")(grad, x, weight, **options)
+    known = (
+        getattr(ops, op)(x, weight, **options),
+        *getattr(ops, f"{op}_backward")(grad, x, weight, **options),
+    )
     for actual, expected in zip((*y, *grads), known, strict=True):
         error = 8 * STORED[dtype] * max(1.0, float(np.abs(expected).max()))
         np.testing.assert_allclose(actual, expected, rtol=0, atol=error)

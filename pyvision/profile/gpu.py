@@ -206,7 +206,7 @@ class CuDnn(Peer):
         if case.padding[:2] != case.padding[2:]:
             raise Unavailable("torch's conv2d has no padding that differs from side to side")
         allow_tf32(torch, self.precision)
-        torch.backends.cudnn.benchmark = True
+        search_all_algorithms(torch)
         dtype, last = getattr(torch, DTYPES[self.precision]), torch.channels_last
         image, kernel, shift = (torch.from_numpy(array).cuda().to(dtype) for array in (x, weight, bias))
         image, kernel = (array.contiguous(memory_format=last) for array in (image, kernel))
@@ -226,6 +226,12 @@ class CuDnn(Peer):
 def allow_tf32(torch: Any, precision: GpuPrecision) -> None:
     """Whether torch's own f32 products and convolutions may lose bits."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def search_all_algorithms(torch: Any) -> None:
+    """Have cuDNN try every algorithm that it has for a problem, where torch would have it try ten."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark_limit = 0
 
 
 def _torch_with_cuda() -> Any:
