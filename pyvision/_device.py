@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -55,7 +55,7 @@ class Device:
         """
         array = self._framework.own(x, op, name)
         check_dtype(self._framework.dtype(array), op, name, dtypes)
-        return self._operand(self._framework.dense(array))
+        return self._operand(self._allocated(self._framework.dense, array))
 
     def take_strided(self, x: Array, op: str, name: str, dtypes: Sequence[str]) -> Operand:
         """``x`` as it lies, for kernels that take any strides.
@@ -76,15 +76,17 @@ class Device:
 
     def astype(self, x: Operand, dtype: str) -> Operand:
         """``x``, converted where it is of another dtype."""
-        return x if x.dtype == dtype else self._operand(self._framework.astype(x.array, dtype))
+        if x.dtype == dtype:
+            return x
+        return self._operand(self._allocated(self._framework.astype, x.array, dtype))
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Operand:
         """Uninitialised, from the framework's own allocator."""
-        return self._operand(self._framework.empty(shape, dtype, self._index))
+        return self._operand(self._allocated(self._framework.empty, shape, dtype, self._index))
 
     def full(self, shape: tuple[int, ...], value: float, dtype: str) -> Operand:
         """Filled with ``value``."""
-        return self._operand(self._framework.full(shape, value, dtype, self._index))
+        return self._operand(self._allocated(self._framework.full, shape, value, dtype, self._index))
 
     def workspace(self, size: int) -> Operand:
         """``size`` bytes for a kernel's intermediate results; the allocator reuses them in stream order."""
@@ -109,12 +111,12 @@ class Device:
                 f"[{op}] expected {name} with 4 dimensions {tuple(layout)}, got shape {tuple(array.shape)}"
             )
         if layout == "NHWC":
-            return self._operand(self._framework.dense(array)), False
+            return self._operand(self._allocated(self._framework.dense, array)), False
         channels_last = self._framework.permuted(array, (0, 2, 3, 1))
         if self._framework.is_dense(channels_last):
             return self._operand(channels_last), not self._framework.is_dense(array)
         n, c, h, w = array.shape
-        planes = self._operand(self._framework.dense(array))
+        planes = self._operand(self._allocated(self._framework.dense, array))
         return self.transposed(planes, (n, c, h * w), (n, h, w, c)), False
 
     def planes(self, x: Array, layout: str, op: str, name: str, dtypes: Sequence[str]) -> Operand | None:
@@ -127,7 +129,7 @@ class Device:
             return None
         if self._framework.is_dense(self._framework.permuted(array, (0, 2, 3, 1))):
             return None
-        return self._operand(self._framework.dense(array))
+        return self._operand(self._allocated(self._framework.dense, array))
 
     def from_nhwc(self, y: Operand, layout: str, like_channels_last: bool) -> Array:
         """The result in ``layout``, as the caller's kind; NCHW keeps NHWC's memory where the input did."""
@@ -155,10 +157,32 @@ class Device:
         """What kernels take in the place of ``x``, with other extents."""
         return self.kernels.DeviceArray(self._framework.address(x.array), shape, x.dtype, self._index)
 
+    def _allocated(self, make: Callable[..., Array], *arguments: Any) -> Array:
+        """A new array, from the framework.
+
+        Raises:
+            MemoryError: the device has not enough.
+        """
+        try:
+            return make(*arguments)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise MemoryError(
+                f"[cuda] expected more free memory on device {self._index}: {reason}; take a smaller batch, "
+                f"or have the framework give back what it caches: {self._framework.to_give_back}"
+            ) from error
+
     def _operand(self, array: Array) -> Operand:
         shape, dtype = tuple(array.shape), self._framework.dtype(array)
         address = self._framework.address(array) if math.prod(shape) else 0
         return Operand(array, self.kernels.DeviceArray(address, shape, dtype, self._index), shape, dtype)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is Python's, torch's or CuPy's way to say so."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def device_of(op: str, **arrays: Array | None) -> Device | None:
@@ -198,6 +222,8 @@ def device_of(op: str, **arrays: Array | None) -> Device | None:
 class _Framework(Protocol):
     """What a framework is asked for."""
 
+    to_give_back: str  # what a user calls to free memory that is cached
+
     def device(self, x: Array) -> int: ...
     def stream(self, index: int) -> int: ...
     def own(self, x: Array, op: str, name: str) -> Array: ...
@@ -214,6 +240,8 @@ class _Framework(Protocol):
 
 
 class _Torch:
+    to_give_back = "torch.cuda.empty_cache()"
+
     def device(self, x: Array) -> int:
         return int(x.get_device())
 
@@ -257,6 +285,8 @@ class _Torch:
 
 
 class _CuPy:
+    to_give_back = "cupy.get_default_memory_pool().free_all_blocks()"
+
     def device(self, x: Array) -> int:
         return int(x.device.id)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyvision import nn
     from pyvision.predictor import Predictor
     from pyvision.profile import ConvReport, ConvTime, LayerReport
+    from pyvision.profile.conv2d import RateUnit
     from pyvision.profile.gpu import GpuPrecision
     from pyvision.profile.peers import ConvCase, Peer
 
@@ -222,6 +223,8 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     from rich.console import Console
     from rich.progress import track
 
+    from pyvision._backend import CudaError
+    from pyvision._device import is_out_of_memory
     from pyvision.profile import (
         Budget,
         ConvReport,
@@ -252,6 +255,7 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
             parser.error(f"argument --plot: cannot make {args.plot}: {error.strerror}")
     budget = Budget() if args.rounds is None else Budget(rounds=args.rounds)
     precision: GpuPrecision = args.precision or "f32"
+    unit: RateUnit = "GFLOP/s"
     measure: Callable[[ConvCase], ConvTime]
     if args.device == "cuda":
         for name in ("isa", "threads"):
@@ -262,7 +266,7 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
             gpu = TorchGpu(precision)
         except Unavailable as error:
             parser.error(f"argument --device: {error}")
-        machine, ceiling = gpu.machine(), "product"
+        machine, ceiling, unit = gpu.machine(), "product", "TFLOP/s"
         measure = functools.partial(time_conv2d_on, gpu, peers=peers, budget=budget)
     else:
         if precision not in ("f32", "bf16"):
@@ -278,9 +282,13 @@ def _profile_conv2d(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     progress = track(network.layers, "conv2d", console=errors, transient=True, disable=not errors.is_terminal)
     try:
         times = [measure(layer.problem) for layer in progress]
-    except MemoryError:
+    except CudaError as error:
+        parser.error(f"argument --device: {error}")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         parser.error("argument --batch: not enough memory for one of the layers")
-    report = ConvReport(network, machine, times, precision, ceiling)
+    report = ConvReport(network, machine, times, precision, ceiling, unit)
     status = _print_report(report, absent_lines(report.cases), args.json, parser)
     if args.plot is not None:
         from pyvision.profile.plots import save_plots

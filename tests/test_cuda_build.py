@@ -72,7 +72,7 @@ def test_errors_say_what_to_do(nvcc: str, tmp_path: Path) -> None:
     source, library = tmp_path / "wrapper.cu", tmp_path / "errors.so"
     source.write_text(WRAPPER)
     subprocess.run(
-        [nvcc, "-shared", "-Xcompiler=-fPIC", "-std=c++17", '-DPYVISION_CUDA_ARCHITECTURES="80 90a"',
+        [nvcc, "-shared", "-Xcompiler=-fPIC", "-std=c++17", '-DPYVISION_CUDA_ARCHITECTURES="sm_80, sm_90a"',
          f"-I{CUDA}", f"-I{CUDA.parent / 'csrc'}", str(source), str(CUDA / "common" / "device.cc"),
          "-o", str(library)],
         check=True,
@@ -89,7 +89,7 @@ def test_errors_say_what_to_do(nvcc: str, tmp_path: Path) -> None:
             r"cuda: \[nms\] expected CUDA to work, got .*; install an NVIDIA driver for CUDA \d", of(code)
         )
     for code in (209, 98, 222):  # no image for the device, no function, PTX too new
-        assert "; this build's kernels are for 80 90a: rebuild with -C cmake.define.CMAKE" in of(code)
+        assert "; this build has kernels for sm_80, sm_90a: rebuild with -C cmake.define.CMAKE" in of(code)
     assert re.match(r"cuda: \[nms\] expected CUDA to work, got cudaErrorIllegalAddress: .*", of(700))
     count = errors.of_count().decode()
     assert count == "nothing: " or "install an NVIDIA driver" in count

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 import pyvision
-from pyvision import _backend, _device, ops
+from pyvision import _backend, _device, cli, ops
+from pyvision.profile import gpu
 from tests import test_cuda_features
 from tests.cuda_device import STREAM, Cuda
 from tests.helpers import random
@@ -178,6 +180,63 @@ def test_errors_of_the_device_have_types(emulated_cuda: Cuda) -> None:
         kernels.device_info(1)
     with pytest.raises(MemoryError, match=r"^\[cuda\] expected memory of a device"):
         kernels.device_info(-1)
+
+
+class OutOfMemoryError(RuntimeError):
+    """Torch's and CuPy's have this name."""
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise OutOfMemoryError("Tried to allocate 4.00 GiB\nmore of it")
+
+
+def test_a_framework_without_memory_is_a_memory_error(
+    emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weight = emulated_cuda.array(random((1, 8, 5, 5))), emulated_cuda.array(random((8, 8, 3, 3)))
+    text = (
+        r"^\[cuda\] expected more free memory on device 0: Tried to allocate 4.00 GiB; take a smaller batch, "
+        r"or have .*: cupy.get_default_memory_pool\(\).free_all_blocks\(\)$"
+    )
+    for name in ("empty", "ascontiguousarray"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["cupy"], name, refuse)
+            with pytest.raises(MemoryError, match=text):
+                ops.conv2d(x, weight)
+
+
+def test_torch_without_memory_is_a_memory_error(
+    emulated_torch_cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    x = emulated_torch_cuda.array(random((1, 8, 5, 5)))
+    monkeypatch.setattr(torch, "empty", refuse)
+    with pytest.raises(MemoryError, match=r"have the framework .*: torch.cuda.empty_cache\(\)$"):
+        ops.max_pool2d(x, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OutOfMemoryError("CUDA out of memory"), "argument --batch: not enough memory"),
+        (MemoryError("[cuda] expected"), "argument --batch: not enough memory"),
+        (
+            pyvision.CudaError("[conv2d] expected CUDA to work"),
+            r"argument --device: \[conv2d\] expected",
+        ),
+    ],
+)
+def test_profile_says_what_the_device_lacks(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(gpu, "TorchGpu", lambda precision: SimpleNamespace(machine=lambda: None))
+    monkeypatch.setattr(gpu, "time_conv2d_on", fail)
+    arguments = ["profile", "conv2d", "--network", "resnet50", "--device", "cuda", "--peers", ""]
+    assert cli.main(arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_kernel_faults_are_errors_of_the_call(emulated_cuda: Cuda) -> None:

@@ -101,14 +101,17 @@ def test_report_names_precision_and_ceiling(emulated_cuda: Cuda) -> None:
     layers = tuple(Layer(replace(DENSE, batch=n), n) for n in (1, 2))
     times = [time_conv2d_on(gpu, layer.problem, [Slow(gpu)], budget=BUDGET) for layer in layers]
     network = Network("two", "Two layers", "none", layers)
-    report = ConvReport(network, gpu.machine(), times, "f16", "product")
+    report = ConvReport(network, gpu.machine(), times, "f16", "product", "TFLOP/s")
     assert report.to_dict()["precision"] == "f16"
     assert report.geomean() == pytest.approx(1 / 3)
     console = Console(file=StringIO(), width=200)
     console.print(report.table())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in (
-        "conv2d, f16, layers of Two layers",
+        "conv2d, f16, channels last, layers of Two layers",
+        "TFLOP/s",
+        "GB/s",
+        f" / {times[0].max_error['Slow']:.0e} ",
         "sm_80, 4 multiprocessors",
         "product",
         "mma.sync",

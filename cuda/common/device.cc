@@ -23,7 +23,7 @@ void throw_cuda_error(const char* op, cudaError_t error) {
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorInvalidDeviceFunction:
     case cudaErrorUnsupportedPtxVersion:
-      advice = std::string("; this build's kernels are for ") + PYVISION_CUDA_ARCHITECTURES +
+      advice = std::string("; this build has kernels for ") + PYVISION_CUDA_ARCHITECTURES +
                ": rebuild with -C cmake.define.CMAKE_CUDA_ARCHITECTURES=native";
       break;
     default:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ _SAMPLED_PIXELS = 256
 # Outputs are of order 1. Of f32 Winograd's rounding, at either side, is the widest; bf16 has 8 bits.
 _TOLERANCES: dict[CpuPrecision, float] = {"f32": 1e-3, "bf16": 0.1}
 
+RateUnit = Literal["GFLOP/s", "TFLOP/s"]
 Pixels = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Batch index, row and column of output pixels."""
 
@@ -176,6 +177,7 @@ class ConvReport:
     times: list[ConvTime]
     precision: str = "f32"
     ceiling: str = "FMA"  # what the peak is of
+    unit: RateUnit = "GFLOP/s"
 
     @property
     def cases(self) -> list[Case]:
@@ -221,8 +223,8 @@ class ConvReport:
     def table(self) -> Table:
         peers = all_peers(self.cases)
         title = (
-            f"conv2d, {self.precision}, layers of {self.network.title} ({self.network.source}): "
-            f"{self.machine.cpu}, {self.machine.run_name}\n"
+            f"conv2d, {self.precision}, channels last, layers of {self.network.title} "
+            f"({self.network.source}): {self.machine.cpu}, {self.machine.run_name}\n"
             f"{OURS} / best peer: median of paired ratios (p10–p90), below 1 where {OURS} is faster"
         )
         table = Table(title=title)
@@ -231,9 +233,10 @@ class ConvReport:
         table.add_column("algorithm")
         for name in (OURS, *peers):
             table.add_column(f"{name}\nms", justify="right")
-        rates = "GFLOP/s", f"% of {self.ceiling}\npeak", "% of copy\nspeed"
-        for heading in (f"{OURS} /\nbest peer", *rates, "max error\n(direct)"):
+        rates = self.unit, f"% of {self.ceiling}\npeak", "GB/s", "% of copy\nspeed"
+        for heading in (f"{OURS} /\nbest peer", *rates, "max error\n(direct) / best peer"):
             table.add_column(heading, justify="right")
+        per_unit = 1e3 if self.unit == "TFLOP/s" else 1.0
         for layer, time in zip(self.network.layers, self.times, strict=True):
             case = time.case
             table.add_row(
@@ -242,10 +245,11 @@ class ConvReport:
                 time.algorithm,
                 *(_time_cell(case, name) for name in (OURS, *peers)),
                 "" if case.best_peer is None else ratio_text(case.times.ratio(OURS, case.best_peer)),
-                f"{case.rate:.1f}",
+                f"{(case.rate or 0.0) / per_unit:.1f}",
                 f"{case.percent_of_peak:.1f}",
+                f"{case.bandwidth:.1f}",
                 f"{case.percent_of_copy:.1f}",
-                _error_cell(time.max_error),
+                _error_cell(time),
             )
         table.add_section()
         totals = [self.total_ms(name) for name in (OURS, *peers)]
@@ -264,6 +268,8 @@ def _time_cell(case: Case, name: str) -> str:
     return f"[bold]{text}[/]" if name == case.best_peer else text
 
 
-def _error_cell(max_error: dict[str, float]) -> str:
-    direct = f" ({max_error[DIRECT]:.0e})" if DIRECT in max_error else ""
-    return f"{max_error[OURS]:.0e}{direct}"
+def _error_cell(time: ConvTime) -> str:
+    errors = time.max_error
+    direct = f" ({errors[DIRECT]:.0e})" if DIRECT in errors else ""
+    peer = f" / {errors[time.case.best_peer]:.0e}" if time.case.best_peer in errors else ""
+    return f"{errors[OURS]:.0e}{direct}{peer}"

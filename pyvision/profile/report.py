@@ -51,11 +51,14 @@ class Case:
         return None if self.rate is None else 100.0 * self.rate / ceiling
 
     @property
+    def bandwidth(self) -> float | None:
+        """GB/s."""
+        return None if self.gbyte is None else self.gbyte / (self.times.median_ms(OURS) * 1e-3)
+
+    @property
     def percent_of_copy(self) -> float | None:
         """What the data alone would need at the bandwidth of a copy, in percent of our time."""
-        if self.gbyte is None:
-            return None
-        return 100.0 * self.gbyte / (self.times.median_ms(OURS) * 1e-3 * self.peak.copy_gbs)
+        return None if self.bandwidth is None else 100.0 * self.bandwidth / self.peak.copy_gbs
 
     def to_dict(self) -> dict[str, Any]:
         return {
