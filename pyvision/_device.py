@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -336,18 +338,45 @@ class _Foreign(_CuPy):
 
     def __init__(self, namespace: Any) -> None:
         self._namespace = namespace  # of the array API, or None
+        self._adopted: list[Array] = []
 
     def device(self, x: Array) -> int:
         return int(x.__dlpack_device__()[1] if hasattr(x, "__dlpack_device__") else super().device(_adopt(x)))
 
     def own(self, x: Array, op: str, name: str) -> Array:
         try:
-            return _adopt(x)
+            array = _adopt(x)
         except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(f"[{op}] expected {name} to export its CUDA memory, got {error}") from error
+        self._adopted.append(array)
+        return array
 
     def give(self, y: Array) -> Array:
+        _in_use.keep(self._adopted, int(y.device.id))
         return y if self._namespace is None else self._namespace.from_dlpack(y)
+
+
+class _InUse:
+    """Arrays of frameworks that do not know our stream: were one freed on return, as a temporary is, its
+    memory would have another owner while our kernels read it. Each is held until the stream has passed them,
+    which is looked up at the next call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: deque[tuple[Any, list[Array]]] = deque()  # with the event behind the last kernel
+
+    def keep(self, arrays: list[Array], index: int) -> None:
+        cupy = _cupy()
+        with cupy.cuda.Device(index):
+            event = cupy.cuda.get_current_stream(index).record()
+        passed = []  # freed outside the lock
+        with self._lock:
+            self._held.append((event, arrays))
+            while self._held and self._held[0][0].done:
+                passed.append(self._held.popleft())
+
+
+_in_use = _InUse()
 
 
 def _adopt(x: Array) -> Array:

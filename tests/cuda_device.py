@@ -312,7 +312,7 @@ def installed(cuda: Cuda) -> Iterator[Cuda]:
 
     def get_current_stream(device: int) -> SimpleNamespace:
         cuda.streams_asked.append(device)
-        return SimpleNamespace(ptr=STREAM)
+        return SimpleNamespace(ptr=STREAM, record=lambda: SimpleNamespace(done=True))
 
     def device(index: int) -> AbstractContextManager[None]:
         assert index == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,6 +83,43 @@ def test_foreign_arrays_come_and_go_through_cupy(
         assert isinstance(y, Jax) == (kind is Jax)
         actual = y.held if isinstance(y, Jax) else y
         np.testing.assert_array_equal(emulated_cuda.numpy(actual), emulated_cuda.numpy(expected))
+
+
+def test_temporaries_of_others_live_until_the_stream_has_passed(
+    emulated_cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cupy = sys.modules["cupy"]
+    events: list[SimpleNamespace] = []
+
+    def record() -> SimpleNamespace:
+        events.append(SimpleNamespace(done=False))
+        return events[-1]
+
+    stream = SimpleNamespace(ptr=STREAM, record=record)
+    monkeypatch.setattr(cupy, "from_dlpack", lambda x: x.__dlpack__(), raising=False)
+    monkeypatch.setattr(cupy.cuda, "get_current_stream", lambda index: stream)
+    alive: list[Any] = []
+
+    def temporary() -> Jax:
+        x = Jax(emulated_cuda.array(random((1, 5, 5, 8))))
+        alive.append(weakref.ref(x.held))
+        return x
+
+    def called() -> list[bool]:
+        """Which of the calls' temporaries live after one more."""
+        ops.conv2d(temporary(), weight, layout="NHWC")
+        return [ref() is not None for ref in alive]
+
+    weight = Jax(emulated_cuda.array(random((8, 8, 3, 3))))
+    assert [called(), called()] == [[True], [True, True]]
+    events[0].done = True
+    assert called() == [False, True, True]
+    events[2].done = True  # no earlier than what was queued before it
+    assert called() == [False, True, True, True]
+    for event in events:
+        event.done = True
+    assert called() == [False, False, False, False, True]
+    events[-1].done = True  # a later call in this process frees the last one
 
 
 def test_foreign_arrays_without_cupy_say_what_to_install(
