@@ -5,8 +5,9 @@
 
 Runs from a plain checkout with what the machine's Python has (torch, scikit-build-core, pybind11, Cython,
 pytest) and without a network, under ten minutes, under three with --quick. What it builds stays in build/, so
-that a second run is shorter. Writes gpu_check.json, gpu_check.md, timings.json and the logs into DIR. A step
-that fails is recorded and the others go on; one that does not fit into the time that is left is cut short.
+that a second run is shorter. Writes gpu_check.json, gpu_check.md, timings.json and the logs into DIR, after
+every step. A step that fails is recorded and the others go on; one that does not fit into its share of the
+time that is left is cut short.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Steps:
 
     def __init__(self, out: Path, seconds: float, names: list[str]) -> None:
         self.done: list[dict[str, Any]] = []
+        self.timings = out / "timings.json"
         self._out, self._end, self._ahead = out, time.monotonic() + seconds, names
 
     def left(self, name: str) -> float:
@@ -102,7 +104,14 @@ class Steps:
         tail = "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
         self.done.append({"step": name, "ok": code == 0, "seconds": round(seconds, 1), "last_line": tail})
         print(f"{name:<12} {'ok' if code == 0 else 'FAILED':<7} {seconds:6.1f} s  {tail}", flush=True)
+        self._report()
         return code == 0
+
+    def _report(self) -> None:
+        timings = json.loads(self.timings.read_text()) if self.timings.exists() else {}
+        content = json.dumps({"steps": self.done, **timings}, indent=1)
+        (self._out / "gpu_check.json").write_text(content + "\n")
+        (self._out / "gpu_check.md").write_text(markdown(self.done, timings))
 
 
 def run_whole(command: list[str], seconds: float, **options: Any) -> int:
@@ -131,7 +140,7 @@ def main() -> int:
     quick: bool = options.quick
     tools = list(TOOLS)[: 1 if quick else None]
     steps = Steps(out, SECONDS[quick], ["build", "tests", "timings", "profile", *tools])
-    site, results = WORK / "site", out / "timings.json"
+    site, results = WORK / "site", steps.timings
     environment = os.environ | {"PATH": with_toolkit(os.environ.get("PATH", ""))}
     results.unlink(missing_ok=True)
 
@@ -147,9 +156,6 @@ def main() -> int:
         for tool in tools:
             steps.run(tool, sanitizer_command(tool), WORK, alone)
 
-    timings = json.loads(results.read_text()) if results.exists() else {}
-    (out / "gpu_check.json").write_text(json.dumps({"steps": steps.done, **timings}, indent=1) + "\n")
-    (out / "gpu_check.md").write_text(markdown(steps.done, timings))
     return 0 if all(done["ok"] for done in steps.done) else 1
 
 
@@ -254,4 +260,5 @@ def times(row: dict[str, Any], state: str) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends, too
     sys.exit(main())

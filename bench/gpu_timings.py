@@ -705,7 +705,9 @@ def conv_task(clock: Clock, case: ConvCase, dtype: str) -> tuple[str, Task]:
     return f"{kind} {dtype}", partial(conv_row, clock, case, dtype)
 
 
-FIRST_SECONDS = 4.0  # what a family's first row may take: modules are loaded, algorithms searched
+# What a family's first task may take: modules are loaded, algorithms searched; some are several rows.
+FIRST_SECONDS = {"maps": 15.0, "suppression": 8.0}
+OTHERS_SECONDS = 4.0
 
 
 def measure(
@@ -724,7 +726,7 @@ def measure(
             continue
         result["next"] = index + 1
         started = time.monotonic()
-        expected = result["seconds"].get(op, FIRST_SECONDS)
+        expected = result["seconds"].get(op, FIRST_SECONDS.get(op, OTHERS_SECONDS))
         if op in result["broken"] or started - begun + expected > seconds:
             result["left_out"][op] = result["left_out"].get(op, 0) + 1
             continue

@@ -161,7 +161,7 @@ def test_no_row_is_begun_that_cannot_end(gpu_timings: ModuleType) -> None:
     gpu_timings.measure(tasks, 1, lambda _: None, result)
     assert result["left_out"] == {"unknown": 1, "long": 2} and result["failed"] == []
     result = empty_result()
-    gpu_timings.measure([("b", lambda: LINE)] * 2, gpu_timings.FIRST_SECONDS + 1, lambda _: None, result)
+    gpu_timings.measure([("b", lambda: LINE)] * 2, gpu_timings.OTHERS_SECONDS + 1, lambda _: None, result)
     assert result["rows"] == [LINE] * 2 and result["seconds"]["b"] < 1
 
 
