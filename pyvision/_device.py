@@ -187,6 +187,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
+def on_device(x: Array) -> bool:
+    """Whether :func:`device_of` knows a device of the array, without asking for its stream."""
+    return _framework_of(x) is not None and cuda_kernels() is not None
+
+
 def device_of(op: str, **arrays: Array | None) -> Device | None:
     """The device all ``arrays`` lie on; None where the CPU's ops are to take them, or to refuse them.
 

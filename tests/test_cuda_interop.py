@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -11,15 +13,16 @@ import numpy as np
 import pytest
 
 from pyvision import ops
+from tests.cuda_device import Cuda
 from tests.helpers import random
 from tests.test_interop_torch import CASES, Case, leaves
 
-pytestmark = pytest.mark.skipif(
+on_a_device = pytest.mark.skipif(
     os.environ.get("PYVISION_TEST_DEVICE") != "cuda",
     reason="doubles of these libraries are in test_device.py",
 )
 DEVICE = "cuda"
-ELSEWHERE = "box_iou", "inverted_residual", "interpolate"  # has no kernels, or not of all modes
+ELSEWHERE = "box_iou", "inverted_residual", "interpolate", "max_unpool2d"  # no kernels, or not of all modes
 ON_THE_DEVICE = {name: case for name, case in CASES.items() if not name.startswith(ELSEWHERE)}
 
 
@@ -29,22 +32,46 @@ def torch() -> ModuleType:
     return module  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("case", ON_THE_DEVICE.values(), ids=ON_THE_DEVICE.keys())
+each = pytest.mark.parametrize("case", ON_THE_DEVICE.values(), ids=ON_THE_DEVICE.keys())
+
+
+def placed(torch: Any, value: Any, place: Callable[[Any], Any]) -> Any:
+    """An argument in float32 on the device, with a gradient where it has one."""
+    if isinstance(value, list):
+        return [placed(torch, x, place) for x in value]
+    if not isinstance(value, torch.Tensor):
+        return value
+    x = value.detach().float() if value.is_floating_point() else value
+    return place(x).requires_grad_(value.requires_grad)
+
+
+@each
+def test_every_op_has_kernels(torch: Any, emulated_torch_cuda: Cuda, case: Case) -> None:
+    """Without autograd, which emulated tensors do not know."""
+    given = dataclasses.replace(case, by=()).arguments(torch)
+    cpu, on = (
+        {name: placed(torch, x, place) for name, x in given.items()}
+        for place in (lambda x: x, lambda x: x.cuda())
+    )
+    op = getattr(ops, case.op)
+    expected, actual = op(**cpu), op(**on)
+    assert actual.is_cuda
+    torch.testing.assert_close(actual.cpu(), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+@on_a_device
+@each
 def test_torch(torch: Any, case: Case) -> None:
     """Values and gradients in float32 are those of the CPU."""
     from pyvision.interop import torch as interop
 
-    def placed(value: Any, device: str) -> Any:
-        if isinstance(value, list):
-            return [placed(x, device) for x in value]
-        if not isinstance(value, torch.Tensor):
-            return value
-        x = value.detach().float() if value.is_floating_point() else value
-        return x.to(device).requires_grad_(value.requires_grad)
-
     found = []
     for device in ("cpu", DEVICE):
-        arguments = {name: placed(x, device) for name, x in case.arguments(torch).items()}
+
+        def place(x: Any, device: str = device) -> Any:
+            return x.to(device)
+
+        arguments = {name: placed(torch, x, place) for name, x in case.arguments(torch).items()}
         y = getattr(interop, case.op)(**arguments)
         assert y.device.type == device
         grads: tuple[Any, ...] = ()
@@ -57,6 +84,7 @@ def test_torch(torch: Any, case: Case) -> None:
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4 * scale)
 
 
+@on_a_device
 def test_torch_compiles(torch: Any) -> None:
     from pyvision.interop import torch as interop
 
@@ -69,6 +97,7 @@ def test_torch_compiles(torch: Any) -> None:
     torch.testing.assert_close(*grads)
 
 
+@on_a_device
 @pytest.mark.parametrize("library", ["cupy", "jax.numpy"])
 def test_arrays_of_other_libraries(library: str) -> None:
     xp = pytest.importorskip(library)

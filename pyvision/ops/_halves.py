@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from pyvision._array import Array, check_dtype, dtype_name, is_torch, narrowed, result_like, widened
-from pyvision._device import device_of
+from pyvision._device import on_device
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,10 +35,12 @@ def takes_halves(function: Callable[P, R]) -> Callable[P, R]:
         first: Any = args[0] if args else None
         if isinstance(first, np.ndarray) and first.dtype.char in "fd":  # at once: the usual case
             return function(*args, **kwargs)
+        if args and on_device(first):
+            return function(*args, **kwargs)
         given = inspect.signature(function).bind(*args, **kwargs).arguments
         name, caller = next(iter(given.items()))
         op, got = function.__name__, _dtype_of(caller)
-        if kwargs.get("precision") == "bf16" or device_of(op, array=caller):
+        if kwargs.get("precision") == "bf16" or on_device(caller):
             return function(*args, **kwargs)
         if got not in _HALVES:
             if isinstance(caller, np.ndarray) or is_torch(caller):
