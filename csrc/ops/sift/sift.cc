@@ -260,6 +260,7 @@ class Cascade {
         made[i] = to;
       }
       if (finder != nullptr) finder->run(next == h ? h : next - 1, begin, next);
+      stop_if_interrupted();
       if (next == end) return;
     }
   }
@@ -386,7 +387,9 @@ SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float*
       finder.run(top + 1, 0, h);
       candidates->take(finder);
     }
+    InterruptPoll poll;
     for (const Extremum& extremum : candidates->left) {
+      poll();
       Candidate candidate;
       if (refine(*this, params, extremum, -1, h + 1, &candidate) == Refined::kKept)
         candidates->found.push_back(candidate);
@@ -412,8 +415,11 @@ SiftDetection sift_detect(const AnyImage& image, const SiftParams& params, const
   std::vector<Candidate>& candidates = all.found;
   const auto is_out = [&](const Candidate& c) { return is_masked(mask, to_given(c.x), to_given(c.y)); };
   candidates.erase(std::remove_if(candidates.begin(), candidates.end(), is_out), candidates.end());
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
+  InterruptPoll poll;
+  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    poll();
+    return a.order() < b.order();
+  });
   // Two extrema may move to one place.
   candidates.erase(std::unique(candidates.begin(), candidates.end(),
                                [](const Candidate& a, const Candidate& b) { return a.same_place(b); }),
