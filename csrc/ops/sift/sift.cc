@@ -400,9 +400,13 @@ SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float*
 
 bool SiftPyramid::locate(float size, const SiftParams& params, int32_t* octave, int32_t* layer) const {
   const auto layers = static_cast<double>(params.layers);
-  const double index = std::nearbyint(layers * std::log2(static_cast<double>(size) / params.sigma));
-  if (!(index >= 1 && index <= layers * static_cast<double>(octaves_.size()))) return false;
-  const auto steps = static_cast<int32_t>(index) - 1, count = static_cast<int32_t>(params.layers);
+  const double most = layers * static_cast<double>(octaves_.size());
+  const double index = layers * std::log2(static_cast<double>(size) / params.sigma);
+  // An extremum lies up to half a layer beside its own; then its size was rounded to f32.
+  constexpr double kReach = 0.5 + 1e-5;
+  if (!(index >= 1 - kReach && index <= most + kReach)) return false;
+  const auto steps = static_cast<int32_t>(std::clamp(std::nearbyint(index), 1.0, most)) - 1,
+             count = static_cast<int32_t>(params.layers);
   *octave = steps / count - 1;
   *layer = steps % count + 1;
   return true;
