@@ -36,22 +36,25 @@ ROWS = random((4, 8))
 
 Call = Callable[[Any], object]
 
+# By the op and what of it is called.
+_ALL_DETECTORS: list[Any] = [FAST(), ORB(), Harris(), ShiTomasi(), SURF(), BRISK(), SIFT()]
+_ALL_DESCRIBERS: list[Any] = [ORB(), SURF(), BRISK(), SIFT(), BRIEF()]
 IMAGES: dict[str, Call] = {
-    "FAST": lambda image: FAST().detect(image),
-    "ORB": lambda image: ORB().detect_and_compute(image),
-    "BRIEF": lambda image: BRIEF().compute(image, AT),
-    "Harris": lambda image: Harris().detect(image),
-    "ShiTomasi": lambda image: ShiTomasi().response(image),
-    "SURF": lambda image: SURF().detect_and_compute(image),
-    "BRISK": lambda image: BRISK().detect_and_compute(image),
     "refine_corners": lambda image: refine_corners(image, AT),
+    "Harris.response": Harris().response,
+    "ShiTomasi.response": ShiTomasi().response,
+    **{f"{type(d).__name__}.detect": d.detect for d in _ALL_DETECTORS},
+    **{f"{type(d).__name__}.detect_and_compute": d.detect_and_compute for d in _ALL_DESCRIBERS[:4]},
+    **{
+        f"{type(d).__name__}.compute": lambda image, d=d: d.compute(image, AT)  # type: ignore[misc]
+        for d in _ALL_DESCRIBERS
+    },
 }
 MASKS: dict[str, Call] = {
-    "FAST": lambda mask: FAST().detect(IMAGE, mask),
-    "ORB": lambda mask: ORB().detect(IMAGE, mask),
-    "Harris": lambda mask: Harris().detect(IMAGE, mask),
-    "BRISK": lambda mask: BRISK().detect(IMAGE, mask),
-    "SURF": lambda mask: SURF().detect(IMAGE, mask),
+    f"{type(d).__name__}.{name}": lambda mask, d=d, name=name: getattr(d, name)(IMAGE, mask)  # type: ignore[misc]
+    for d in _ALL_DETECTORS
+    for name in ("detect", "detect_and_compute")
+    if hasattr(d, name)
 }
 
 
@@ -81,7 +84,7 @@ def refuse(call: Callable[[], object], op: str, argument: str) -> None:
     ],
 )
 def test_images_are_refused(op: str, image: object) -> None:
-    refuse(lambda: IMAGES[op](image), op, "image")
+    refuse(lambda: IMAGES[op](image), op.partition(".")[0], "image")
 
 
 @pytest.mark.parametrize("op", MASKS)
@@ -98,7 +101,7 @@ def test_images_are_refused(op: str, image: object) -> None:
     ids=["5: shape", "9: rank", "6: empty", "12: dtype", "12: list", "12: number"],
 )
 def test_masks_are_refused(op: str, mask: object) -> None:
-    refuse(lambda: MASKS[op](mask), op, "mask")
+    refuse(lambda: MASKS[op](mask), op.partition(".")[0], "mask")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +166,17 @@ def test_row2_keypoints_far_outside_are_dropped(describe: Any, isa: str) -> None
     assert descriptors.shape == (2, 32)
     none, nothing = describe(IMAGE, Keypoints(np.zeros((0, 2), np.float32)))
     assert len(none) == len(nothing) == 0
+
+
+@pytest.mark.parametrize("describer", [*_ALL_DESCRIBERS[:4], BRIEF(use_orientation=True)])
+def test_row2_angles_beyond_a_turn(describer: Any) -> None:
+    """One rule for all; negative ones are undefined."""
+    for degrees in (720, 360.5, -361, 1e30):
+        turned = Keypoints(AT.xy, AT.size * 9, np.array([degrees], np.float32))
+        refuse(lambda turned=turned: describer.compute(IMAGE, turned), type(describer).__name__, "angles")
+    for degrees in (360, -1, -90, -360):
+        turned = Keypoints(AT.xy, AT.size * 9, np.array([degrees], np.float32))
+        assert len(describer.compute(IMAGE, turned)[0]) == 1
 
 
 @pytest.mark.parametrize("octave", [-1, 8, 2**31 - 1])

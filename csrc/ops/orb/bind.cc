@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-
 #include "core/bind_grey.h"
 #include "ops/brief/brief.h"
 #include "ops/orb/orb.h"
@@ -55,7 +53,7 @@ py::tuple compute(const py::array& image, const py::array& xy, const py::array& 
     k = {at.as<const float>()[2 * i],   at.as<const float>()[2 * i + 1], 0, angles.as<const float>()[i], 0,
          octaves.as<const int32_t>()[i]};
     check(k.octave >= 0 && k.octave < levels, kOp, "expected octaves in [0, ", levels, "), got ", k.octave);
-    check(std::isfinite(k.angle), kOp, "expected finite angles, got ", k.angle);
+    check_angle(k.angle, kOp);
   }
   py::array_t<bool> which = empty<bool>(kOp, {n});
   std::optional<OrbPyramid> pyramid;
