@@ -67,11 +67,12 @@ def add_case(report: Report, case: Case) -> None:
     print(f"{report.bench}: {case.name}: {case.times.median_ms(OURS):.3f} ms", flush=True)
 
 
-def print_curve(name: str, seconds: Mapping[str, float], sizes: Sequence[float]) -> None:
-    """Time against size, and the exponent of a power law through all points."""
+def print_curve(name: str, seconds: Mapping[str, float], sizes: Sequence[float]) -> float:
+    """Time against size, and the exponent of a power law through all points, which is returned."""
     exponent = np.polyfit(np.log(sizes), np.log(list(seconds.values())), 1)[0]
     points = ", ".join(f"{label}: {1e3 * s:.3g} ms" for label, s in seconds.items())
     print(f"{name}: {points}; time grows as N^{exponent:.2f}")
+    return float(exponent)
 
 
 def least_seconds(call: Run, repeats: int) -> float:

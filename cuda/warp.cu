@@ -68,8 +68,8 @@ struct AxisTaps {
   __device__ void set(int slot, double position, int extent, BorderMode border) {
     constexpr double kFarthest = 1 << 25;
     // NaN becomes the limit.
-    const double x = fmax(-kFarthest, fmin(position, kFarthest)) + (kTaps == 1 ? 0.5 : 0.0);
-    const double below = floor(x);
+    const double x = fmax(-kFarthest, fmin(position, kFarthest));
+    const double below = kTaps == 1 ? rint(x) : floor(x);  // of two pixels as near the even one
     const int first = static_cast<int>(below) - (kTaps == 4);
     const auto f = static_cast<float>(x - below);
     for (int k = 0; k < kTaps; ++k) at[k][slot] = resolved(border, first + k, extent);

@@ -16,13 +16,43 @@ METHODS = {
     "sift": "SIFT",
     "surf": "SURF",
     "brisk": "BRISK",
+    "brief": "BRIEF",
     "harris": "Harris",
+    "shi-tomasi": "ShiTomasi",
 }
+_FAST_THRESHOLD = 20
 
 
 def add_features_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", choices=METHODS, default="orb", help="detector (default: orb)")
+    parser.add_argument(
+        "--method", choices=METHODS, default="orb", help="detector; brief has fast's (default: orb)"
+    )
     add_count(parser)
+
+
+def detector_of(method: str, max_features: int) -> Any:
+    """Raises ValueError where ``max_features`` is out of range."""
+    from pyvision import features
+
+    if method == "brief":
+        return _BriefAtFast(max_features)
+    options = {"threshold": _FAST_THRESHOLD} if method == "fast" else {}
+    return getattr(features, METHODS[method])(max_features, **options)
+
+
+class _BriefAtFast:
+    """FAST's corners as far as BRIEF, which finds none itself, describes them."""
+
+    def __init__(self, max_features: int) -> None:
+        from pyvision.features import BRIEF, FAST
+
+        self._fast, self._brief = FAST(max_features, threshold=_FAST_THRESHOLD), BRIEF()
+
+    def detect(self, image: Any) -> Any:
+        return self.detect_and_compute(image)[0]
+
+    def detect_and_compute(self, image: Any) -> Any:
+        return self._brief.compute(image, self._fast.detect(image))
 
 
 def add_count(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +70,10 @@ class FeaturesJob:
         self.max_features: int = args.max_features
 
     def prepare(self, parser: argparse.ArgumentParser) -> Callable[[str], tuple[Any, float]]:
-        from pyvision import features
         from pyvision.image_io import read_image
 
-        options = {"threshold": 20} if self.method == "fast" else {}
         try:
-            detector = getattr(features, METHODS[self.method])(self.max_features, **options)
+            detector = detector_of(self.method, self.max_features)
         except ValueError as error:
             parser.error(str(error))
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 import pyvision
-from pyvision._cli_features import METHODS, add_count, keypoints_json
+from pyvision._cli_features import METHODS, add_count, detector_of, keypoints_json
 
 _Pixels = npt.NDArray[np.uint8]
-_WITH_DESCRIPTORS = tuple(method for method in METHODS if method not in ("fast", "harris"))
+_WITH_DESCRIPTORS = tuple(method for method in METHODS if method not in ("fast", "harris", "shi-tomasi"))
 
 
 def add_match_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def run_match(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if not 0 < args.ratio <= 1:
         parser.error(f"argument --ratio: expected a number in (0, 1], got {args.ratio}")
     try:
-        detector = getattr(features, METHODS[args.method])(args.max_features)
+        detector = detector_of(args.method, args.max_features)
     except ValueError as error:
         parser.error(str(error))
     if args.no_save:
@@ -117,7 +117,9 @@ def run_flow(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 def add_stitch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files that overlap, in any order")
     parser.add_argument("-o", "--out", type=Path, default=Path("pano.jpg"), help="default: pano.jpg")
-    parser.add_argument("--features", choices=("SIFT", "ORB"), default="SIFT", help="default: SIFT")
+    parser.add_argument(
+        "--features", choices=("SIFT", "ORB", "BRISK", "SURF"), default="SIFT", help="default: SIFT"
+    )
     parser.add_argument(
         "--projection",
         choices=("auto", "plane", "cylinder"),

@@ -49,6 +49,19 @@ def test_remap(cuda: Cuda, mode: Any, border: Any) -> None:
         np.testing.assert_array_equal(cuda.numpy(ops.remap(cuda.array(x), pairs, **options)), y)
 
 
+def test_nearest_takes_the_even_one_of_two_as_near(cuda: Cuda) -> None:
+    x = picture((20, 31, 3), np.uint8)
+    twice = np.diag([0.5, 0.5, 1])
+    u, v = positions(twice, 60, 38)
+    options: Any = {"interpolation": "nearest"}
+    results = (
+        ops.warp_affine(cuda.array(x), np.diag([2.0, 2, 1])[:2], (60, 38), **options),
+        ops.remap(cuda.array(x), cuda.array(np.stack([u, v], axis=2).astype(np.float32)), **options),
+    )
+    for y in results:
+        np.testing.assert_array_equal(cuda.numpy(y), sample(x, u, v, "nearest", "constant"))
+
+
 def test_equals_the_cpu(cuda: Cuda) -> None:
     """Forward matrices and all ranks: within what either rounds."""
     for shape in ((20, 30), (20, 30, 3), (2, 20, 30, 4), (0, 20, 30, 4)):

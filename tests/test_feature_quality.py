@@ -80,9 +80,12 @@ LIGHT: dict[str, Callable[[Grey], Grey]] = {
 }
 
 
+Pair = tuple[Grey, Grey, Homography]
+
+
 @cache
-def _pairs() -> list[tuple[Grey, Grey, Homography]]:
-    def every() -> Iterator[tuple[Grey, Grey, Homography]]:
+def _pairs() -> list[Pair]:
+    def every() -> Iterator[Pair]:
         for image in photographs():
             for view in GEOMETRY.values():
                 homography = view(image.shape)
@@ -139,13 +142,13 @@ def _enlargement(homography: Homography, xy: npt.NDArray[np.floating]) -> npt.ND
     return np.sqrt(abs(np.linalg.det(homography)) / np.abs(depth) ** 3)
 
 
-def measure(describe: Describe) -> dict[str, float]:
-    """Of the keypoints that both pictures show, the shares found again and matched rightly; the share of
-    matches that are right; and the area under the curve of how many homographies have their corners right
-    within so many pixels."""
+def measure(describe: Describe, pairs: list[Pair]) -> dict[str, float]:
+    """Over pairs of pictures: of the keypoints that both show, the shares found again and matched rightly;
+    the share of matches that are right; and the area under the curve of how many homographies have their
+    corners right within so many pixels."""
     known: dict[int, Any] = {}
     rows = []
-    for image, other, homography in _pairs():
+    for image, other, homography in pairs:
         if id(image) not in known:
             known[id(image)] = describe(image)
         (a, of_a), (b, of_b) = known[id(image)], describe(other)
@@ -153,11 +156,11 @@ def measure(describe: Describe) -> dict[str, float]:
         row = [repeated / max(possible, 1)]
         if of_a is not None:
             ratio = {"ratio": 0.8} if of_a.dtype == np.float32 else {"cross_check": True}
-            pairs = match(of_a, of_a[:0] if of_b is None else of_b, **ratio).indices
-            here, far = a.xy[pairs[:, 0]], b.xy[pairs[:, 1]]
+            matched = match(of_a, of_a[:0] if of_b is None else of_b, **ratio).indices
+            here, far = a.xy[matched[:, 0]], b.xy[matched[:, 1]]
             right = int((np.linalg.norm(project(homography, here) - far, axis=1) < 3).sum())
             error = _corner_error(find_homography(here, far)[0], homography, image.shape)
-            row += [right / max(possible, 1), right / max(len(pairs), 1)]
+            row += [right / max(possible, 1), right / max(len(matched), 1)]
             row += [max(0.0, 1 - error / limit) for limit in (1, 3, 5)]
         rows.append(row)
     names = ("repeated", "matched", "right", "within 1", "within 3", "within 5")
@@ -189,14 +192,17 @@ def _theirs(feature: Any) -> Describe:
 class _OursBrief:
     """BRIEF at FAST corners."""
 
+    def __init__(self, bytes: Any) -> None:
+        self.bytes = bytes
+
     def detect_and_compute(self, image: Grey) -> tuple[Keypoints, Any]:
-        return BRIEF().compute(image, FAST(COUNT, threshold=20).detect(image))
+        return BRIEF(self.bytes).compute(image, FAST(COUNT, threshold=20).detect(image))
 
 
 class _TheirBrief:
-    def __init__(self, cv2: Any) -> None:
+    def __init__(self, cv2: Any, bytes: int) -> None:
         self.detector = cv2.FastFeatureDetector_create(20)
-        self.extractor = cv2.xfeatures2d.BriefDescriptorExtractor_create(32)
+        self.extractor = cv2.xfeatures2d.BriefDescriptorExtractor_create(bytes)
 
     def descriptorSize(self) -> int:
         return int(self.extractor.descriptorSize())
@@ -206,8 +212,42 @@ class _TheirBrief:
         return self.extractor.compute(image, found)
 
 
+def _oriented(image: Grey) -> Keypoints:
+    """What both steer BRIEF by: it is their descriptors that are compared."""
+    return ORB(COUNT, levels=1).detect(image)
+
+
+class _OursSteeredBrief:
+    def detect_and_compute(self, image: Grey) -> tuple[Keypoints, Any]:
+        return BRIEF(use_orientation=True).compute(image, _oriented(image))
+
+
+class _TheirSteeredBrief(_TheirBrief):
+    def __init__(self, cv2: Any) -> None:
+        self.extractor = cv2.xfeatures2d.BriefDescriptorExtractor_create(32, True)
+
+    def detectAndCompute(self, image: Grey, mask: None) -> tuple[Any, Any]:
+        return self.extractor.compute(image, _oriented(image).to_opencv())
+
+
+class _TheirRootSift:
+    def __init__(self, cv2: Any) -> None:
+        self.sift = cv2.SIFT_create(COUNT)
+
+    def descriptorSize(self) -> int:
+        return int(self.sift.descriptorSize())
+
+    def detectAndCompute(self, image: Grey, mask: None) -> tuple[Any, Any]:
+        found, values = self.sift.detectAndCompute(image, mask)
+        return found, None if values is None else np.sqrt(values / values.sum(axis=1, keepdims=True))
+
+
 FEATURES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
-    "BRIEF": (_OursBrief(), _TheirBrief),
+    "BRIEF": (_OursBrief(32), lambda cv2: _TheirBrief(cv2, 32)),
+    "BRIEF of 16 bytes": (_OursBrief(16), lambda cv2: _TheirBrief(cv2, 16)),
+    "BRIEF of 64 bytes": (_OursBrief(64), lambda cv2: _TheirBrief(cv2, 64)),
+    "steered BRIEF": (_OursSteeredBrief(), _TheirSteeredBrief),
+    "RootSIFT": (SIFT(COUNT, root=True), _TheirRootSift),
     "SIFT": (SIFT(COUNT), lambda cv2: cv2.SIFT_create(COUNT)),
     "ORB": (ORB(COUNT), lambda cv2: cv2.ORB_create(COUNT)),
     "BRISK": (BRISK(COUNT), lambda cv2: cv2.xfeatures2d.BRISK_create()),
@@ -217,18 +257,46 @@ FEATURES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 }
 
 
+# Of theirs, what ours reach at least.
+SHARE = 0.98
+# Which pairs of pixels BRIEF compares is drawn at random, once and for all by OpenCV. Of its matches five of
+# our draws have 0.973 to 1.016 times as many, that of the default seed 0.9785; of the homographies more.
+DRAWN = {("steered BRIEF", "matched"): 0.97}
+
+
+def _pairs_for(name: str) -> list[Pair]:
+    """Every third for RootSIFT: SIFT itself has all of them."""
+    return _pairs()[::3] if name == "RootSIFT" else _pairs()
+
+
+@cache
+def _measured(name: str) -> dict[str, float]:
+    return measure(_ours(FEATURES[name][0]), _pairs_for(name))
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_no_worse_than_opencv(name: str) -> None:
     cv2 = pytest.importorskip("cv2")
-    feature, peer = FEATURES[name]
-    ours, theirs = measure(_ours(feature)), measure(_theirs(peer(cv2)))
+    ours, theirs = _measured(name), measure(_theirs(FEATURES[name][1](cv2)), _pairs_for(name))
     for metric, value in ours.items():
-        assert value >= theirs[metric] - 0.02, (metric, ours, theirs)
+        assert value >= DRAWN.get((name, metric), SHARE) * theirs[metric], (metric, ours, theirs)
     assert ours["repeated"] > 0.3
 
 
 def test_surf_finds_homographies() -> None:
-    """OpenCV has SURF only where it is built with what is not free: beside our own SIFT."""
-    ours, sift = measure(_ours(SURF(COUNT))), measure(_ours(SIFT(COUNT)))
+    """OpenCV has SURF only where it is built with what is not free: beside our own SIFT, and its variants
+    beside itself."""
+    ours, sift = measure(_ours(SURF(COUNT)), _pairs()), _measured("SIFT")
     assert ours["repeated"] > sift["repeated"] - 0.1
     assert ours["within 5"] > sift["within 5"] - 0.15
+    # 0.91 of the matches, none less right, 0.97 of the homographies.
+    long = measure(_ours(SURF(COUNT, extended=True)), _pairs())
+    assert long["matched"] >= 0.9 * ours["matched"]
+    assert long["right"] >= SHARE * ours["right"]
+    assert long["within 5"] >= 0.95 * ours["within 5"]
+    # What it is for, pictures that are not turned: 1.08 of the matches, 1.01 of the homographies.
+    upright = [pair for pair in _pairs() if abs(np.arctan2(pair[2][1, 0], pair[2][0, 0])) < np.deg2rad(5)]
+    ours, without = (measure(_ours(SURF(COUNT, upright=flag)), upright) for flag in (False, True))
+    assert without["matched"] > ours["matched"]
+    for metric in ("right", "within 5"):
+        assert without[metric] >= SHARE * ours[metric]

@@ -27,7 +27,7 @@ from pyvision.features import (
     refine_corners,
 )
 from tests.helpers import random
-from tests.photos import noise
+from tests.photos import noise, photo
 
 IMAGE = noise(90, 110)
 AT = Keypoints(np.array([[40, 50]], np.float32))
@@ -36,22 +36,26 @@ ROWS = random((4, 8))
 
 Call = Callable[[Any], object]
 
+DETECTORS: list[Any] = [FAST(threshold=20), ORB(50), BRISK(50), SIFT(50), SURF(50), Harris(50), ShiTomasi(50)]
+DESCRIBERS: list[Any] = [ORB(50), BRISK(50), SIFT(50), SURF(50), BRIEF()]
+
+# By the op and what of it is called.
 IMAGES: dict[str, Call] = {
-    "FAST": lambda image: FAST().detect(image),
-    "ORB": lambda image: ORB().detect_and_compute(image),
-    "BRIEF": lambda image: BRIEF().compute(image, AT),
-    "Harris": lambda image: Harris().detect(image),
-    "ShiTomasi": lambda image: ShiTomasi().response(image),
-    "SURF": lambda image: SURF().detect_and_compute(image),
-    "BRISK": lambda image: BRISK().detect_and_compute(image),
     "refine_corners": lambda image: refine_corners(image, AT),
+    "Harris.response": Harris().response,
+    "ShiTomasi.response": ShiTomasi().response,
+    **{f"{type(d).__name__}.detect": d.detect for d in DETECTORS},
+    **{f"{type(d).__name__}.detect_and_compute": d.detect_and_compute for d in DESCRIBERS[:4]},
+    **{
+        f"{type(d).__name__}.compute": lambda image, d=d: d.compute(image, AT)  # type: ignore[misc]
+        for d in DESCRIBERS
+    },
 }
 MASKS: dict[str, Call] = {
-    "FAST": lambda mask: FAST().detect(IMAGE, mask),
-    "ORB": lambda mask: ORB().detect(IMAGE, mask),
-    "Harris": lambda mask: Harris().detect(IMAGE, mask),
-    "BRISK": lambda mask: BRISK().detect(IMAGE, mask),
-    "SURF": lambda mask: SURF().detect(IMAGE, mask),
+    f"{type(d).__name__}.{name}": lambda mask, d=d, name=name: getattr(d, name)(IMAGE, mask)  # type: ignore[misc]
+    for d in DETECTORS
+    for name in ("detect", "detect_and_compute")
+    if hasattr(d, name)
 }
 
 
@@ -81,7 +85,7 @@ def refuse(call: Callable[[], object], op: str, argument: str) -> None:
     ],
 )
 def test_images_are_refused(op: str, image: object) -> None:
-    refuse(lambda: IMAGES[op](image), op, "image")
+    refuse(lambda: IMAGES[op](image), op.partition(".")[0], "image")
 
 
 @pytest.mark.parametrize("op", MASKS)
@@ -98,7 +102,7 @@ def test_images_are_refused(op: str, image: object) -> None:
     ids=["5: shape", "9: rank", "6: empty", "12: dtype", "12: list", "12: number"],
 )
 def test_masks_are_refused(op: str, mask: object) -> None:
-    refuse(lambda: MASKS[op](mask), op, "mask")
+    refuse(lambda: MASKS[op](mask), op.partition(".")[0], "mask")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,17 @@ def test_row2_keypoints_far_outside_are_dropped(describe: Any, isa: str) -> None
     assert descriptors.shape == (2, 32)
     none, nothing = describe(IMAGE, Keypoints(np.zeros((0, 2), np.float32)))
     assert len(none) == len(nothing) == 0
+
+
+@pytest.mark.parametrize("describer", [*DESCRIBERS[:4], BRIEF(use_orientation=True)])
+def test_row2_angles_beyond_a_turn(describer: Any) -> None:
+    """One rule for all; negative ones are undefined."""
+    for degrees in (720, 360.5, -361, 1e30):
+        turned = Keypoints(AT.xy, AT.size * 9, np.array([degrees], np.float32))
+        refuse(lambda turned=turned: describer.compute(IMAGE, turned), type(describer).__name__, "angles")
+    for degrees in (360, -1, -90, -360):
+        turned = Keypoints(AT.xy, AT.size * 9, np.array([degrees], np.float32))
+        assert len(describer.compute(IMAGE, turned)[0]) == 1
 
 
 @pytest.mark.parametrize("octave", [-1, 8, 2**31 - 1])
@@ -255,9 +270,6 @@ def test_floats_are_rounded_and_clipped() -> None:
     np.testing.assert_array_equal(FAST().detect(wide).xy, FAST().detect(eight_bits).xy)
 
 
-DETECTORS: list[Any] = [FAST(threshold=20), ORB(50), BRISK(50), SIFT(50), SURF(50), Harris(50), ShiTomasi(50)]
-
-
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: type(d).__name__)
 def test_many_pictures_give_a_list(detector: Any) -> None:
     pictures = [noise(90, 110), noise(90, 110, seed=1)]
@@ -291,7 +303,19 @@ def test_a_detectors_method_is_as_any_other() -> None:
     np.testing.assert_array_equal(orb.detect(image=IMAGE, mask=None).xy, orb.detect(IMAGE).xy)
 
 
-DESCRIBERS: list[Any] = [ORB(50), BRISK(50), SIFT(50), SURF(50), BRIEF()]
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: type(d).__name__)
+def test_a_second_run_finds_the_same_bits(detector: Any) -> None:
+    """Enough rows that threads take what they find first, and memory that the first run has written."""
+    picture = np.tile(photo(), (2, 1))
+
+    def bits() -> list[bytes]:
+        keypoints, values = detector.detect(picture), np.zeros(0)
+        if hasattr(detector, "detect_and_compute"):
+            keypoints, values = detector.detect_and_compute(picture)
+        columns = (keypoints.xy, keypoints.size, keypoints.angle, keypoints.response, keypoints.octave)
+        return [column.tobytes() for column in (*columns, values)]
+
+    assert bits() == bits()
 
 
 @pytest.mark.parametrize("describer", DESCRIBERS, ids=lambda d: type(d).__name__)

@@ -30,7 +30,7 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("src", {"src": np.full((5, 2), 1e300)}),
     ("src", {"src": np.full((2, 2), 1e300), "dst": np.zeros((2, 2))}),  # too few to be looked at
     *[("threshold", {"threshold": v}) for v in (0, -1, float("nan"), float("inf"), "3", True)],
-    *[("max_iterations", {"max_iterations": v}) for v in (0, -1, 1.5, None)],
+    *[("max_iterations", {"max_iterations": v}) for v in (0, -1, 1.5, None, 2**31, 2**62)],
     *[("confidence", {"confidence": v}) for v in (1, -0.1, float("nan"), "1")],
     *[("seed", {"seed": v}) for v in (-1, 0.5, None)],
     *[("method", {"method": v}) for v in ("lmeds", None, 1)],

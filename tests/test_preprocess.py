@@ -143,6 +143,7 @@ BAD: list[tuple[Any, str]] = [
             random((5, 0)),
             random((5, 2)) * np.inf,
             np.zeros((3, 3), int),
+            random((9, 4)).astype(np.float64) * 1e300,  # whose squares are infinite
         )
     ],
     (lambda: ops.ZCAWhitening().apply(random((5, 2))), "fit"),

@@ -76,6 +76,14 @@ def test_the_strongest_come_first_and_do_not_hang_on_the_others(isa: str) -> Non
     np.testing.assert_array_equal(again, some_values)
 
 
+def test_what_was_found_can_be_described(isa: str) -> None:
+    """Among thousands some extrema lie half a layer beside the first or the last of all."""
+    sift = SIFT(layers=8, contrast_threshold=0, sigma=0.5)
+    found = sift.detect(photo())
+    kept, _ = sift.compute(photo(), found)
+    assert len(kept) == len(found) > 5000
+
+
 def test_thresholds() -> None:
     assert len(SIFT(contrast_threshold=0.1).detect(photo())) < len(SIFT().detect(photo()))
     assert len(SIFT(edge_threshold=2).detect(photo())) < len(SIFT().detect(photo()))
@@ -135,6 +143,9 @@ def test_opencv_finds_the_same(isa: str, name: str) -> None:
     row, column = np.nonzero(same)
     np.testing.assert_array_equal(at.octave[row], keypoints.octave[column])
     assert np.abs(their_values[row] - values[column]).mean() < 0.1
+    # Of each that both have, the descriptor is nearer to that of its own than to any other.
+    nearest = match(their_values, values).indices[:, 1]
+    assert same[np.arange(len(same)), nearest][same.any(axis=1)].mean() >= 0.95
     kept, again = SIFT().compute(image, Keypoints(at.xy - 0.25, at.size, at.angle))
     assert len(kept) == len(theirs)
     assert np.abs(again - their_values).mean() < 0.2

@@ -99,10 +99,11 @@ def test_another_photograph(shared: Path) -> None:
     assert 10 * np.log10(255**2 / max(error, 1e-9)) >= 36  # both were resampled, each in its own way
 
 
-def test_orb_needs_more_of_an_overlap() -> None:
-    """It looks for nothing within 31 pixels of an edge, and finds it less exactly."""
+@pytest.mark.parametrize("features", ["ORB", "BRISK", "SURF"])
+def test_other_features_do_as_well(features: Any) -> None:
+    """Of more of an overlap: ORB looks for nothing within 31 pixels of an edge, and finds it less exactly."""
     original = photograph()
-    panorama = stitch([original[:, :420], seen_through(original, MILD, PIECE)], features="ORB")
+    panorama = stitch([original[:, :420], seen_through(original, MILD, PIECE)], features=features)
     assert farthest_off(panorama, original, compare(panorama, original, 30)) < 2
 
 

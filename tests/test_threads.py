@@ -187,25 +187,48 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 # ---- Ctrl-C
 
-# 309 GFLOP: seconds at least, on any core.
-_LONG_OP = """
-    import time
-    import numpy as np
-    from pyvision import ops
-    x = np.zeros((1, 512, 512, 256), np.float32)
-    weight = np.zeros((256, 256, 3, 3), np.float32)
-    print("ready", flush=True)
-    try:
-        ops.conv2d(x, weight, padding=1, layout="NHWC")
-    except KeyboardInterrupt:
-        print(time.monotonic())
+# Each takes a second at least, on any core: what it is given, and the call.
+_LONG_OPS = {
+    # 309 GFLOP
+    "conv2d": (
+        "x, weight = np.zeros((1, 512, 512, 256), np.float32), np.zeros((256, 256, 3, 3), np.float32)",
+        'ops.conv2d(x, weight, padding=1, layout="NHWC")',
+    ),
+    # one strip of rows for each thread
+    "SIFT": ("x = np.zeros((4000, 4000), np.uint8)", "features.SIFT().detect(x)"),
+    # millions of corners on one level
+    "ORB": (
+        "x = np.random.default_rng(0).integers(0, 256, (2500, 3500), np.uint8)",
+        "features.ORB(None, threshold=0).detect_and_compute(x)",
+    ),
+    # in no parallel_for
+    "find_homography": (
+        "x, y = np.random.default_rng(0).random((2, 5, 2))",
+        "features.find_homography(x, y, max_iterations=2**31 - 1, threshold=1e-12)",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("op", "threads"),
+    [("conv2d", "1"), ("conv2d", "2"), ("SIFT", "2"), ("ORB", "2"), ("find_homography", "1")],
+)
+def test_ctrl_c_is_answered_within_200_ms(op: str, threads: str) -> None:
+    given, call = _LONG_OPS[op]
+    script = f"""
+import time
+import numpy as np
+from pyvision import features, ops
+{given}
+print("ready", flush=True)
+try:
+    {call}
+except KeyboardInterrupt:
+    print(time.monotonic())
 """
 
-
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_ctrl_c_is_answered_within_200_ms(threads: str) -> None:
     def delay() -> float:
-        with start_python(_LONG_OP, PYVISION_NUM_THREADS=threads) as process:
+        with start_python(script, PYVISION_NUM_THREADS=threads) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.3)  # well into the op

@@ -116,6 +116,42 @@ def test_against_opencv(mode: str, border: str) -> None:
                 assert (off > 4).mean() < 2e-3
 
 
+@pytest.mark.parametrize("matrix", [np.diag([0.5, 0.5, 1]), [[1, 0, 0.5], [0, 1, 1.5], [0, 0, 1]]])
+def test_nearest_takes_the_even_one_of_two_as_near(isa: str, matrix: Any) -> None:
+    """As OpenCV 5 does: 64 pixels a block, so that wide outputs have odd and even ones in their middle."""
+    cv2 = pytest.importorskip("cv2")
+    to_picture = np.asarray(matrix, np.float64)
+    u, v = positions(to_picture, 400, 30)
+    maps = u.astype(np.float32), v.astype(np.float32)
+    for dtype in (np.uint8, np.float32):
+        for channels in (1, 3, 5):
+            x = picture((33, 420, channels), dtype)
+            expected = sample(x, u, v, "nearest", "replicate")
+            options: Any = {"interpolation": "nearest", "border_mode": "replicate"}
+            results = {
+                "warp_perspective": ops.warp_perspective(
+                    x, to_picture, (400, 30), inverse_map=True, **options
+                ),
+                "warp_affine": ops.warp_affine(x, np.linalg.inv(to_picture)[:2], (400, 30), **options),
+                "remap": ops.remap(x, *maps, **options),
+            }
+            for name, y in results.items():
+                np.testing.assert_array_equal(y, expected, err_msg=name)
+            if channels > 4 or int(cv2.__version__.split(".")[0]) < 5:
+                continue
+            flags: Any = {
+                "flags": cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+                "borderMode": cv2.BORDER_REPLICATE,
+            }
+            theirs = {
+                "warp_perspective": cv2.warpPerspective(x, to_picture, (400, 30), **flags),
+                "warp_affine": cv2.warpAffine(x, to_picture[:2], (400, 30), **flags),
+                "remap": cv2.remap(x, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE),
+            }
+            for name, z in theirs.items():
+                np.testing.assert_array_equal(results[name], z.reshape(results[name].shape), err_msg=name)
+
+
 def test_identity_returns_the_image(isa: str) -> None:
     for dtype in (np.uint8, np.float32):
         for shape in ((5, 6), (5, 70, 3), (2, 9, 8, 4), (0, 4, 4, 2)):

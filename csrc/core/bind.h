@@ -6,7 +6,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <new>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/check.h"
@@ -86,6 +89,18 @@ Nhwc<T> nhwc_view(const py::array& array, const char* op, const char* name) {
           t.shape[3], t.strides[0], t.strides[1], t.strides[2]};
 }
 
+// Becomes Python's MemoryError, as every bad_alloc.
+class ResultTooLarge : public std::bad_alloc {
+ public:
+  ResultTooLarge(const char* op, const std::vector<int64_t>& shape)
+      : text_(concat_text('[', op, "] expected an output that fits in memory, got shape ",
+                          shape_text(shape.data(), static_cast<int>(shape.size())))) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
 // A fresh C-contiguous array, uninitialised. Throws when the shape overflows, and bad_alloc when memory is
 // short.
 template <class T>
@@ -95,7 +110,12 @@ py::array_t<typename NumpyType<T>::type> empty(const char* op, const std::vector
   const size_t bytes = static_cast<size_t>(numel) * sizeof(T);
   const std::vector<py::ssize_t> extents(shape.begin(), shape.end());
   if (bytes <= kLargeResult) return py::array_t<Held>(extents);
-  auto memory = take_memory(bytes);
+  std::unique_ptr<AlignedBuffer> memory;
+  try {
+    memory = take_memory(bytes);
+  } catch (const std::bad_alloc&) {
+    throw ResultTooLarge(op, shape);
+  }
   const Held* const data = memory->as<Held>();
   const py::capsule owner(memory.get(), [](void* block) {
     keep_memory(std::unique_ptr<AlignedBuffer>(static_cast<AlignedBuffer*>(block)));

@@ -44,7 +44,12 @@ PixelMask mask_view(const std::optional<py::array>& mask, const Image& image, co
   return m;
 }
 
-// Keypoints (n,) with places, sizes and angles within a turn.
+// What all descriptors ask of a keypoint's angle: within a turn, negative where it is undefined.
+inline void check_angle(float degrees, const char* op) {
+  check(degrees >= -360 && degrees <= 360, op, "expected angles in [-360, 360], got ", degrees);
+}
+
+// Keypoints (n,) with places, sizes and angles.
 inline std::vector<Keypoint> keypoints_view(const py::array& xy, const py::array& size,
                                             const py::array& angle, const char* op) {
   const Tensor at = dense_view<const float>(xy, op, "xy", 2);
@@ -57,7 +62,7 @@ inline std::vector<Keypoint> keypoints_view(const py::array& xy, const py::array
   std::vector<Keypoint> keypoints(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
     const float degrees = angles.as<const float>()[i];
-    check(degrees >= -360 && degrees <= 360, op, "expected angles in [-1, 360], got ", degrees);
+    check_angle(degrees, op);
     keypoints[static_cast<size_t>(i)] = {at.as<const float>()[2 * i],
                                          at.as<const float>()[2 * i + 1],
                                          sizes.as<const float>()[i],

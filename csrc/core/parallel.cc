@@ -29,8 +29,14 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kSpin = std::chrono::microseconds(100);
 constexpr auto kInterruptPeriod = std::chrono::milliseconds(50);
 
+struct Job;
 thread_local bool t_inside_parallel = false;
+thread_local const Job* t_job = nullptr;  // a worker's, of which it runs a chunk
 std::atomic<bool (*)()> g_interrupt_check{nullptr};
+
+// When this thread looked for Ctrl-C, and when its last parallel_for ended: an op may be one long call or
+// many short ones.
+thread_local Clock::time_point t_looked, t_ended;
 
 inline void cpu_relax() {
 #if defined(__x86_64__)
@@ -103,6 +109,14 @@ struct Job {
   }
 };
 
+// Whether Ctrl-C has arrived, if it is time to look. Not for workers.
+bool interrupted_by(Clock::time_point now) {
+  if (now - t_looked < kInterruptPeriod) return false;
+  t_looked = now;
+  auto* const check = g_interrupt_check.load(std::memory_order_relaxed);
+  return check != nullptr && check();
+}
+
 class Pool {
  public:
   explicit Pool(int workers) {
@@ -161,6 +175,7 @@ class Pool {
     for (;;) {
       seen = version_.load(std::memory_order_acquire);
       if (Job* job = claim()) {
+        t_job = job;
         for (Job::Turn turn = job->turn(index); job->run_one_chunk(&turn);) {
         }
         job->users.fetch_sub(1, std::memory_order_release);
@@ -249,6 +264,7 @@ void reset_after_fork() {
   g_state = new State;
   g_state->config = config;
   t_inside_parallel = false;
+  t_job = nullptr;
 }
 
 const bool g_fork_handler = [] {
@@ -279,19 +295,17 @@ void release_pool(State* state) {
 // Runs the caller's share of the job, looking for Ctrl-C now and then.
 bool run_as_caller(Job* job) {
   bool interrupted = false;
-  auto last_check = Clock::now();
+  auto now = Clock::now();
+  if (now - t_ended > kInterruptPeriod) t_looked = now;  // an op begins: short ones need not look
   t_inside_parallel = true;
   for (Job::Turn turn = job->turn(0); job->run_one_chunk(&turn);) {
-    const auto now = Clock::now();
-    if (now - last_check < kInterruptPeriod) continue;
-    last_check = now;
-    auto* check = g_interrupt_check.load(std::memory_order_relaxed);
-    if (check != nullptr && check()) {
-      interrupted = true;
-      job->cancelled.store(true, std::memory_order_relaxed);
-    }
+    now = Clock::now();
+    if (!interrupted_by(now)) continue;
+    interrupted = true;
+    job->cancelled.store(true, std::memory_order_relaxed);
   }
   t_inside_parallel = false;
+  t_ended = now;
   return interrupted;
 }
 
@@ -350,6 +364,13 @@ void set_num_threads(int count) {
   lock.lock();
   state->resizing = false;
   state->idle.notify_all();
+}
+
+void stop_if_interrupted() {
+  // A worker does not look: the caller of its job does.
+  const bool stop =
+      t_job != nullptr ? t_job->cancelled.load(std::memory_order_relaxed) : interrupted_by(Clock::now());
+  if (stop) throw Interrupted{};
 }
 
 void set_interrupt_check(bool (*check)()) { g_interrupt_check.store(check, std::memory_order_relaxed); }

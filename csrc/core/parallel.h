@@ -31,7 +31,8 @@ class FunctionRef<R(Args...)> {
 // Calls body(begin, end) over disjoint ranges that cover [0, n), each at most `grain` long, on up to
 // num_threads() threads, the caller being one of them. Returns when all are done; rethrows the first
 // exception. A nested call runs on the calling thread alone. Throws Interrupted when Ctrl-C arrives
-// meanwhile.
+// meanwhile: looked for between ranges, so that one of them should take a few milliseconds at most, or look
+// itself.
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> body);
 
 int num_threads();
@@ -41,7 +42,21 @@ const char* num_threads_reason();
 
 struct Interrupted {};
 // `check` returns true when the program was asked to stop. It is called on the thread that called
-// parallel_for, a few times a second at most.
+// parallel_for, or that is in none, 20 times a second at most.
 void set_interrupt_check(bool (*check)());
+// For work that takes long within one range of a parallel_for or outside of any: throws Interrupted when
+// Ctrl-C has arrived. Some 30 ns.
+void stop_if_interrupted();
+
+// The same for every so many steps of a loop or comparisons of a sort, which are too short to look in each.
+class InterruptPoll {
+ public:
+  void operator()() {
+    if (++steps_ % 4096 == 0) stop_if_interrupted();
+  }
+
+ private:
+  uint32_t steps_ = 0;
+};
 
 }  // namespace pyvision

@@ -17,6 +17,13 @@ class Detector(ABC):
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The keypoints of a picture, by falling response; those of ORB by level first.
 
+        Args:
+            image: uint8 or float32; (H, W) or (H, W, 1, 3 or 4). Or many: a list of such pictures, or an
+                array (N, H, W) or (N, H, W, C), for which there is a list of results. Three dimensions of
+                which the last is 1, 3 or 4 are one picture with colours: give grey ones that narrow as
+                (N, H, W, 1).
+            mask: (H, W), bool or uint8: not 0 where keypoints may lie; beside many pictures one for each.
+
         Raises:
             TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
             ValueError: either has another shape.

@@ -60,7 +60,8 @@ class BRIEF:
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape.
+            ValueError: ``image`` has another shape, or ``use_orientation`` meets an angle beyond 360: on CUDA
+                those are taken as they are.
         """
         k = keypoints_of(keypoints, _OP)
         pairs = _pairs(8 * self.bytes, self.seed)

@@ -55,6 +55,10 @@ class _SecondMoments:
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The corners of a picture, by falling response, equal ones by rows.
 
+        Args:
+            image: a picture, or many, as for :meth:`SIFT.detect`: (N, H, 3 or 4) is one with colours.
+            mask: as for :meth:`SIFT.detect`.
+
         Raises:
             TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
             ValueError: either has another shape.
@@ -152,7 +156,10 @@ def refine_corners(
 ) -> Keypoints:
     """Corners between the pixels: where the gradients around are orthogonal to the way there.
 
-    OpenCV's `cornerSubPix`. A corner that would leave its window stays where it is.
+    OpenCV's `cornerSubPix`. A corner that would leave its window stays where it is. Those that converge
+    slowly, in wide windows that see other corners as well, may end elsewhere than OpenCV's: of the 200
+    strongest in a photograph 199 lie within 0.01 pixels of them with windows up to 5, and 197 with 11, where
+    the 99th percentile is 0.27 pixels and one corner lies 1.2 away.
 
     Args:
         image: a picture; float32 is used as it is.

@@ -59,6 +59,10 @@ class FAST:
     def detect(self, image: Array, mask: Array | None = None) -> Keypoints:
         """The corners of a picture, row by row from the left.
 
+        Args:
+            image: a picture, or many, as for :meth:`SIFT.detect`: (N, H, 3 or 4) is one with colours.
+            mask: as for :meth:`SIFT.detect`.
+
         Raises:
             TypeError: ``image`` or ``mask`` is not an array, or of another dtype.
             ValueError: either has another shape.

@@ -35,7 +35,7 @@ def find_homography(
         method: ``"ransac"`` looks for the transform most pairs agree with, and fits it to those;
             ``"least_squares"`` fits it to all.
         threshold: of ransac, in units of ``dst``: how far from where it should be an inlier may lie.
-        max_iterations: of ransac: how many samples to draw at most.
+        max_iterations: of ransac, in [1, 2^31): how many samples to draw at most.
         confidence: of ransac, in [0, 1): how certain it shall be that a sample without wrong pairs was drawn.
         seed: of ransac: the same seed gives the same result.
 

@@ -69,8 +69,8 @@ class ORB(Detector):
 
         Raises:
             TypeError: ``image`` is not an array, or of another dtype; ``keypoints`` are none.
-            ValueError: ``image`` has another shape, or an octave is not in [0, levels). On CUDA keypoints
-                with such octaves are left out.
+            ValueError: ``image`` has another shape, an octave is not in [0, levels), or an angle is beyond
+                360. On CUDA keypoints with such octaves are left out, and angles are taken as they are.
         """
         k = keypoints_of(keypoints, _OP)
         if device := device_of(_OP, image=image, keypoints=k.xy):

@@ -19,17 +19,19 @@ import numpy.typing as npt
 from pyvision import _core
 from pyvision._array import Array, as_numpy, result_like
 from pyvision.features._alignment import refine_homography
+from pyvision.features.brisk import BRISK
 from pyvision.features.geometry import find_homography
 from pyvision.features.matching import match
 from pyvision.features.orb import ORB
 from pyvision.features.sift import SIFT
+from pyvision.features.surf import SURF
 
 _OP = "stitch"
 _Pixels = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
 _Matrix = npt.NDArray[np.float64]
 
-_DETECTORS = {"SIFT": SIFT, "ORB": ORB}
+_DETECTORS = {"SIFT": SIFT, "ORB": ORB, "BRISK": BRISK, "SURF": SURF}
 _FEATURES = 1500
 _SEARCH_PIXELS = 600_000  # features are looked for in pictures of about this size
 _OVERVIEW_PIXELS = 100_000  # the panorama's, in which seams and exposures are first looked at
@@ -42,7 +44,7 @@ _MOST = 16  # times the photographs' area: what a panorama may take
 def stitch(
     images: Sequence[Array],
     *,
-    features: Literal["SIFT", "ORB"] = "SIFT",
+    features: Literal["SIFT", "ORB", "BRISK", "SURF"] = "SIFT",
     projection: Literal["auto", "plane", "cylinder"] = "auto",
 ) -> Array:
     """One picture of photographs that overlap, taken from one place or of something flat, in any order.

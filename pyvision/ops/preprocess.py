@@ -108,16 +108,24 @@ class ZCAWhitening:
 
         Raises:
             TypeError: ``x`` is not an array, or of another dtype.
-            ValueError: its shape is out of range, or numbers are not finite.
+            ValueError: its shape is out of range, or numbers are not finite or their squares would not be.
         """
         rows = self._rows(as_numpy(x, "ZCAWhitening", "x", ("float32", "float64")))
         if len(rows) < 2 or rows.shape[1] == 0:
             raise ValueError(
                 f"[ZCAWhitening] expected x of at least two samples of numbers, got {np.shape(x)}"
             )
-        self.mean = rows.mean(axis=0)
-        centred = rows - self.mean
-        variances, axes = np.linalg.eigh(centred.T @ centred / (len(rows) - 1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = rows.mean(axis=0)
+            centred = rows - mean
+            covariance = centred.T @ centred / (len(rows) - 1)
+        if not np.isfinite(covariance).all():
+            raise ValueError(
+                "[ZCAWhitening] expected x of numbers whose squares are finite, "
+                f"got some up to {np.abs(rows).max():.3g}"
+            )
+        self.mean = mean
+        variances, axes = np.linalg.eigh(covariance)
         floor = np.finfo(np.float64).eps * variances.max(initial=0) * len(variances)
         safe = np.maximum(variances, 0) + self.epsilon
         scale = np.where(safe > floor, 1 / np.sqrt(np.maximum(safe, np.finfo(np.float64).tiny)), 0)

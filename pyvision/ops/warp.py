@@ -49,7 +49,8 @@ def warp_perspective(
         M: (3, 3), float32 or float64: from the image to the output. On the CPU, or on CUDA with ``src``: then
             nothing waits for it, and without an inverse all of the output lies outside the image.
         dsize: (width, height) of the output: OpenCV's order, not that of shapes.
-        interpolation: "nearest" (halves round up), "bilinear", or "bicubic" with a = -0.75.
+        interpolation: "nearest" (of two pixels as near the one of even index, as OpenCV 5), "bilinear", or
+            "bicubic" with a = -0.75.
         inverse_map: ``M`` leads from the output to the image, as OpenCV's ``WARP_INVERSE_MAP`` says.
         border_mode: what lies outside: "constant"; "replicate" aaa|abcd|ddd; "reflect" cba|abcd|dcb;
             "reflect_101" dcb|abcd|cba; "wrap" bcd|abcd|abc.
@@ -148,7 +149,7 @@ def grid_sample(
 
     Args:
         input: (N, C, H, W), float32 or float64, or (N, H, W, C) with ``layout="NHWC"``. On CUDA float32,
-            float16 or bfloat16.
+            float16 or bfloat16. Not uint8, as torch: pictures of bytes are for :func:`remap`.
         grid: (N, H_out, W_out, 2) of the same dtype, on CUDA also float32: (x, y), -1 and 1 being the image's
             edges, or with ``align_corners`` the centres of its outermost pixels.
         mode: "nearest" (half to even), "bilinear" or "bicubic" with a = -0.75.

@@ -24,7 +24,7 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
 def _taps(position: np.ndarray, mode: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """(index, weight) of the pixels along one axis that make a sample."""
     if mode == "nearest":
-        return [(np.floor(position + 0.5), np.ones_like(position))]
+        return [(np.rint(position), np.ones_like(position))]  # half to even
     below = np.floor(position)
     if mode == "bilinear":
         return [(below, 1 - (position - below)), (below + 1, position - below)]
@@ -72,8 +72,7 @@ def _axis_matrix(g: np.ndarray, extent: int, mode: str, padding: str, align_corn
         taps = [(_pad_axis(i, extent, padding, align_corners), weight) for i, weight in _taps(position, mode)]
     else:
         position = _pad_axis(position, extent, padding, align_corners)
-        nearest = [(np.rint(position), np.ones_like(position))]  # half to even
-        taps = nearest if mode == "nearest" else _taps(position, mode)
+        taps = _taps(position, mode)
     matrix = np.zeros((len(g), extent))
     for index, weight in taps:
         inside = (index >= 0) & (index < extent)

@@ -34,7 +34,7 @@ py::tuple run(const py::array& image, const py::array& xy, const py::array& angl
     const float px = std::nearbyint(positions.as<const float>()[2 * i]),
                 py = std::nearbyint(positions.as<const float>()[2 * i + 1]),
                 degrees = angles.as<const float>()[i];
-    check(std::isfinite(degrees), kOp, "expected finite angles, got ", degrees);
+    check_angle(degrees, kOp);
     // Compared as float: a position may lie beyond any integer, or be none.
     if (!(px >= 0 && py >= 0 && px < static_cast<float>(x.w) && py < static_cast<float>(x.h))) continue;
     const BriefPoint point = {static_cast<int32_t>(px), static_cast<int32_t>(py), degrees};

@@ -271,8 +271,11 @@ std::vector<Keypoint> brisk_detect(const GreyImage& image, const BriskParams& pa
   });
   std::vector<Candidate> candidates;
   for (const auto& band : found) candidates.insert(candidates.end(), band.begin(), band.end());
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
+  InterruptPoll poll;
+  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    poll();
+    return a.order() < b.order();
+  });
   return {candidates.begin(), candidates.end()};
 }
 

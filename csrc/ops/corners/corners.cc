@@ -201,8 +201,11 @@ std::vector<Corner> find_corners(const AnyImage& image, const CornerParams& para
   for (const Band& band : bands)
     for (const Corner& c : band.corners)
       if (c.response > least) corners.push_back(c);
-  std::stable_sort(corners.begin(), corners.end(),
-                   [](const Corner& a, const Corner& b) { return a.response > b.response; });
+  InterruptPoll poll;
+  std::stable_sort(corners.begin(), corners.end(), [&](const Corner& a, const Corner& b) {
+    poll();
+    return a.response > b.response;
+  });
   const auto count = static_cast<int64_t>(corners.size());
   if (min_distance > 0) {
     std::vector<float> xy;
@@ -228,6 +231,7 @@ void refine_corners(const AnyImage& image, int64_t window, int64_t max_iteration
     const double start[2] = {static_cast<double>(p[0]), static_cast<double>(p[1])};
     double x = start[0], y = start[1];
     for (int64_t step = 0; step < max_iterations; ++step) {
+      if (step % 16 == 15) stop_if_interrupted();
       sample(image, x - static_cast<double>(window + 1), y - static_cast<double>(window + 1), wide, patch);
       double a = 0, b = 0, c = 0, u = 0, v = 0;
       for (int64_t i = 0; i < side; ++i) {
@@ -264,7 +268,9 @@ std::vector<int64_t> keep_apart(const float* xy, int64_t n, double distance, int
   std::vector<int64_t> kept;
   if (n == 0) return kept;
   Squares squares(xy, n, distance);
+  InterruptPoll poll;
   for (int64_t i = 0; i < n && static_cast<int64_t>(kept.size()) < most; ++i) {
+    poll();
     if (squares.is_near(i, distance)) continue;
     squares.add(i);
     kept.push_back(i);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/parallel.h"
 #include "ops/homography/plane.h"
 
 namespace pyvision {
@@ -48,6 +49,7 @@ class Points {
 
   template <int kCount, class Add>
   void sum(double (&sums)[kCount], const Add& add) const {
+    stop_if_interrupted();  // of millions of pairs a pass takes a while
     for (const Pair& p : selected_) add(p, sums);
   }
   template <int kCount, class Work>
@@ -100,6 +102,7 @@ bool search(Points* points, const RansacParams& params, PlaneTransform* best) {
   uint64_t position = 0;
   int64_t most = sample_of(params.affine) - 1, iterations = params.max_iterations;
   for (int64_t done = 0; done < iterations; done += kHypotheses) {
+    stop_if_interrupted();
     PlaneTransform candidates[kHypotheses];
     const int count =
         draw(*points, params, std::min<int64_t>(kHypotheses, iterations - done), &position, candidates);

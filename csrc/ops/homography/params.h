@@ -7,6 +7,8 @@ namespace pyvision {
 
 constexpr double kMostCoordinate = 1e15;  // the squares of what follows are far from infinity
 
+constexpr int64_t kMostIterations = (int64_t{1} << 31) - 1;
+
 constexpr int kHypotheses = 8;  // samples of a round: between rounds it is asked whether more are needed
 
 // Row by row; affine ones end in (0, 0, 1).
@@ -16,10 +18,10 @@ struct PlaneTransform {
 
 struct RansacParams {
   bool affine = false;
-  bool robust = true;      // without: least squares over all pairs
-  double threshold = 3.0;  // in dst's units
-  int64_t max_iterations = 2000;
-  double confidence = 0.995;  // [0, 1)
+  bool robust = true;             // without: least squares over all pairs
+  double threshold = 3.0;         // in dst's units
+  int64_t max_iterations = 2000;  // [1, kMostIterations]
+  double confidence = 0.995;      // [0, 1)
   uint64_t seed = 0;
 
   const char* op() const { return affine ? "find_affine" : "find_homography"; }

@@ -76,7 +76,9 @@ void keep_highest(std::vector<FastCorner>* corners, int64_t count) {
 
 // By falling response, then as they stand.
 void sort_strongest(std::vector<Candidate>* candidates, int64_t count) {
-  const auto stronger = [](const Candidate& a, const Candidate& b) {
+  InterruptPoll poll;
+  const auto stronger = [&](const Candidate& a, const Candidate& b) {
+    poll();
     if (a.response != b.response) return a.response > b.response;
     return a.y != b.y ? a.y < b.y : a.x < b.x;
   };
@@ -135,14 +137,19 @@ std::vector<Keypoint> orb_detect(const OrbPyramid& pyramid, const OrbParams& par
       keep_highest(&of_level, 2 * count);
       std::vector<Candidate> candidates;
       candidates.reserve(of_level.size());
-      for (const FastCorner& c : of_level)
+      InterruptPoll poll;
+      for (const FastCorner& c : of_level) {
+        poll();
         candidates.push_back({c.x, c.y, orb_kernels().harris(image.row(c.y) + c.x, image.stride)});
+      }
       sort_strongest(&candidates, count);
       const float scale = pyramid.scale(l);
-      for (const Candidate& c : candidates)
+      for (const Candidate& c : candidates) {
+        poll();
         found[static_cast<size_t>(l)].push_back({static_cast<float>(c.x) * scale,
                                                  static_cast<float>(c.y) * scale, kOrbPatch * scale,
                                                  angle_of(image, c), c.response, static_cast<int32_t>(l)});
+      }
     }
   });
   std::vector<Keypoint> keypoints;

@@ -14,28 +14,31 @@ AnyImage image_of(const py::array& image) {
   return x;
 }
 
+// Without `describe` none.
+py::array describe_all(const SiftPyramid& pyramid, const std::vector<SiftKeypoint>& keypoints,
+                       bool describe) {
+  const int64_t n = describe ? static_cast<int64_t>(keypoints.size()) : 0;
+  py::array_t<float> descriptors = empty<float>(kOp, {n, kSiftValues});
+  float* const values = descriptors.mutable_data();
+  py::gil_scoped_release release;
+  if (n > 0) sift_describe(pyramid, keypoints.data(), n, values);
+  return descriptors;
+}
+
 // ((xy, size, angle, response, octave), descriptors): without `describe` the last is empty.
 py::tuple detect(const py::array& image, const std::optional<py::array>& mask, int64_t max_features,
                  int64_t layers, double contrast, double edge, double sigma, bool describe) {
   const AnyImage x = image_of(image);
   const PixelMask allowed = mask_view(mask, x, kOp);
   const SiftParams params = sift_params(max_features, layers, contrast, edge, sigma);
-  std::vector<SiftKeypoint> found;
-  std::vector<float> values;
+  const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
+  std::optional<SiftDetection> found;
   {
     py::gil_scoped_release release;
-    const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
-    SiftDetection detection = sift_detect(x, params, allowed, memory);
-    found = std::move(detection.keypoints);
-    if (describe) {
-      values.resize(found.size() * kSiftValues);
-      sift_describe(detection.pyramid, found.data(), static_cast<int64_t>(found.size()), values.data());
-    }
+    found.emplace(sift_detect(x, params, allowed, memory));
   }
-  py::array_t<float> descriptors =
-      empty<float>(kOp, {describe ? static_cast<int64_t>(found.size()) : 0, kSiftValues});
-  std::copy(values.begin(), values.end(), descriptors.mutable_data());
-  return py::make_tuple(keypoint_columns(found, kOp), descriptors);
+  const py::array descriptors = describe_all(found->pyramid, found->keypoints, describe);
+  return py::make_tuple(keypoint_columns(found->keypoints, kOp), descriptors);
 }
 
 // Which of the given keypoints have a descriptor, and those descriptors.
@@ -46,23 +49,19 @@ py::tuple compute(const py::array& image, const py::array& xy, const py::array& 
   const std::vector<Keypoint> given = keypoints_view(xy, size, angle, kOp);
   py::array_t<bool> which = empty<bool>(kOp, {static_cast<int64_t>(given.size())});
   bool* const fits = which.mutable_data();
-  std::vector<SiftKeypoint> kept;
-  std::vector<float> values;
+  const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
+  std::optional<SiftPyramid> pyramid;
   {
     py::gil_scoped_release release;
-    const Scratch<float> memory(SiftPyramid::floats_of(x.h, x.w, params));
-    const SiftPyramid pyramid(x, params, memory);
-    for (size_t i = 0; i < given.size(); ++i) {
-      SiftKeypoint k = {given[i], 0};
-      fits[i] = is_inside(x, k) && k.size > 0 && pyramid.locate(k.size, params, &k.octave, &k.layer);
-      if (fits[i]) kept.push_back(k);
-    }
-    values.resize(kept.size() * kSiftValues);
-    sift_describe(pyramid, kept.data(), static_cast<int64_t>(kept.size()), values.data());
+    pyramid.emplace(x, params, memory);
   }
-  py::array_t<float> descriptors = empty<float>(kOp, {static_cast<int64_t>(kept.size()), kSiftValues});
-  std::copy(values.begin(), values.end(), descriptors.mutable_data());
-  return py::make_tuple(which, descriptors);
+  std::vector<SiftKeypoint> kept;
+  for (size_t i = 0; i < given.size(); ++i) {
+    SiftKeypoint k = {given[i], 0};
+    fits[i] = is_inside(x, k) && k.size > 0 && pyramid->locate(k.size, params, &k.octave, &k.layer);
+    if (fits[i]) kept.push_back(k);
+  }
+  return py::make_tuple(which, describe_all(*pyramid, kept, true));
 }
 
 void define(py::module_& m) {

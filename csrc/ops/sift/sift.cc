@@ -260,6 +260,7 @@ class Cascade {
         made[i] = to;
       }
       if (finder != nullptr) finder->run(next == h ? h : next - 1, begin, next);
+      stop_if_interrupted();
       if (next == end) return;
     }
   }
@@ -386,7 +387,9 @@ SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float*
       finder.run(top + 1, 0, h);
       candidates->take(finder);
     }
+    InterruptPoll poll;
     for (const Extremum& extremum : candidates->left) {
+      poll();
       Candidate candidate;
       if (refine(*this, params, extremum, -1, h + 1, &candidate) == Refined::kKept)
         candidates->found.push_back(candidate);
@@ -397,9 +400,13 @@ SiftPyramid::SiftPyramid(const AnyImage& image, const SiftParams& params, float*
 
 bool SiftPyramid::locate(float size, const SiftParams& params, int32_t* octave, int32_t* layer) const {
   const auto layers = static_cast<double>(params.layers);
-  const double index = std::nearbyint(layers * std::log2(static_cast<double>(size) / params.sigma));
-  if (!(index >= 1 && index <= layers * static_cast<double>(octaves_.size()))) return false;
-  const auto steps = static_cast<int32_t>(index) - 1, count = static_cast<int32_t>(params.layers);
+  const double most = layers * static_cast<double>(octaves_.size());
+  const double index = layers * std::log2(static_cast<double>(size) / params.sigma);
+  // An extremum lies up to half a layer beside its own; then its size was rounded to f32.
+  constexpr double kReach = 0.5 + 1e-5;
+  if (!(index >= 1 - kReach && index <= most + kReach)) return false;
+  const auto steps = static_cast<int32_t>(std::clamp(std::nearbyint(index), 1.0, most)) - 1,
+             count = static_cast<int32_t>(params.layers);
   *octave = steps / count - 1;
   *layer = steps % count + 1;
   return true;
@@ -412,8 +419,11 @@ SiftDetection sift_detect(const AnyImage& image, const SiftParams& params, const
   std::vector<Candidate>& candidates = all.found;
   const auto is_out = [&](const Candidate& c) { return is_masked(mask, to_given(c.x), to_given(c.y)); };
   candidates.erase(std::remove_if(candidates.begin(), candidates.end(), is_out), candidates.end());
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.order() < b.order(); });
+  InterruptPoll poll;
+  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    poll();
+    return a.order() < b.order();
+  });
   // Two extrema may move to one place.
   candidates.erase(std::unique(candidates.begin(), candidates.end(),
                                [](const Candidate& a, const Candidate& b) { return a.same_place(b); }),

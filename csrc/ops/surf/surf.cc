@@ -228,7 +228,9 @@ std::vector<Keypoint> surf_detect(const SurfImage& image, const SurfParams& para
   candidates.reserve(count_of_all);
   for (const auto& tile : found)
     for (const Candidate& c : tile) candidates.push_back({c.response, &c});
-  const auto before = [](const Ranked& a, const Ranked& b) {
+  InterruptPoll poll;
+  const auto before = [&](const Ranked& a, const Ranked& b) {
+    poll();
     return a.response != b.response ? a.response > b.response : a.candidate->order() < b.candidate->order();
   };
   if (params.max_features > 0 && candidates.size() > static_cast<size_t>(params.max_features)) {

@@ -14,10 +14,11 @@ inline F32 clamped(F32 x, float limit) {  // NaN becomes the limit
   return max(F32::set(-limit), min(x, F32::set(limit)));
 }
 
-// Whole part and fraction of positions u beside the whole numbers `origin`.
+// Whole part and fraction of positions u beside the whole numbers `origin`, which are even: so that of two
+// pixels as near the even one is taken.
 inline void split(F32 u, int32_t origin, int taps, int32_t* whole, float* fraction) {
-  const F32 x = clamped(u, kFarthest) + F32::set(taps == 1 ? 0.5f : 0.0f);
-  const F32 below = floor(x);
+  const F32 x = clamped(u, kFarthest);
+  const F32 below = taps == 1 ? round(x) : floor(x);
   (to_i32(below) + I32::set(origin - (taps == 4))).store(whole);
   (x - below).store(fraction);
 }

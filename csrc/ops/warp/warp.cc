@@ -205,10 +205,10 @@ void warp_projective(const WarpParams& params, const Nhwc<const T>& x, const dou
     const double middle = first + 0.5 * count;
     double scale = affine ? 1 : 1 / at(6, middle);
     if (!std::isfinite(scale)) scale = 1;
-    const auto whole = [](double position) {
-      return std::abs(position) < (1 << 24) ? std::nearbyint(position) : 0.0;
+    const auto even = [](double position) {
+      return std::abs(position) < (1 << 24) ? 2 * std::nearbyint(position / 2) : 0.0;
     };
-    const double u = whole(at(0, middle) * scale), v = whole(at(3, middle) * scale);
+    const double u = even(at(0, middle) * scale), v = even(at(3, middle) * scale);
     WarpLine line;
     line.a = static_cast<float>((h[0] - u * h[6]) * scale);
     line.b = static_cast<float>((at(0, first) - u * at(6, first)) * scale);

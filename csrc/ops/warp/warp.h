@@ -5,7 +5,7 @@
 //   x
 //
 //   K  left           weights along x, by f = u - floor(u)
-//   1  floor(u + 1/2) 1                                                              nearest
+//   1  round(u)       1                      halves to even                          nearest
 //   2  floor(u)       1 - f, f                                                       bilinear
 //   4  floor(u) - 1   Keys' cubic with a = -3/4: k(1 + f), k(f), k(1 - f), k(2 - f)  bicubic
 //
@@ -49,7 +49,7 @@ struct WarpPositions {
   float fx[kWarpBlock], fy[kWarpBlock];  // f above, [0, 1]
 };
 
-// The transform for t = 0, 1, … along a row: (x, y) + ((a t + b), (c t + d)) / (g t + e). Whole numbers near
+// The transform for t = 0, 1, … along a row: (x, y) + ((a t + b), (c t + d)) / (g t + e). Even numbers near
 // the block are taken out so that f32 has all its digits for what remains.
 struct WarpLine {
   float a, b, c, d, g, e;
@@ -58,7 +58,7 @@ struct WarpLine {
 
 struct WarpKernels {
   const char* isa;
-  // positions of `count` pixels; taps: 1, 2 or 4
+  // positions of `count` pixels; taps: 1 (the fractions mean nothing), 2 or 4
   void (*project)(const WarpLine& line, int taps, int count, WarpPositions* positions);
   void (*look_up)(const float* map_x, const float* map_y, int64_t step, int taps, int count,
                   WarpPositions* positions);
