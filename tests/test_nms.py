@@ -297,12 +297,6 @@ def test_cython_entry_is_the_same_function() -> None:
     boxes, scores = random_boxes(rng, 300), rng.random(300).astype(np.float32)
     np.testing.assert_array_equal(postprocess.nms(boxes, scores, 0.5), ops.nms(boxes, scores, 0.5))
     assert postprocess.nms(boxes[:0], scores[:0], 0.5).tolist() == []
-    with pytest.raises(ValueError, match=r"^\[nms\] expected boxes"):
-        postprocess.nms(boxes, scores[:-1], 0.5)
-    with pytest.raises(ValueError, match=r"^\[nms\] expected iou_threshold"):
-        postprocess.nms(boxes, scores, 2.0)
-    with pytest.raises(ValueError, match="dtype mismatch"):
-        postprocess.nms(boxes.astype(np.float64), scores, 0.5)
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.45, 0.5, 0.7])

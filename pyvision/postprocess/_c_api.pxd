@@ -49,3 +49,12 @@ cdef const PyvisionCApi* api
 
 # `status` where it is none of an error; raises ValueError with `refused`, MemoryError or KeyboardInterrupt.
 cdef int64_t checked(int64_t status, const char* refused) except -1 nogil
+
+# What callers passed for the argument `name` of `op`, or a TypeError or ValueError that names both.
+cdef const float[:, :, ::1] floats_3d(object value, str op, str name)
+cdef const float[:, ::1] floats_2d(object value, str op, str name)
+cdef const float[::1] floats_1d(object value, str op, str name)
+cdef const int64_t[::1] indices_1d(object value, str op, str name)
+cdef const uint8_t[:, ::1] bytes_2d(object value, str op, str name)
+cdef int64_t as_int64(object value, str op, str name) except? -1
+cdef double as_double(object value, str op, str name) except? -1
