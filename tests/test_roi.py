@@ -713,12 +713,15 @@ def test_many_boxes_with_channels_of_their_own(op: str, isa: str) -> None:
         ("features", {"features": None}),
         ("features", {"features": [np.zeros((2, 5, 8, 10), dtype) for dtype in "ffd"]}),
         ("features", {"features": [[1.0]] * 3}),
-        ("input", {"features": [np.zeros((2, c, 8, 10), np.float32) for c in (5, 5, 6)]}),
-        ("input", {"features": [np.zeros((n, 5, 8, 10), np.float32) for n in (2, 1, 2)]}),
+        ("features", {"features": [np.zeros((2, c, 8, 10), np.float32) for c in (5, 5, 6)]}),
+        ("features", {"features": [np.zeros((n, 5, 8, 10), np.float32) for n in (2, 1, 2)]}),
         ("spatial_scales", {"spatial_scales": SCALES[:2]}),
         ("spatial_scales", {"spatial_scales": SCALES[::-1]}),
         ("spatial_scales", {"spatial_scales": [1.0, 0.5, 0.0]}),
         ("spatial_scales", {"spatial_scales": [np.inf, 0.5, 0.25]}),
+        ("spatial_scales", {"spatial_scales": [0.5, 0.25, 0.0625]}),  # whose missing level some boxes fit
+        ("spatial_scales", {"spatial_scales": [0.6, 0.3, 0.15]}),
+        ("spatial_scales", {"spatial_scales": [1e300, 1.0, 0.5]}),
         ("spatial_scales", {"spatial_scales": 0.25}),
         ("spatial_scales", {"spatial_scales": ["1", "0.5", "0.25"]}),
         ("canonical_scale", {"canonical_scale": 0}),
@@ -733,3 +736,12 @@ def test_multi_scale_refuses(argument: str, overrides: Arguments) -> None:
     message = rf"^\[multi_scale_roi_align\] expected .*\b{argument}\b"
     with pytest.raises((ValueError, TypeError), match=message):
         ops.multi_scale_roi_align(**(arguments | overrides))
+    if argument != "spatial_scales":
+        return
+    backward = {
+        "grad_output": np.zeros((len(boxes), 5, 7, 7), boxes.dtype),
+        "boxes": boxes,
+        "input_shapes": [x.shape for x in features],
+    }
+    with pytest.raises((ValueError, TypeError), match=message.replace("align", "align_backward")):
+        ops.multi_scale_roi_align_backward(**(backward | overrides))
