@@ -130,10 +130,11 @@ const T* roi_gradient(const char* op, const char* name, const py::array& array,
   return t.as<const T>();
 }
 
-// Ops whose maps have a channel for every bin of every output.
-inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& grid) {
-  check(channels % grid.bins() == 0, op, "expected input with a multiple of ", grid.bins(),
-        " channels, the bins of output_size, got ", channels);
+// Ops whose maps have a channel for every bin of every output. The names: of the arguments that have them.
+inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& grid, const char* name = "input",
+                            const char* bins_name = "output_size") {
+  check(channels % grid.bins() == 0, op, "expected ", name, " with a multiple of ", grid.bins(),
+        " channels, the bins of ", bins_name, ", got ", channels);
   return channels / grid.bins();
 }
 
@@ -172,9 +173,9 @@ py::array own_channels_backward(const char* op, const py::array& grad_output, co
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, op, "grad_output", 4);
   const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true, "grad_output");
-  const T* const grad = roi_gradient<T>(
-      op, "grad_output", grad_output,
-      roi_output_shape(regions.count, own_channels(op, maps.maps().channels, grid), grid, planar));
+  const int64_t channels = own_channels(op, maps.maps().channels, grid, "input_shape", "grad_output");
+  const T* const grad = roi_gradient<T>(op, "grad_output", grad_output,
+                                        roi_output_shape(regions.count, channels, grid, planar));
   const py::array result = maps.allocate(op)[0];
   {
     py::gil_scoped_release release;

@@ -68,6 +68,8 @@ def paste_masks(
     b = boxes_of(boxes, op, "boxes", ("float32",))
     check_shape(b, (len(m), 4), op, "boxes")
     height, width = pair(img_shape, op, "img_shape")
+    if height < 0 or width < 0:
+        raise ValueError(f"[{op}] expected img_shape to be non-negative, got ({height}, {width})")
     above = None if threshold is None else real(threshold, op, "threshold")
     pasted = _core.paste_masks(
         np.ascontiguousarray(m), b, height, width, integer(padding, op, "padding"), above
