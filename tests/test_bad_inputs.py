@@ -409,6 +409,7 @@ GOOD: dict[str, Callable[[], Arguments]] = {
     "postprocess.rle_area": lambda: {"counts": _COUNTS, **_SIZE},
     "postprocess.rle_iou": lambda: {"dt": _COUNTS, "gt": _COUNTS, **_SIZE},
 }
+_HALF_TOO = ("float16", "bfloat16", "float32", "float64")
 # Each array argument and the dtypes it takes.
 ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     **{
@@ -433,7 +434,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     **{
         op: dict.fromkeys(names, ("float32",))
         | ({first: ("float32", "float64")} if op.endswith("_backward") and first != "grad_output" else {})
-        | {next(iter(inspect.signature(getattr(ops, op)).parameters)): ("float16", "float32", "float64")}
+        | {next(iter(inspect.signature(getattr(ops, op)).parameters)): _HALF_TOO}
         | exact
         for op, first, names, exact in (
             ("conv2d", "input", ("input", "weight", "bias", "residual"), {}),
@@ -504,7 +505,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         )
     },
     **{
-        op: dict.fromkeys(names, ("float32",)) | {names[0]: ("float16", "bfloat16", "float32", "float64")}
+        op: dict.fromkeys(names, ("float32",)) | {names[0]: _HALF_TOO}
         for op, names in {
             "roi_align": ("input", "boxes"),
             "roi_align_backward": ("grad_output", "boxes"),
@@ -523,7 +524,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         }.items()
     },
     "roi_pool_backward": {
-        "grad_output": ("float16", "bfloat16", "float32", "float64"),
+        "grad_output": _HALF_TOO,
         "boxes": ("float32",),
         "argmax": ("int32",),
     },
@@ -545,7 +546,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         )
     },
     "box_area": {"boxes": ("float16", "bfloat16", "float32", "float64", "int32", "int64")},
-    "remove_small_boxes": {"boxes": ("float16", "bfloat16", "float32", "float64")},
+    "remove_small_boxes": {"boxes": _HALF_TOO},
     "boxes_to_distances": {"points": ("float32", "float64"), "boxes": ("float32",)},
     "multi_scale_roi_align": {"boxes": ("float32",)},
     "nms_padded": {"boxes": ("float32", "float64"), "scores": ("float32",), "idxs": ("int32", "int64")},
@@ -565,15 +566,15 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     "masks_to_boxes": {
         "masks": (
             *("bool", "uint8", "int8", "int16", "int32", "int64"),
-            *("float16", "bfloat16", "float32", "float64"),
+            *_HALF_TOO,
         )
     },
     "rle_encode": {"masks": ("bool", "uint8")},
     "encode_boxes": {"reference_boxes": ("float32", "float64"), "proposals": ("float32",)},
     "decode_boxes": {"rel_codes": ("float32", "float64"), "boxes": ("float32",)},
     "distances_to_boxes": {"points": ("float32", "float64"), "distances": ("float32",)},
-    "box_convert": {"boxes": ("float16", "bfloat16", "float32", "float64")},
-    "clip_boxes_to_image": {"boxes": ("float16", "bfloat16", "float32", "float64")},
+    "box_convert": {"boxes": _HALF_TOO},
+    "clip_boxes_to_image": {"boxes": _HALF_TOO},
     "prepare_image": {"image": ("uint8",)},
     "clahe": {"image": ("uint8", "float32")},
     "subtract_local_mean": {"image": ("uint8", "float32")},
@@ -583,7 +584,7 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "remap": {"src": ("uint8", "float32"), "map1": ("float32",), "map2": ("float32",)},
     **{
-        op: {name: ("float16", "float32", "float64")}
+        op: {name: _HALF_TOO}
         for name, names in {
             "input": ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"),
             "grad_output": ("avg_pool2d_backward", "adaptive_avg_pool2d_backward", "interpolate_backward"),
@@ -591,18 +592,18 @@ ARRAYS: dict[str, dict[str, tuple[str, ...]]] = {
         for op in names
     },
     **{
-        op: {name: ("float16", "float32", "float64"), "indices": ("int64",)}
+        op: {name: _HALF_TOO, "indices": ("int64",)}
         for op, name in (
             ("max_pool2d_backward", "grad_output"),
             ("max_unpool2d", "input"),
             ("max_unpool2d_backward", "grad_output"),
         )
     },
-    "grid_sample": {"input": ("float16", "float32", "float64"), "grid": ("float32",)},
+    "grid_sample": {"input": _HALF_TOO, "grid": ("float32",)},
     "grid_sample_backward": {
         "input": ("float32", "float64"),
         "grid": ("float32",),
-        "grad_output": ("float16", "float32", "float64"),
+        "grad_output": _HALF_TOO,
     },
     **{
         f"postprocess.{op}": dict.fromkeys(names, ("float32",)) | others
@@ -1071,6 +1072,11 @@ REFUSED: list[tuple[int, str, str, Arguments]] = [
             *((1, -0.5), (2, 1.5), (2, float("inf")), (2, 10**400), (3, float("nan"))),
             *((16, True), (16, "0.5"), (16, None), (16, (0.5,))),
         )
+    ],
+    *[
+        (row, f"postprocess.{op}", "max_output", {"max_output": value})
+        for op in ("nms", "batched_nms")
+        for row, value in ((1, 0), (1, -1), (8, 2**63), (16, 1.5), (16, "1"), (16, True))
     ],
     *[
         (9, op, name, {name: np.ones((*shape, *GOOD[op]()[name].shape[1:]), GOOD[op]()[name].dtype)[0]})

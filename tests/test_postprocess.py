@@ -27,6 +27,14 @@ def test_detections(isa: str, n: int) -> None:
     np.testing.assert_array_equal(
         postprocess.batched_nms(boxes, scores, classes, 0.5), ops.batched_nms(boxes, scores, classes, 0.5)
     )
+    for limit in (1, 5, 2**62):
+        np.testing.assert_array_equal(
+            postprocess.nms(boxes, scores, 0.5, max_output=limit), ops.nms(boxes, scores, 0.5)[:limit]
+        )
+        np.testing.assert_array_equal(
+            postprocess.batched_nms(boxes, scores, classes, 0.5, max_output=limit),
+            ops.batched_nms(boxes, scores, classes, 0.5)[:limit],
+        )
     np.testing.assert_array_equal(postprocess.box_iou(boxes, boxes[:7]), ops.box_iou(boxes, boxes[:7]))
     codes, weights = random((n, 12)), (10.0, 10.0, 5.0, 5.0)
     np.testing.assert_array_equal(

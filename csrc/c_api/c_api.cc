@@ -28,13 +28,20 @@ int64_t guarded(bool arguments_are_good, Call call) noexcept {
   }
 }
 
-int64_t batched_nms_f32(const float* boxes, const float* scores, const int64_t* idxs, int64_t n,
-                        double iou_threshold, int64_t* keep) {
-  return guarded(n >= 0 && n <= INT32_MAX && iou_threshold >= 0 && iou_threshold <= 1, [=] {
+int64_t nms_limited_f32(const float* boxes, const float* scores, const int64_t* idxs, int64_t n,
+                        double iou_threshold, int64_t max_output, int64_t* keep) {
+  const bool good = n >= 0 && n <= INT32_MAX && iou_threshold >= 0 && iou_threshold <= 1 && max_output >= 1;
+  return guarded(good, [=] {
     NmsGroups groups;
     groups.classes = idxs;
+    groups.max_output = max_output;
     return nms<float>(boxes, scores, n, groups, iou_threshold, keep);
   });
+}
+
+int64_t batched_nms_f32(const float* boxes, const float* scores, const int64_t* idxs, int64_t n,
+                        double iou_threshold, int64_t* keep) {
+  return nms_limited_f32(boxes, scores, idxs, n, iou_threshold, INT64_MAX, keep);
 }
 
 int64_t nms_f32(const float* boxes, const float* scores, int64_t n, double iou_threshold, int64_t* keep) {
@@ -123,6 +130,7 @@ const PyvisionCApi c_api = {sizeof(PyvisionCApi),
                             area,
                             iou,
                             compress,
-                            decompress};
+                            decompress,
+                            nms_limited_f32};
 
 }  // namespace pyvision

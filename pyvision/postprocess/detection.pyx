@@ -3,9 +3,9 @@
 """Detections from the maps of a dense detector."""
 
 from libc.math cimport expf
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 
-from pyvision.postprocess._c_api cimport api, as_double, as_int64, checked, floats_1d, floats_2d, indices_1d
+from pyvision.postprocess._c_api cimport api, as_double, as_int64, check_buffer, checked
 
 import math
 
@@ -68,6 +68,7 @@ cdef int refuse_suppression(
     const float[::1] scores,
     int64_t idxs,
     double iou_threshold,
+    int64_t max_output,
     int64_t[::1] keep,
 ) except -1:
     cdef int64_t n = boxes.shape[0]
@@ -79,21 +80,66 @@ cdef int refuse_suppression(
         raise ValueError(f"[{op}] expected idxs of shape ({n},), got ({idxs},)")
     if keep.shape[0] < n:
         raise ValueError(f"[{op}] expected keep to have room for {n} indices, got {keep.shape[0]}")
+    if max_output < 1:
+        raise ValueError(f"[{op}] expected max_output to be positive, got {max_output}")
     raise ValueError(f"[{op}] expected iou_threshold in [0, 1], got {iou_threshold}")
+
+
+cdef int64_t nms_limited_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t[::1] keep,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0]
+    if (
+        boxes.shape[1] != 4
+        or scores.shape[0] != n
+        or keep.shape[0] < n
+        or max_output < 1
+        or not 0 <= iou_threshold <= 1
+    ):
+        with gil:
+            refuse_suppression("nms", boxes, scores, n, iou_threshold, max_output, keep)
+    if n == 0:
+        return 0
+    return checked(
+        api.nms_limited(&boxes[0, 0], &scores[0], NULL, n, iou_threshold, max_output, &keep[0]),
+        b"[nms] expected fewer than 2^31 boxes, got more",
+    )
 
 
 cdef int64_t nms_into(
     const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
 ) except -1 nogil:
+    return nms_limited_into(boxes, scores, iou_threshold, INT64_MAX, keep)
+
+
+cdef int64_t batched_nms_limited_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    const int64_t[::1] idxs,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t[::1] keep,
+) except -1 nogil:
     cdef int64_t n = boxes.shape[0]
-    if boxes.shape[1] != 4 or scores.shape[0] != n or keep.shape[0] < n or not 0 <= iou_threshold <= 1:
+    if (
+        boxes.shape[1] != 4
+        or scores.shape[0] != n
+        or idxs.shape[0] != n
+        or keep.shape[0] < n
+        or max_output < 1
+        or not 0 <= iou_threshold <= 1
+    ):
         with gil:
-            refuse_suppression("nms", boxes, scores, n, iou_threshold, keep)
+            refuse_suppression("batched_nms", boxes, scores, idxs.shape[0], iou_threshold, max_output, keep)
     if n == 0:
         return 0
     return checked(
-        api.nms(&boxes[0, 0], &scores[0], n, iou_threshold, &keep[0]),
-        b"[nms] expected fewer than 2^31 boxes, got more",
+        api.nms_limited(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, max_output, &keep[0]),
+        b"[batched_nms] expected fewer than 2^31 boxes, got more",
     )
 
 
@@ -104,22 +150,7 @@ cdef int64_t batched_nms_into(
     double iou_threshold,
     int64_t[::1] keep,
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0]
-    if (
-        boxes.shape[1] != 4
-        or scores.shape[0] != n
-        or idxs.shape[0] != n
-        or keep.shape[0] < n
-        or not 0 <= iou_threshold <= 1
-    ):
-        with gil:
-            refuse_suppression("batched_nms", boxes, scores, idxs.shape[0], iou_threshold, keep)
-    if n == 0:
-        return 0
-    return checked(
-        api.batched_nms(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, &keep[0]),
-        b"[batched_nms] expected fewer than 2^31 boxes, got more",
-    )
+    return batched_nms_limited_into(boxes, scores, idxs, iou_threshold, INT64_MAX, keep)
 
 
 cdef int64_t box_iou_into(
@@ -257,47 +288,51 @@ def decode_dfl(scores, distances, *, stride, width, score_threshold):
     )
 
 
-def nms(boxes, scores, iou_threshold):
+def nms(boxes, scores, iou_threshold, *, max_output=None):
     """:func:`pyvision.ops.nms` for C-contiguous float32 buffers, without the conversion of other arrays.
 
     Args:
         boxes: (N, 4) corners.
         scores: (N,).
         iou_threshold: in [0, 1].
+        max_output: keep this many at most, the first ones.
 
     Returns:
         int64 (K,): the indices of the kept boxes, by falling score.
 
     Raises:
         TypeError: an argument is no buffer, one of another dtype, or no number.
-        ValueError: a buffer has another shape or is not C-contiguous, or ``iou_threshold`` is out of range.
+        ValueError: a buffer has another shape or is not C-contiguous, or a number is out of range.
     """
     cdef const float[:, ::1] corners
     cdef const float[::1] values
     cdef double threshold = as_double(iou_threshold, "nms", "iou_threshold")
+    cdef int64_t limit = INT64_MAX if max_output is None else as_int64(max_output, "nms", "max_output")
     try:
         if boxes is None or scores is None:  # which a memoryview may be
             raise TypeError
         corners = boxes
         values = scores
     except (BufferError, TypeError, ValueError):  # says which does not fit
-        corners = floats_2d(boxes, "nms", "boxes")
-        values = floats_1d(scores, "nms", "scores")
+        check_buffer(boxes, "nms", "boxes", "float32", 2)
+        check_buffer(scores, "nms", "scores", "float32", 1)
+        raise
     keep_array = empty(corners.shape[0], int64)
     cdef int64_t[::1] keep = keep_array
     cdef int64_t count
     with nogil:
-        count = nms_into(corners, values, threshold, keep)
+        count = nms_limited_into(corners, values, threshold, limit, keep)
     return keep_array if count == keep.shape[0] else keep_array[:count]
 
 
-def batched_nms(boxes, scores, idxs, iou_threshold):
+def batched_nms(boxes, scores, idxs, iou_threshold, *, max_output=None):
     """:func:`pyvision.ops.batched_nms` of one image, as :func:`nms`; ``idxs`` are (N,) classes, int64."""
     op = "batched_nms"
     cdef const float[:, ::1] corners
     cdef const float[::1] values
     cdef const int64_t[::1] classes
     cdef double threshold = as_double(iou_threshold, op, "iou_threshold")
+    cdef int64_t limit = INT64_MAX if max_output is None else as_int64(max_output, op, "max_output")
     try:
         if boxes is None or scores is None or idxs is None:
             raise TypeError
@@ -305,14 +340,15 @@ def batched_nms(boxes, scores, idxs, iou_threshold):
         values = scores
         classes = idxs
     except (BufferError, TypeError, ValueError):
-        corners = floats_2d(boxes, op, "boxes")
-        values = floats_1d(scores, op, "scores")
-        classes = indices_1d(idxs, op, "idxs")
+        check_buffer(boxes, op, "boxes", "float32", 2)
+        check_buffer(scores, op, "scores", "float32", 1)
+        check_buffer(idxs, op, "idxs", "int64", 1)
+        raise
     keep_array = empty(corners.shape[0], int64)
     cdef int64_t[::1] keep = keep_array
     cdef int64_t count
     with nogil:
-        count = batched_nms_into(corners, values, classes, threshold, keep)
+        count = batched_nms_limited_into(corners, values, classes, threshold, limit, keep)
     return keep_array if count == keep.shape[0] else keep_array[:count]
 
 
@@ -329,8 +365,9 @@ def box_iou(boxes1, boxes2):
         left = boxes1
         right = boxes2
     except (BufferError, TypeError, ValueError):
-        left = floats_2d(boxes1, "box_iou", "boxes1")
-        right = floats_2d(boxes2, "box_iou", "boxes2")
+        check_buffer(boxes1, "box_iou", "boxes1", "float32", 2)
+        check_buffer(boxes2, "box_iou", "boxes2", "float32", 2)
+        raise
     iou_array = empty((left.shape[0], right.shape[0]), float32)
     cdef float[:, ::1] iou = iou_array
     with nogil:
@@ -363,8 +400,9 @@ def decode_boxes(rel_codes, boxes, weights=(1.0, 1.0, 1.0, 1.0), bbox_xform_clip
         codes = rel_codes
         corners = boxes
     except (BufferError, TypeError, ValueError):
-        codes = floats_2d(rel_codes, op, "rel_codes")
-        corners = floats_2d(boxes, op, "boxes")
+        check_buffer(rel_codes, op, "rel_codes", "float32", 2)
+        check_buffer(boxes, op, "boxes", "float32", 2)
+        raise
     cdef double clip = as_double(bbox_xform_clip, op, "bbox_xform_clip")
     cdef float[4] factors
     cdef int i

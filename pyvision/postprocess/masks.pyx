@@ -12,10 +12,8 @@ from pyvision.postprocess._c_api cimport (
     api,
     as_double,
     as_int64,
-    bytes_2d,
+    check_buffer,
     checked,
-    floats_2d,
-    floats_3d,
 )
 
 import numpy as np
@@ -176,8 +174,9 @@ def paste_masks(masks, boxes, height, width, *, padding=1, threshold=None):
         patches = masks
         corners = boxes
     except (BufferError, TypeError, ValueError):  # says which does not fit
-        patches = floats_3d(masks, op, "masks")
-        corners = floats_2d(boxes, op, "boxes")
+        check_buffer(masks, op, "masks", "float32", 3)
+        check_buffer(boxes, op, "boxes", "float32", 2)
+        raise
     cdef int64_t n = patches.shape[0], h = as_int64(height, op, "height"), w = as_int64(width, op, "width")
     cdef int64_t border = as_int64(padding, op, "padding")
     cdef double limit = 0
@@ -211,7 +210,14 @@ def rle_encode(mask):
 
     Returns bytes. Raises ValueError or TypeError for other buffers.
     """
-    cdef const uint8_t[:, ::1] pixels = bytes_2d(mask, "rle_encode", "mask")
+    cdef const uint8_t[:, ::1] pixels
+    try:
+        if mask is None:
+            raise TypeError
+        pixels = mask
+    except (BufferError, TypeError, ValueError):
+        check_buffer(mask, "rle_encode", "mask", "uint8 or bool", 2)
+        raise
     cdef int64_t h = pixels.shape[0], w = pixels.shape[1], count, length = 0
     check_size(h, w, "rle_encode")
     cdef uint32_t* runs = <uint32_t*>malloc((h * w + 1) * sizeof(uint32_t))
