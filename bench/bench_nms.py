@@ -265,15 +265,20 @@ def print_curves(rng: np.random.Generator) -> None:
 
 
 def print_overheads() -> None:
-    """What a call of the Cython entries takes without any box: the least of many."""
+    """What a call of the Cython entries takes without any box, or with a mask of no more than four pixels."""
     boxes, scores, idxs = np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64)
-    patches = np.empty((0, 28, 28), np.float32)
+    patches, mask = np.empty((0, 28, 28), np.float32), np.eye(2, dtype=np.uint8)
+    counts = masks.rle_encode(mask)
     calls: dict[str, Run] = {
         "nms": lambda: detection.nms(boxes, scores, IOU_THRESHOLD),
         "batched_nms": lambda: detection.batched_nms(boxes, scores, idxs, IOU_THRESHOLD),
         "box_iou": lambda: detection.box_iou(boxes, boxes),
         "decode_boxes": lambda: detection.decode_boxes(boxes, boxes),
         "paste_masks": lambda: masks.paste_masks(patches, boxes, 8, 8),
+        "rle_encode": lambda: masks.rle_encode(mask),
+        "rle_decode": lambda: masks.rle_decode(counts, 2, 2),
+        "rle_area": lambda: masks.rle_area(counts, 2, 2),
+        "rle_iou": lambda: masks.rle_iou(counts, counts, 2, 2),
     }
     microseconds = {
         name: 1e6 * min(timeit.repeat(call, number=1000, repeat=100)) / 1000 for name, call in calls.items()

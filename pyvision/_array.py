@@ -99,6 +99,9 @@ def widened(x: Array, op: str, name: str, dtypes: Sequence[str]) -> tuple[np.nda
 
 def narrowed(y: np.ndarray, dtype: str, caller: Array) -> Array:
     """``y`` in ``dtype``, rounded to nearest even, as the kind of ``caller``; bfloat16 only if that is."""
+    if dtype == "float16":
+        with np.errstate(over="ignore"):  # infinity, as IEEE arithmetic has it
+            return result_like(y.astype(np.float16), caller)
     if dtype != "bfloat16":
         return result_like(y.astype(dtype, copy=False), caller)
     return result_like(y, caller).to(caller.dtype) if is_torch(caller) else y.astype(caller.dtype)
@@ -146,7 +149,7 @@ def is_channels_last(x: np.ndarray, layout: str) -> bool:
 
 def check_layout(layout: str, op: str) -> None:
     """Raise ValueError unless ``layout`` is one of the two."""
-    if layout not in ("NCHW", "NHWC"):
+    if not isinstance(layout, str) or layout not in ("NCHW", "NHWC"):
         raise ValueError(f"[{op}] expected layout to be 'NCHW' or 'NHWC', got {layout!r}")
 
 

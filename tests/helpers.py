@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -89,3 +92,31 @@ def check_canvas(whole: np.ndarray, out: np.ndarray, expected: np.ndarray, rtol:
     np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol)
     out[...] = CANARY
     assert (whole == CANARY).all()
+
+
+def releases_gil(call: Callable[[], object], attempts: int = 20) -> bool:
+    """Whether another Python thread runs during ``call``, which takes some milliseconds."""
+    call()  # what the first one imports and allocates is no part of it
+    ticks, stop = 0, threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not stop.is_set():
+            ticks += 1
+            time.sleep(1e-4)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(3600)  # so that this thread gives up the GIL in `call` or not at all
+    thread = threading.Thread(target=tick)
+    try:
+        thread.start()
+        for _ in range(attempts):  # a busy machine may not wake the other in time
+            before = ticks
+            call()
+            if ticks != before:
+                return True
+        return False
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        thread.join()

@@ -128,7 +128,7 @@ P = np.zeros((2, 2), np.float32)
     [
         (lambda: ops.encode_boxes(B, B[:1]), ValueError, r"proposals of shape \(2, 4\), got \(1, 4\)"),
         (lambda: ops.encode_boxes(B, B.astype(float)), TypeError, "proposals of dtype float32"),
-        (lambda: ops.encode_boxes(B, B, (1, 1, 1)), ValueError, "weights to be four numbers"),
+        (lambda: ops.encode_boxes(B, B, (1, 1, 1)), ValueError, "weights to be a list of 4 numbers"),
         (lambda: ops.encode_boxes(B, B, (1, 1, 1, 0)), ValueError, "weights to be finite and positive"),
         (lambda: ops.decode_boxes(B[:, :3], B), ValueError, r"rel_codes of shape \(N, 4 \* classes\)"),
         (lambda: ops.decode_boxes(B, B[:1]), ValueError, r"boxes of shape \(2, 4\), got \(1, 4\)"),
@@ -136,7 +136,7 @@ P = np.zeros((2, 2), np.float32)
         (
             lambda: ops.decode_boxes(B, B, bbox_xform_clip=np.nan),
             ValueError,
-            "bbox_xform_clip to be a number",
+            "bbox_xform_clip above -infinity",
         ),
         (lambda: ops.distances_to_boxes(P, B[:1]), ValueError, r"distances of shape \(2, 4\)"),
         (lambda: ops.distances_to_boxes(B, B), ValueError, r"points of shape \(N, 2\)"),
@@ -144,7 +144,7 @@ P = np.zeros((2, 2), np.float32)
         (lambda: ops.point_grid((-1, 2), 8), ValueError, "size to be non-negative"),
         (lambda: ops.point_grid((2**31, 2**31), 8), ValueError, r"size to be .* below 2\^31"),
         (lambda: ops.point_grid((1, 2), 0), ValueError, "stride to be positive"),
-        (lambda: ops.point_grid((1, 2), 8, np.inf), ValueError, "offset to be finite"),
+        (lambda: ops.point_grid((1, 2), 8, np.inf), ValueError, r"offset within 2\^60"),
         (lambda: ops.anchor_grid((1, 2), 8, [], [1]), ValueError, "sizes to be a list"),
         (lambda: ops.anchor_grid((1, 2), 8, [1], [0]), ValueError, "aspect_ratios to be positive"),
         (lambda: ops.prior_grid((1, 2), 8, -1, 1, [1]), ValueError, "scale to be positive"),
@@ -154,3 +154,22 @@ P = np.zeros((2, 2), np.float32)
 def test_bad_arguments(call: Callable[[], Any], error: type, message: str) -> None:
     with pytest.raises(error, match=rf"^\[\w+\] expected {message}"):
         call()
+
+
+def test_numbers_may_come_as_numpy_arrays() -> None:
+    weights = (10.0, 10.0, 5.0, 5.0)
+    np.testing.assert_array_equal(ops.decode_boxes(B, B, np.array(weights)), ops.decode_boxes(B, B, weights))
+    np.testing.assert_array_equal(
+        ops.anchor_grid((2, 3), 8, np.array([32, 64]), np.array([0.5, 1])),
+        ops.anchor_grid((2, 3), 8, [32, 64], [0.5, 1]),
+    )
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38, -3e38])
+def test_distances_of_any_values_follow_ieee_arithmetic(value: float) -> None:
+    points, sides = np.full((1, 2), value, np.float32), np.full((1, 4), -value, np.float32)
+    with np.errstate(all="ignore"):
+        expected = np.concatenate([points - sides[:, :2], points + sides[:, 2:]], axis=1)
+        back = np.concatenate([points - sides[:, :2], sides[:, 2:] - points], axis=1)
+    np.testing.assert_array_equal(ops.distances_to_boxes(points, sides), expected)
+    np.testing.assert_array_equal(ops.boxes_to_distances(points, sides), back)

@@ -289,6 +289,69 @@ def test_half_precision_is_widened(op: str) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_stored_and_not_computed_in(torchvision: ModuleType, dtype: str) -> None:
+    torch, peer = sys.modules["torch"], torchvision.ops
+    boxes = torch.from_numpy(random_boxes(30) * 8).to(getattr(torch, dtype))
+    area = ops.box_area(boxes)  # of which a half would have 65504 at most
+    assert area.dtype == torch.float32
+    np.testing.assert_array_equal(area, ops.box_area(boxes.float()))
+    torch.testing.assert_close(area, peer.box_area(boxes).clamp(min=0) * (boxes[:, 2:] > boxes[:, :2]).all(1))
+    clipped = ops.clip_boxes_to_image(boxes, (80, 90))
+    assert clipped.dtype == boxes.dtype
+    torch.testing.assert_close(clipped, peer.clip_boxes_to_image(boxes, (80, 90)), rtol=0, atol=0)
+    for fmt in ("xywh", "cxcywh"):
+        converted = ops.box_convert(boxes, "xyxy", fmt)
+        assert converted.dtype == boxes.dtype
+        torch.testing.assert_close(converted, ops.box_convert(boxes.float(), "xyxy", fmt).to(boxes.dtype))
+        torch.testing.assert_close(converted, peer.box_convert(boxes, "xyxy", fmt), rtol=0.02, atol=1)
+    rotated = torch.cat([boxes, boxes[:, :1]], 1)
+    turned = ops.box_convert(rotated, "cxcywhr", "xyxyxyxy")
+    assert turned.dtype == boxes.dtype
+    torch.testing.assert_close(
+        turned, ops.box_convert(rotated.float(), "cxcywhr", "xyxyxyxy").to(boxes.dtype), rtol=0, atol=0
+    )
+    assert ops.remove_small_boxes(boxes, 90).tolist() == ops.remove_small_boxes(boxes.float(), 90).tolist()
+    assert np.isinf(ops.box_convert(np.full((1, 4), 6e4, np.float16), "xywh", "xyxy")[0, 2])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_integer_boxes_are_torchvisions(torchvision: ModuleType, dtype: str) -> None:
+    torch, rng = sys.modules["torch"], np.random.default_rng(4)
+    corner = rng.integers(-1000, 1000, (20, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(1, 1500, (20, 2))], axis=1).astype(dtype)
+    tensor = torch.from_numpy(boxes)
+    for fmt in FORMATS:
+        area = ops.box_area(boxes, fmt)
+        assert area.dtype == dtype
+        sides = boxes[:, 2:] - (boxes[:, :2] if fmt == "xyxy" else 0)
+        np.testing.assert_array_equal(area, sides.clip(min=0).prod(axis=1))
+    assert ops.box_area(boxes[0]).shape == ()
+    assert ops.box_area(tensor).dtype == tensor.dtype
+    assert ops.box_area(np.array([[5, 0, 2, 9], [5, 9, 2, 0]], dtype)).tolist() == [0, 0]
+    for kind in ("box_iou", *KINDS):
+        overlaps = getattr(ops, kind)(boxes, boxes[:7])
+        assert overlaps.dtype == np.float32
+        if kind != "box_iof":
+            known = getattr(torchvision.ops, kind)(tensor, tensor[:7])
+            np.testing.assert_allclose(overlaps, known, rtol=0, atol=1e-6)
+    far = np.array([[2**31 - 2, 0, 2**31 - 1, 1], [2**31 - 3, 0, 2**31 - 1, 1]], dtype)
+    assert ops.box_iou(far, far)[0, 1] == 0.5  # which float32 could not tell apart
+    with pytest.raises(TypeError, match=r"^\[box_iou\] expected boxes2 of dtype int64 or int32, got float32"):
+        ops.box_iou(boxes, boxes.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalties_without_eps_are_0_where_there_is_nothing_to_compare(isa: str, dtype: str) -> None:
+    boxes = np.array([[1, 1, 5, 4], [2, 2, 2, 2], [0, 3, 4, 3], [9, 9, 9, 9]], dtype)
+    for op, least in ((ops.distance_box_iou, -1), (ops.complete_box_iou, -1.5)):
+        overlaps = op(boxes, boxes, 0.0)
+        assert np.diag(overlaps).tolist() == [1, 0, 0, 0]
+        assert ((overlaps >= least) & (overlaps <= 1)).all()
+        np.testing.assert_array_equal(op(boxes, boxes, 0.0, aligned=True), np.diag(overlaps))
+        np.testing.assert_allclose(overlaps, op(boxes, boxes, 1e-12), atol=1e-6)
+
+
 @pytest.mark.parametrize("fmt", ["xyxy", "xywh", "cxcywh"])
 def test_other_formats(fmt: str) -> None:
     boxes = random_boxes(20)
@@ -316,7 +379,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     [
         ([[0, 0, 1, 1]], TypeError),
         (None, TypeError),
-        (np.zeros((2, 4), np.int32), TypeError),
+        (np.zeros((2, 4), np.uint8), TypeError),
         (np.zeros((2, 4), np.complex64), TypeError),
         (np.zeros((2, 5), np.float32), ValueError),
         (np.zeros((), np.float32), ValueError),

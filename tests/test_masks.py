@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
 import sys
 from types import ModuleType
 
@@ -156,6 +157,14 @@ def test_masks_to_boxes_is_torchvisions(torchvision: ModuleType) -> None:
     assert torch.equal(ops.masks_to_boxes(masks), torchvision.ops.masks_to_boxes(masks))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "int32", "int64"])
+def test_masks_to_boxes_takes_what_is_not_0_as_set(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    masks = blobs(3, 20, 30)
+    given = torch.from_numpy(masks).to(getattr(torch, dtype)) * -3
+    np.testing.assert_array_equal(ops.masks_to_boxes(given), ops.masks_to_boxes(masks))
+
+
 # ---- encodings
 
 
@@ -298,50 +307,63 @@ SIZED = {"rle_decode", "rle_area", "rle_to_bbox", "rle_merge", "rle_iou"}
 @pytest.mark.parametrize(
     ("rle", "error", "message"),
     [
-        ({"size": [4, 5], "counts": b"`"}, ValueError, "compressed counts with a last number that is whole"),
+        (
+            {"size": [4, 5], "counts": b"`"},
+            ValueError,
+            "compressed counts of PLACE with a last number that is whole",
+        ),
         (
             {"size": [4, 5], "counts": b"5" + b"o" * 9},
             ValueError,
-            "compressed counts with numbers of at most 7",
+            "compressed counts of PLACE with numbers of at most 7",
         ),
-        ({"size": [4, 5], "counts": b"oooooooo0"}, ValueError, "compressed counts with numbers of at most 7"),
-        ({"size": [4, 5], "counts": b"4 "}, ValueError, "compressed counts with characters"),
-        ({"size": [4, 5], "counts": b"4\x00"}, ValueError, "compressed counts with characters"),
-        ({"size": [4, 5], "counts": b"4\xff"}, ValueError, "compressed counts with characters"),
-        ({"size": [4, 5], "counts": "4ü"}, ValueError, "compressed counts with characters"),
-        ({"size": [4, 5], "counts": b"O"}, ValueError, "compressed counts with lengths of 0 to"),
+        (
+            {"size": [4, 5], "counts": b"oooooooo0"},
+            ValueError,
+            "compressed counts of PLACE with numbers of at most 7",
+        ),
+        ({"size": [4, 5], "counts": b"4 "}, ValueError, "compressed counts of PLACE with characters"),
+        ({"size": [4, 5], "counts": b"4\x00"}, ValueError, "compressed counts of PLACE with characters"),
+        ({"size": [4, 5], "counts": b"4\xff"}, ValueError, "compressed counts of PLACE with characters"),
+        ({"size": [4, 5], "counts": "4ü"}, ValueError, "compressed counts of PLACE with characters"),
+        ({"size": [4, 5], "counts": b"O"}, ValueError, "compressed counts of PLACE with lengths of 0 to"),
         (
             {"size": [4, 5], "counts": b"oooooo1"},
             ValueError,
-            "compressed counts with lengths|counts that sum",
+            "compressed counts of PLACE with lengths|counts of PLACE that sum",
         ),
-        ({"size": [4, 5], "counts": b"5"}, ValueError, "counts that sum to the 20 pixels"),
-        ({"size": [4, 5], "counts": b""}, ValueError, "counts that sum to the 20 pixels"),
-        ({"size": [4, 5], "counts": [10, 5, 6]}, ValueError, "counts that sum to the 20 pixels"),
-        ({"size": [4, 5], "counts": [21, -1]}, ValueError, "counts to be integers of 0 to"),
-        ({"size": [4, 5], "counts": [2**32, 0]}, ValueError, "counts to be integers of 0 to"),
-        ({"size": [4, 5], "counts": [2**80]}, ValueError, "counts to be integers of 0 to"),
-        ({"size": [4, 5], "counts": [20.0]}, ValueError, "counts to be integers of 0 to"),
-        ({"size": [4, 5], "counts": [True] * 20}, ValueError, "counts to be integers of 0 to"),
-        ({"size": [4, 5], "counts": None}, TypeError, "counts to be bytes, a string or a list"),
-        ({"size": [4, 5], "counts": 20}, TypeError, "counts to be bytes, a string or a list"),
-        ({"size": [-4, -5], "counts": [20]}, ValueError, "a size of up to"),
-        ({"size": [2**16, 2**16], "counts": [2**16]}, ValueError, "a size of up to"),
-        ({"size": [2**62, 4], "counts": [0]}, ValueError, "a size of up to"),
-        ({"size": [4.0, 5], "counts": [20]}, ValueError, "a size of up to"),
-        ({"size": [4, 5, 1], "counts": [20]}, ValueError, r"size to be \[height, width\]"),
-        ({"size": 20, "counts": [20]}, TypeError, r"size to be \[height, width\]"),
-        ({"counts": [20]}, ValueError, "rles to be dicts with size and counts"),
-        ({"size": [4, 5]}, ValueError, "rles to be dicts with size and counts"),
-        (None, TypeError, "rles to be dicts with size and counts"),
-        (b"d0", TypeError, "rles to be dicts with size and counts"),
+        ({"size": [4, 5], "counts": b"5"}, ValueError, "counts of PLACE that sum to the 20 pixels"),
+        ({"size": [4, 5], "counts": b""}, ValueError, "counts of PLACE that sum to the 20 pixels"),
+        ({"size": [4, 5], "counts": [10, 5, 6]}, ValueError, "counts of PLACE that sum to the 20 pixels"),
+        ({"size": [4, 5], "counts": [21, -1]}, ValueError, "counts of PLACE to be integers of 0 to"),
+        ({"size": [4, 5], "counts": [2**32, 0]}, ValueError, "counts of PLACE to be integers of 0 to"),
+        ({"size": [4, 5], "counts": [2**80]}, ValueError, "counts of PLACE to be integers of 0 to"),
+        ({"size": [4, 5], "counts": [20.0]}, ValueError, "counts of PLACE to be integers of 0 to"),
+        ({"size": [4, 5], "counts": [True] * 20}, ValueError, "counts of PLACE to be integers of 0 to"),
+        ({"size": [4, 5], "counts": None}, TypeError, "counts of PLACE to be bytes, a string or a list"),
+        ({"size": [4, 5], "counts": 20}, TypeError, "counts of PLACE to be bytes, a string or a list"),
+        ({"size": [-4, -5], "counts": [20]}, ValueError, "size of PLACE to be up to"),
+        ({"size": [2**16, 2**16], "counts": [2**16]}, ValueError, "size of PLACE to be up to"),
+        ({"size": [2**62, 4], "counts": [0]}, ValueError, "size of PLACE to be up to"),
+        ({"size": [2**64, 4], "counts": [0]}, ValueError, "size of PLACE to be up to .*18446744073709551616"),
+        ({"size": [4.0, 5], "counts": [20]}, TypeError, "size of PLACE to be two integers, got .*4.0"),
+        ({"size": [True, True], "counts": [1]}, TypeError, "size of PLACE to be two integers"),
+        ({"size": [4, 5, 1], "counts": [20]}, ValueError, r"size of PLACE to be \[height, width\]"),
+        ({"size": 20, "counts": [20]}, TypeError, r"size of PLACE to be \[height, width\]"),
+        ({"counts": [20]}, ValueError, "PLACE to be a dict with size and counts"),
+        ({"size": [4, 5]}, ValueError, "PLACE to be a dict with size and counts"),
+        (None, TypeError, "PLACE to be a dict with size and counts"),
+        (b"d0", TypeError, "PLACE to be a dict with size and counts"),
     ],
 )
 def test_malformed_encodings_are_refused(op: str, rle: object, error: type[Exception], message: str) -> None:
     good = {"size": [4, 5], "counts": [20]}
-    calls = [([rle, good], [good], [0]), ([good], [rle], [0])] if op == "rle_iou" else [([good, rle],)]
-    for arguments in calls:
-        with pytest.raises(error, match=rf"^\[{op}\] expected ({message})"):
+    calls: dict[str, tuple[list[object], ...]] = {"rles[1]": ([good, rle],)}
+    if op == "rle_iou":
+        calls = {"dt[0]": ([rle, good], [good], [0]), "gt[1]": ([good], [good, rle], [0, 0])}
+    for place, arguments in calls.items():
+        spelt = message.replace("PLACE", re.escape(place))
+        with pytest.raises(error, match=rf"^\[{op}\] expected ({spelt})"):
             getattr(ops, op)(*arguments)
 
 
@@ -370,6 +392,8 @@ def test_any_bytes_are_an_encoding_or_refused(counts: bytes, h: int, w: int) -> 
         ("rle_iou", ([], None, []), TypeError, "gt to be a list"),
         ("rle_iou", ([], [], [1]), ValueError, r"iscrowd of shape \(0,\), got \(1,\)"),
         ("rle_iou", ([], [], [0.5]), TypeError, "iscrowd to be an integer"),
+        ("rle_iou", ([], [], [2]), ValueError, "iscrowd to be 0 or 1, got 2"),
+        ("rle_iou", ([], [], np.array([1, -7])), ValueError, "iscrowd to be 0 or 1, got -7"),
         ("rle_iou", ([], [], None), TypeError, "iscrowd to be an array"),
         ("rle_iou", ([], [], np.zeros(0, np.float32)), TypeError, "iscrowd of dtype"),
     ],

@@ -480,7 +480,7 @@ def test_equals_torchvision(torchvision: ModuleType, isa: str, op: str, layout: 
                 y, theirs.detach().permute(0, 2, 3, 1).numpy(), rtol=tolerance, atol=tolerance
             )
             if op == "ps_roi_pool":
-                continue  # its gradient takes in the last row and column, which its result leaves out
+                continue  # see the next test
             grad = grad_of(arguments, y)
             theirs.backward(torch.from_numpy(grad.transpose(0, 3, 1, 2).copy()))
             ours = backward(op, arguments, grad, layout)["input"]
@@ -488,6 +488,31 @@ def test_equals_torchvision(torchvision: ModuleType, isa: str, op: str, layout: 
                 ours, x.grad.permute(0, 2, 3, 1).numpy(), rtol=10 * tolerance, atol=10 * tolerance
             )
     assert compared > 40
+
+
+def test_gradient_of_ps_roi_pool_is_torchvisions_but_for_the_border(
+    torchvision: ModuleType, isa: str
+) -> None:
+    """torchvision's backward pass takes in the map's last row and column, which its result leaves out: it is
+    not the transposed forward pass there, ours is."""
+    import torch
+
+    rng = np.random.default_rng(5)
+    pixels, shape = rng.standard_normal((2, 24, 20, 22)), (2, 24, 20, 22)
+    corner = rng.uniform(0, 8, (40, 2))
+    inside = np.concatenate(
+        [rng.integers(0, 2, (40, 1)), corner, corner + rng.uniform(1, 9, (40, 2))], axis=1
+    )
+    for boxes, agree in ((inside, True), (inside + np.array([0, 6, 6, 6, 6]), False)):
+        x = torch.from_numpy(pixels).requires_grad_()
+        y = torchvision.ops.ps_roi_pool(x, torch.from_numpy(boxes), (3, 2))
+        pooled = ops.ps_roi_pool(pixels, boxes, (3, 2))
+        np.testing.assert_allclose(pooled, y.detach(), rtol=1e-10, atol=1e-10)
+        grad = rng.standard_normal(pooled.shape)
+        y.backward(torch.from_numpy(grad))
+        ours, theirs = ops.ps_roi_pool_backward(grad, boxes, shape), x.grad.numpy()
+        assert (grad * pooled).sum() == pytest.approx((ours * pixels).sum(), rel=1e-9)
+        assert np.allclose(ours, theirs, rtol=1e-9, atol=1e-9) == agree
 
 
 def test_argmax_equals_torchvisions(torchvision: ModuleType, isa: str) -> None:
@@ -713,12 +738,15 @@ def test_many_boxes_with_channels_of_their_own(op: str, isa: str) -> None:
         ("features", {"features": None}),
         ("features", {"features": [np.zeros((2, 5, 8, 10), dtype) for dtype in "ffd"]}),
         ("features", {"features": [[1.0]] * 3}),
-        ("input", {"features": [np.zeros((2, c, 8, 10), np.float32) for c in (5, 5, 6)]}),
-        ("input", {"features": [np.zeros((n, 5, 8, 10), np.float32) for n in (2, 1, 2)]}),
+        ("features", {"features": [np.zeros((2, c, 8, 10), np.float32) for c in (5, 5, 6)]}),
+        ("features", {"features": [np.zeros((n, 5, 8, 10), np.float32) for n in (2, 1, 2)]}),
         ("spatial_scales", {"spatial_scales": SCALES[:2]}),
         ("spatial_scales", {"spatial_scales": SCALES[::-1]}),
         ("spatial_scales", {"spatial_scales": [1.0, 0.5, 0.0]}),
         ("spatial_scales", {"spatial_scales": [np.inf, 0.5, 0.25]}),
+        ("spatial_scales", {"spatial_scales": [0.5, 0.25, 0.0625]}),  # whose missing level some boxes fit
+        ("spatial_scales", {"spatial_scales": [0.6, 0.3, 0.15]}),
+        ("spatial_scales", {"spatial_scales": [1e300, 1.0, 0.5]}),
         ("spatial_scales", {"spatial_scales": 0.25}),
         ("spatial_scales", {"spatial_scales": ["1", "0.5", "0.25"]}),
         ("canonical_scale", {"canonical_scale": 0}),
@@ -733,3 +761,12 @@ def test_multi_scale_refuses(argument: str, overrides: Arguments) -> None:
     message = rf"^\[multi_scale_roi_align\] expected .*\b{argument}\b"
     with pytest.raises((ValueError, TypeError), match=message):
         ops.multi_scale_roi_align(**(arguments | overrides))
+    if argument != "spatial_scales":
+        return
+    backward = {
+        "grad_output": np.zeros((len(boxes), 5, 7, 7), boxes.dtype),
+        "boxes": boxes,
+        "input_shapes": [x.shape for x in features],
+    }
+    with pytest.raises((ValueError, TypeError), match=message.replace("align", "align_backward")):
+        ops.multi_scale_roi_align_backward(**(backward | overrides))

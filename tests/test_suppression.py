@@ -176,6 +176,8 @@ def test_weighted_boxes_fusion_by_hand() -> None:
     pulled = fuse(weights=[1, 3])
     np.testing.assert_allclose(pulled[0][1], [2 * 1.2 / 2, 0, 10 + 2 * 1.2 / 2, 10])
     np.testing.assert_allclose(pulled[1], [0.9 * 3 / 4, 2.0 / 4, 0.3 / 4])
+    assert fuse(weights=np.array([1, 3])) == pulled
+    assert fuse(max_output=2) == tuple(part[:2] for part in fuse())
     # sum(c) / members' weight, times the models' share; or over the absent models' weight too
     np.testing.assert_allclose(fuse(conf_type="box_and_model_avg", weights=[1, 3])[1], [0.675, 0.5, 0.075])
     np.testing.assert_allclose(
@@ -200,11 +202,11 @@ def test_weighted_boxes_fusion_of_one_model_counts_members() -> None:
         ({"boxes_list": []}, ValueError, "boxes_list to hold one array per model"),
         ({"scores_list": []}, ValueError, "scores_list to hold one array per model, got 0 for 1"),
         ({"labels_list": None}, TypeError, "labels_list to be a list"),
-        ({"boxes_list": [np.zeros((2, 5))]}, ValueError, r"boxes_list of shape \(N, 4\)"),
-        ({"scores_list": [np.zeros(2, np.float32)]}, TypeError, "scores_list of dtype float64"),
-        ({"scores_list": [np.zeros(3)]}, ValueError, r"scores_list of shape \(2,\)"),
-        ({"labels_list": [np.zeros(2)]}, TypeError, "labels_list of dtype int64 or int32"),
-        ({"weights": [1, 1]}, ValueError, "weights to hold 1 numbers"),
+        ({"boxes_list": [np.zeros((2, 5))]}, ValueError, r"boxes_list\[0\] of shape \(N, 4\)"),
+        ({"scores_list": [np.zeros(2, np.float32)]}, TypeError, r"scores_list\[0\] of dtype float64"),
+        ({"scores_list": [np.zeros(3)]}, ValueError, r"scores_list\[0\] of shape \(2,\)"),
+        ({"labels_list": [np.zeros(2)]}, TypeError, r"labels_list\[0\] of dtype int64 or int32"),
+        ({"weights": [1, 1]}, ValueError, "weights to be a list of 1 numbers"),
         ({"weights": [0]}, ValueError, "weights to be finite and positive"),
         ({"weights": ["1"]}, TypeError, "weights to be a number"),
         ({"iou_thr": 1.5}, ValueError, "iou_thr in"),

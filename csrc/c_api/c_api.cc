@@ -28,15 +28,20 @@ int64_t guarded(bool arguments_are_good, Call call) noexcept {
   }
 }
 
-bool is_rle_size(int64_t h, int64_t w) { return h >= 0 && w >= 0 && (w == 0 || h <= kMaxRlePixels / w); }
+int64_t nms_limited_f32(const float* boxes, const float* scores, const int64_t* idxs, int64_t n,
+                        double iou_threshold, int64_t max_output, int64_t* keep) {
+  const bool good = n >= 0 && n <= INT32_MAX && iou_threshold >= 0 && iou_threshold <= 1 && max_output >= 1;
+  return guarded(good, [=] {
+    NmsGroups groups;
+    groups.classes = idxs;
+    groups.max_output = max_output;
+    return nms<float>(boxes, scores, n, groups, iou_threshold, keep);
+  });
+}
 
 int64_t batched_nms_f32(const float* boxes, const float* scores, const int64_t* idxs, int64_t n,
                         double iou_threshold, int64_t* keep) {
-  return guarded(n >= 0 && n <= INT32_MAX && iou_threshold >= 0 && iou_threshold <= 1, [=] {
-    NmsGroups groups;
-    groups.classes = idxs;
-    return nms<float>(boxes, scores, n, groups, iou_threshold, keep);
-  });
+  return nms_limited_f32(boxes, scores, idxs, n, iou_threshold, INT64_MAX, keep);
 }
 
 int64_t nms_f32(const float* boxes, const float* scores, int64_t n, double iou_threshold, int64_t* keep) {
@@ -54,7 +59,7 @@ int64_t decode_boxes_f32(const float* rel_codes, const float* boxes, float* deco
                          int64_t per_box, const float* weights, float bbox_xform_clip) {
   const auto is_weight = [](float weight) { return weight > 0 && std::isfinite(weight); };
   return guarded(
-      n >= 0 && per_box >= 0 && std::all_of(weights, weights + 4, is_weight) && !std::isnan(bbox_xform_clip),
+      n >= 0 && per_box >= 0 && std::all_of(weights, weights + 4, is_weight) && bbox_xform_clip > -INFINITY,
       [=] {
         decode_boxes<float>(rel_codes, boxes, decoded, n, per_box, weights, bbox_xform_clip);
         return 0;
@@ -78,11 +83,11 @@ int64_t paste_masks_f32(const float* masks, const float* boxes, float* images, i
 }
 
 int64_t encode(const uint8_t* mask, int64_t h, int64_t w, uint32_t* runs) {
-  return guarded(is_rle_size(h, w), [=] { return rle_encode(mask, h, w, runs); });
+  return guarded(rle_size_fits(h, w), [=] { return rle_encode(mask, h, w, runs); });
 }
 
 int64_t decode(const uint32_t* runs, int64_t count, int64_t h, int64_t w, uint8_t* mask) {
-  return guarded(is_rle_size(h, w) && rle_sums_to({runs, count}, h * w), [=] {
+  return guarded(rle_size_fits(h, w) && rle_sums_to({runs, count}, h * w), [=] {
     std::fill_n(mask, h * w, uint8_t{0});
     rle_decode({runs, count}, h, w, mask);
     return 0;
@@ -125,6 +130,7 @@ const PyvisionCApi c_api = {sizeof(PyvisionCApi),
                             area,
                             iou,
                             compress,
-                            decompress};
+                            decompress,
+                            nms_limited_f32};
 
 }  // namespace pyvision

@@ -46,18 +46,21 @@ inline std::ostream& operator<<(std::ostream& out, const ShapeText& text) {
 inline ShapeText shape_text(const int64_t* shape, int rank) { return {shape, rank}; }
 inline ShapeText shape_text(const Tensor& t) { return shape_text(t.shape, t.rank); }
 
-// Product of extents; throws when it leaves int64 or when `bytes_each` times it cannot be addressed.
+// Product of extents; throws when it leaves int64 or when `bytes_each` times it cannot be addressed. Of an
+// empty array it is 0, but the other extents' product must fit 64 bits still, or NumPy refuses the shape.
 inline int64_t checked_numel(const char* op, const int64_t* shape, int rank, int64_t bytes_each = 4) {
-  int64_t n = bytes_each;
+  bool is_empty = false;
   for (int i = 0; i < rank; ++i) {
     check(shape[i] >= 0, op, "expected non-negative extents, got shape ", shape_text(shape, rank));
-    if (shape[i] == 0) return 0;
+    is_empty = is_empty || shape[i] == 0;
   }
+  int64_t n = bytes_each;
   for (int i = 0; i < rank; ++i) {
-    check(!__builtin_mul_overflow(n, shape[i], &n) && n < (int64_t{1} << 47), op,
+    if (shape[i] == 0) continue;
+    check(!__builtin_mul_overflow(n, shape[i], &n) && (is_empty || n < (int64_t{1} << 47)), op,
           "expected an output that fits in memory, got shape ", shape_text(shape, rank));
   }
-  return n / bytes_each;
+  return is_empty ? 0 : n / bytes_each;
 }
 
 }  // namespace pyvision

@@ -19,25 +19,25 @@ using RoiShape = std::array<int64_t, 4>;  // of a map, as its layout has it
 template <class T>
 class RoiMapsArgument {
  public:
-  // inputs: of T, dense
+  // inputs: of T, dense; `name` is what the caller knows them by
   RoiMapsArgument(const char* op, const std::vector<py::array>& inputs, const std::vector<double>& scales,
-                  bool planar) {
+                  bool planar, const char* name = "input") {
     for (const py::array& input : inputs) {
-      const Tensor t = dense_view<T>(input, op, "input", 4);
-      add(op, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]}, t.as<T>(), planar);
+      const Tensor t = dense_view<T>(input, op, name, 4);
+      add(op, name, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]}, t.as<T>(), planar);
     }
-    finish(op, scales, planar);
+    finish(op, name, scales, planar);
   }
   // Gradients of the given shapes, which are there once everything is checked and `allocate` was called.
   RoiMapsArgument(const char* op, const std::vector<RoiShape>& shapes, const std::vector<double>& scales,
-                  bool planar)
+                  bool planar, const char* name = "input_shape")
       : shapes_(shapes) {
     for (const RoiShape& shape : shapes) {
-      check(*std::min_element(shape.begin(), shape.end()) >= 0, op,
-            "expected input_shape without negative extents, got ", shape_text(shape.data(), 4));
-      add(op, shape, nullptr, planar);
+      check(*std::min_element(shape.begin(), shape.end()) >= 0, op, "expected ", name,
+            " without negative extents, got ", shape_text(shape.data(), 4));
+      add(op, name, shape, nullptr, planar);
     }
-    finish(op, scales, planar);
+    finish(op, name, scales, planar);
   }
   std::vector<py::array> allocate(const char* op) {
     std::vector<py::array> arrays;
@@ -55,18 +55,19 @@ class RoiMapsArgument {
   const RoiLevel<T>& level() const { return levels_[0]; }
 
  private:
-  void add(const char* op, const RoiShape& shape, T* data, bool planar) {
+  void add(const char* op, const char* name, const RoiShape& shape, T* data, bool planar) {
     const int64_t channels = shape[planar ? 1 : 3], h = shape[planar ? 2 : 1], w = shape[planar ? 3 : 2];
-    check(h > 0 && w > 0 && h < INT32_MAX && w < INT32_MAX, op,
-          "expected input of a height and width in [1, 2^31 - 1), got ", h, " x ", w);
+    check(h > 0 && w > 0 && h < INT32_MAX && w < INT32_MAX, op, "expected ", name,
+          " of a height and width in [1, 2^31 - 1), got ", h, " x ", w);
     if (levels_.empty()) maps_.n = shape[0], maps_.channels = channels;
-    check(shape[0] == maps_.n && channels == maps_.channels, op, "expected input with ", maps_.n,
+    check(shape[0] == maps_.n && channels == maps_.channels, op, "expected ", name, " with ", maps_.n,
           " images and ", maps_.channels, " channels at every level, got ", shape[0], " and ", channels);
     levels_.push_back({data, h, w, 1});
   }
-  void finish(const char* op, const std::vector<double>& scales, bool planar) {
-    check(!levels_.empty() && scales.size() == levels_.size(), op,
-          "expected one spatial_scale per level of input, got ", scales.size(), " for ", levels_.size());
+  void finish(const char* op, const char* name, const std::vector<double>& scales, bool planar) {
+    check(!levels_.empty(), op, "expected ", name, " of at least one level, got none");
+    check(scales.size() == levels_.size(), op, "expected one of spatial_scales per level of ", name, ", got ",
+          scales.size(), " for ", levels_.size());
     for (size_t i = 0; i < scales.size(); ++i) {
       check(std::isfinite(scales[i]) && scales[i] > 0, op,
             "expected spatial_scale to be finite and positive, got ", scales[i]);
@@ -98,9 +99,9 @@ RoiBoxes<T> roi_boxes(const char* op, const py::array& boxes, int64_t columns, i
   return result;
 }
 
-// The bins, of which `count` boxes have outputs of `channels` channels that fit in memory.
-inline RoiGrid roi_grid(const char* op, const RoiSize& size, bool shared) {
-  check(size[0] > 0 && size[1] > 0, op, "expected output_size to be positive, got ",
+// The bins, whose numbers down and across fit in memory. `name`: the argument that has them.
+inline RoiGrid roi_grid(const char* op, const RoiSize& size, bool shared, const char* name = "output_size") {
+  check(size[0] > 0 && size[1] > 0, op, "expected ", name, " of one or more bins down and across, got ",
         shape_text(size.data(), 2));
   checked_numel(op, size.data(), 2);
   return {size[0], size[1], shared};
@@ -129,10 +130,11 @@ const T* roi_gradient(const char* op, const char* name, const py::array& array,
   return t.as<const T>();
 }
 
-// Ops whose maps have a channel for every bin of every output.
-inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& grid) {
-  check(channels % grid.bins() == 0, op, "expected input with a multiple of ", grid.bins(),
-        " channels, the bins of output_size, got ", channels);
+// Ops whose maps have a channel for every bin of every output. The names: of the arguments that have them.
+inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& grid, const char* name = "input",
+                            const char* bins_name = "output_size") {
+  check(channels % grid.bins() == 0, op, "expected ", name, " with a multiple of ", grid.bins(),
+        " channels, the bins of ", bins_name, ", got ", channels);
   return channels / grid.bins();
 }
 
@@ -170,10 +172,10 @@ py::array own_channels_backward(const char* op, const py::array& grad_output, co
   RoiMapsArgument<T> maps(op, std::vector<RoiShape>{shape}, {scale}, planar);
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, op, "grad_output", 4);
-  const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true);
-  const T* const grad = roi_gradient<T>(
-      op, "grad_output", grad_output,
-      roi_output_shape(regions.count, own_channels(op, maps.maps().channels, grid), grid, planar));
+  const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true, "grad_output");
+  const int64_t channels = own_channels(op, maps.maps().channels, grid, "input_shape", "grad_output");
+  const T* const grad = roi_gradient<T>(op, "grad_output", grad_output,
+                                        roi_output_shape(regions.count, channels, grid, planar));
   const py::array result = maps.allocate(op)[0];
   {
     py::gil_scoped_release release;

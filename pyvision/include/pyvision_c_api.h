@@ -52,6 +52,10 @@ typedef struct PyvisionCApi {
   int64_t (*rle_compress)(const uint32_t* runs, int64_t count, char* text);
   /* runs: room for `length`. Returns how many there are; a bad argument unless they sum to `pixels`. */
   int64_t (*rle_decompress)(const char* text, int64_t length, int64_t pixels, uint32_t* runs);
+
+  /* batched_nms, or nms where idxs is NULL, that keeps max_output boxes at most, the first ones. */
+  int64_t (*nms_limited)(const float* boxes, const float* scores, const int64_t* idxs, int64_t n,
+                         double iou_threshold, int64_t max_output, int64_t* keep);
 } PyvisionCApi;
 
 #endif /* PYVISION_C_API_H_ */

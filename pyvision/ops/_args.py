@@ -6,7 +6,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from numbers import Real
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
+
+import numpy as np
 
 IntPair = int | tuple[int, int]
 _INT64 = range(-(2**63), 2**63)
@@ -35,6 +37,23 @@ def real(value: float, op: str, name: str) -> float:
         raise ValueError(f"[{op}] expected {name} to fit a float, got {value!r}") from None
 
 
+def numbers_of(values: Sequence[Any], count: int | None = None) -> list[Any] | None:
+    """``values`` if they are a list, tuple or 1-d NumPy array, of ``count`` where it is given, else None."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist() if values.ndim == 1 else None
+    if not isinstance(values, list | tuple) or (count is not None and len(values) != count):
+        return None
+    return list(values)
+
+
+def reals(values: Sequence[float], op: str, name: str, count: int) -> list[float]:
+    """``count`` numbers, of a list, tuple or 1-d NumPy array, each as :func:`real` has it."""
+    numbers = numbers_of(values, count)
+    if numbers is None:
+        raise ValueError(f"[{op}] expected {name} to be a list of {count} numbers, got {values!r}")
+    return [real(number, op, name) for number in numbers]
+
+
 def pair(value: IntPair, op: str, name: str) -> tuple[int, int]:
     """``value`` as (vertical, horizontal): one integer for both, or a tuple or list of two."""
     if isinstance(value, tuple | list):
@@ -55,9 +74,10 @@ def axis(value: int, rank: int, op: str, name: str = "dim") -> int:
 
 def nhwc_shape(shape: Sequence[int], layout: str, op: str, name: str) -> tuple[int, int, int, int]:
     """The four extents ``shape``, which are in ``layout``, as (N, H, W, C)."""
-    if not isinstance(shape, list | tuple) or len(shape) != 4:
+    extents = numbers_of(shape, 4)
+    if extents is None:
         raise ValueError(f"[{op}] expected {name} of four extents, got {shape!r}")
-    n, a, b, c = (integer(extent, op, name) for extent in shape)
+    n, a, b, c = (integer(extent, op, name) for extent in extents)
     if min(n, a, b, c) < 0:
         raise ValueError(f"[{op}] expected {name} of extents that are not negative, got {shape!r}")
     return (n, b, c, a) if layout == "NCHW" else (n, a, b, c)
@@ -68,3 +88,13 @@ def flag(value: bool, op: str, name: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"[{op}] expected {name} to be a bool, got {value!r}")
     return value
+
+
+def zero_or_one(value: SupportsIndex, op: str, name: str) -> bool:
+    """``value`` as a bool: one, of NumPy's too, or the integer 0 or 1."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    number = integer(value, op, name)
+    if number not in (0, 1):
+        raise ValueError(f"[{op}] expected {name} to be 0 or 1, got {number}")
+    return number == 1

@@ -56,12 +56,12 @@ def indices_of(x: Array, count: int, op: str, name: str) -> np.ndarray:
     return vector_of(x, count, op, name, INTEGERS).astype(np.int64, copy=False)
 
 
-def masks_of(x: Array, op: str, ranks: tuple[int, ...] = (3,)) -> np.ndarray:
+def masks_of(x: Array, op: str, ranks: tuple[int, ...] = (3,), dtypes: tuple[str, ...] = MASKS) -> np.ndarray:
     """``x`` as C-contiguous masks, (N, H, W) or of another of ``ranks``: bytes, of which any but 0 is set."""
-    array = as_numpy(x, op, "masks", MASKS)
+    array, dtype = widened(x, op, "masks", dtypes)
     if array.ndim not in ranks:
         raise ValueError(f"[{op}] expected masks of shape (N, H, W), got {array.shape}")
-    return np.ascontiguousarray(array).view(np.uint8)
+    return np.ascontiguousarray(array if dtype in MASKS else array != 0).view(np.uint8)
 
 
 def indices_on(device: Device, x: Array | None, count: int, op: str, name: str) -> Operand | None:

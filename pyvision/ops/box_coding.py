@@ -10,10 +10,11 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, dtype_name, result_like
-from pyvision.ops._args import IntPair, pair, real
+from pyvision.ops._args import IntPair, numbers_of, pair, real, reals
 from pyvision.ops._boxes import FLOATS, boxes_of, check_shape
 
 _UNIT = (1.0, 1.0, 1.0, 1.0)
+_LARGEST = 2.0**60  # of a grid's numbers and their reciprocals, whose products float32 then holds
 
 
 def encode_boxes(reference_boxes: Array, proposals: Array, weights: Sequence[float] = _UNIT) -> Array:
@@ -37,7 +38,7 @@ def encode_boxes(reference_boxes: Array, proposals: Array, weights: Sequence[flo
     op = "encode_boxes"
     g = boxes_of(reference_boxes, op, "reference_boxes")
     p = boxes_of(proposals, op, "proposals", (dtype_name(g.dtype),))
-    return result_like(_core.encode_boxes(g, p, _weights(weights, op)), reference_boxes, proposals)
+    return result_like(_core.encode_boxes(g, p, reals(weights, op, "weights", 4)), reference_boxes, proposals)
 
 
 def decode_boxes(
@@ -52,7 +53,8 @@ def decode_boxes(
         rel_codes: (N, 4 * classes), float32 or float64: the codes of one proposal per row.
         boxes: (N, 4) corners, the proposals, of the same type.
         weights: factors of (dx, dy, dw, dh), positive.
-        bbox_xform_clip: dw and dh are no more than this; the default lets a box grow 62.5 times.
+        bbox_xform_clip: dw and dh are no more than this, above -infinity; the default lets a box grow 62.5
+            times.
 
     Returns:
         (N, 4 * classes) corners of the same type.
@@ -67,7 +69,7 @@ def decode_boxes(
         raise ValueError(f"[{op}] expected rel_codes of shape (N, 4 * classes), got {codes.shape}")
     p = boxes_of(boxes, op, "boxes", (dtype_name(codes.dtype),))
     clip = real(bbox_xform_clip, op, "bbox_xform_clip")
-    decoded = _core.decode_boxes(np.ascontiguousarray(codes), p, _weights(weights, op), clip)
+    decoded = _core.decode_boxes(np.ascontiguousarray(codes), p, reals(weights, op, "weights", 4), clip)
     return result_like(decoded, rel_codes, boxes)
 
 
@@ -91,7 +93,9 @@ def distances_to_boxes(points: Array, distances: Array) -> Array:
     p = boxes_of(points, op, "points", columns=2)
     d = boxes_of(distances, op, "distances", (dtype_name(p.dtype),))
     check_shape(d, (len(p), 4), op, "distances")
-    return result_like(np.concatenate([p - d[:, :2], p + d[:, 2:]], axis=1), points, distances)
+    with np.errstate(invalid="ignore", over="ignore"):  # as IEEE arithmetic has it
+        boxes = np.concatenate([p - d[:, :2], p + d[:, 2:]], axis=1)
+    return result_like(boxes, points, distances)
 
 
 def boxes_to_distances(points: Array, boxes: Array) -> Array:
@@ -112,7 +116,9 @@ def boxes_to_distances(points: Array, boxes: Array) -> Array:
     p = boxes_of(points, op, "points", columns=2)
     b = boxes_of(boxes, op, "boxes", (dtype_name(p.dtype),))
     check_shape(b, (len(p), 4), op, "boxes")
-    return result_like(np.concatenate([p - b[:, :2], b[:, 2:] - p], axis=1), points, boxes)
+    with np.errstate(invalid="ignore", over="ignore"):
+        distances = np.concatenate([p - b[:, :2], b[:, 2:] - p], axis=1)
+    return result_like(distances, points, boxes)
 
 
 def point_grid(size: IntPair, stride: IntPair, offset: float = 0.5) -> np.ndarray:
@@ -128,13 +134,13 @@ def point_grid(size: IntPair, stride: IntPair, offset: float = 0.5) -> np.ndarra
 
     Raises:
         TypeError: a size or stride is not an integer, or ``offset`` not a number.
-        ValueError: a size is negative, a stride not positive, or ``offset`` not finite.
+        ValueError: a size is negative, a stride not positive, or ``offset`` beyond 2**60.
     """
     op = "point_grid"
     height, width, step_y, step_x = _grid(size, stride, op)
     start = real(offset, op, "offset")
-    if not math.isfinite(start):
-        raise ValueError(f"[{op}] expected offset to be finite, got {start}")
+    if not abs(start) <= _LARGEST:
+        raise ValueError(f"[{op}] expected offset within 2^60, got {start}")
     y, x = np.meshgrid(
         (np.arange(height) + start) * step_y, (np.arange(width) + start) * step_x, indexing="ij"
     )
@@ -158,7 +164,7 @@ def anchor_grid(
 
     Raises:
         TypeError: a size or stride is not an integer, or an anchor's number not one.
-        ValueError: a size is negative, a stride not positive, or an anchor's number not positive and finite.
+        ValueError: a size is negative, a stride not positive, or an anchor's number outside [2**-60, 2**60].
     """
     op = "anchor_grid"
     height, width, step_y, step_x = _grid(size, stride, op)
@@ -189,7 +195,7 @@ def prior_grid(
 
     Raises:
         TypeError: a size is not an integer, or a number not one.
-        ValueError: a size is negative, or a number not positive and finite.
+        ValueError: a size is negative, or a number outside [2**-60, 2**60].
 
     Source: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016.
     """
@@ -206,12 +212,6 @@ def prior_grid(
     return (boxes * [image_w, image_h, image_w, image_h]).reshape(-1, 4).astype(np.float32)
 
 
-def _weights(weights: Sequence[float], op: str) -> list[float]:
-    if not isinstance(weights, list | tuple) or len(weights) != 4:
-        raise ValueError(f"[{op}] expected weights to be four numbers, got {weights!r}")
-    return [real(weight, op, "weights") for weight in weights]
-
-
 def _extents(size: IntPair, op: str, name: str) -> tuple[int, int]:
     height, width = pair(size, op, name)
     if height < 0 or width < 0 or height * width >= 2**31:
@@ -221,15 +221,16 @@ def _extents(size: IntPair, op: str, name: str) -> tuple[int, int]:
 
 def _grid(size: IntPair, stride: IntPair, op: str) -> tuple[int, int, int, int]:
     step_y, step_x = pair(stride, op, "stride")
-    if step_y <= 0 or step_x <= 0:
-        raise ValueError(f"[{op}] expected stride to be positive, got ({step_y}, {step_x})")
+    if not 0 < step_y < 2**31 or not 0 < step_x < 2**31:
+        raise ValueError(f"[{op}] expected stride to be positive and below 2^31, got ({step_y}, {step_x})")
     return *_extents(size, op, "size"), step_y, step_x
 
 
 def _positive(values: Sequence[float], op: str, name: str, *, may_be_empty: bool = False) -> np.ndarray:
-    if not isinstance(values, list | tuple) or not (values or may_be_empty):
+    given = numbers_of(values)
+    if given is None or not (given or may_be_empty):
         raise ValueError(f"[{op}] expected {name} to be a list of numbers, got {values!r}")
-    numbers = [real(value, op, name) for value in values]
-    if not all(math.isfinite(number) and number > 0 for number in numbers):
-        raise ValueError(f"[{op}] expected {name} to be positive and finite, got {values!r}")
+    numbers = [real(value, op, name) for value in given]
+    if not all(1 / _LARGEST <= number <= _LARGEST for number in numbers):
+        raise ValueError(f"[{op}] expected {name} to be positive, in [2^-60, 2^60], got {values!r}")
     return np.array(numbers)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, dtype_name, result_like
+from pyvision._array import Array, dtype_name, narrowed, result_like, widened
 from pyvision.ops._args import flag, pair, real
-from pyvision.ops._boxes import FLOATS, HALVES, boxes_of
+from pyvision.ops._boxes import FLOATS, HALVES, INTEGERS, boxes_of
 
 
 def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy", *, aligned: bool = False) -> Array:
@@ -24,13 +24,14 @@ def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy", *, aligned: bool = 
     a coordinate that is not finite has NaN with every box.
 
     Args:
-        boxes1: (N, 4) corners: float32, float64, or float16 or bfloat16, which are taken as float32.
-        boxes2: (M, 4) corners: float64 if ``boxes1`` is, and not otherwise.
+        boxes1: (N, 4) corners: float32, float64, float16 or bfloat16, which are taken as float32, or int64 or
+            int32, which are taken as float64.
+        boxes2: (M, 4) corners: float64 if ``boxes1`` is, integers if those are, and not otherwise.
         fmt: of both, if they are not corners: "xywh" or "cxcywh", as of :func:`box_convert`.
         aligned: compare row i with row i only; M must be N.
 
     Returns:
-        (N, M) float32, or float64 of such boxes, (N,) with ``aligned``, in [0, 1].
+        (N, M) float32, or float64 of float64 boxes, (N,) with ``aligned``, in [0, 1].
 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
@@ -63,11 +64,11 @@ def distance_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7, *, aligned
     Args:
         boxes1: (N, 4) corners, of the types that :func:`box_iou` takes.
         boxes2: (M, 4) corners, of those that go with ``boxes1`` there.
-        eps: added to the squared diagonal.
+        eps: added to the squared diagonal; where both are 0, so is the distance's share.
         aligned: compare row i with row i only; M must be N.
 
     Returns:
-        (N, M) float32, or float64 of such boxes, (N,) with ``aligned``, in [-1, 1].
+        (N, M) float32, or float64 of float64 boxes, (N,) with ``aligned``, in [-1, 1].
 
     Raises:
         TypeError: an argument is not an array, or of another dtype.
@@ -82,7 +83,8 @@ def distance_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7, *, aligned
 def complete_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7, *, aligned: bool = False) -> Array:
     """:func:`distance_box_iou` less a term for different aspect ratios, of the same paper and arguments.
 
-    ``eps`` is added to the denominator of that term too.
+    ``eps`` is added to the denominator of that term too, which is 0 where that is. The result lies in
+    [-1.5, 1].
     """
     return _overlap("complete_box_iou", boxes1, boxes2, aligned, eps)
 
@@ -117,7 +119,7 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     """Boxes in another format.
 
     Args:
-        boxes: (..., k) in ``in_fmt``, float32 or float64.
+        boxes: (..., k) in ``in_fmt``, float32, float64, float16 or bfloat16.
         in_fmt: of four columns ``"xyxy"`` (opposite corners), ``"xywh"`` (first corner, size) or ``"cxcywh"``
             (centre, size); of rotated boxes ``"cxcywhr"`` (centre, size, degrees counter-clockwise on
             screen), ``"xywhr"`` (the corner that is top left before the turn) or, with eight columns,
@@ -131,38 +133,51 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
         TypeError: ``boxes`` is not an array, or of another dtype, or a format is not a string.
         ValueError: ``boxes`` has another shape, or a format is unknown or not of the other's kind.
     """
-    x = np.ascontiguousarray(as_numpy(boxes, "box_convert", "boxes", FLOATS))
+    x, dtype = widened(boxes, "box_convert", "boxes", (*FLOATS, *HALVES))
+    x = np.ascontiguousarray(x)
     for name, value in (("in_fmt", in_fmt), ("out_fmt", out_fmt)):
         if not isinstance(value, str):
-            raise TypeError(f"[box_convert] expected {name} to be xyxy, xywh or cxcywh, got {value!r}")
-    if in_fmt in _ROTATED and out_fmt in _ROTATED:
-        return result_like(_convert_rotated(x, in_fmt, out_fmt), boxes)
-    return result_like(_core.box_convert(x, in_fmt, out_fmt), boxes)
+            raise TypeError(f"[box_convert] expected {name} to be a string, got {value!r}")
+    if in_fmt not in _ROTATED:
+        return narrowed(_core.box_convert(x, in_fmt, out_fmt), dtype, boxes)
+    if out_fmt not in _ROTATED:
+        raise ValueError(
+            f"[box_convert] expected out_fmt to be {' or '.join(_ROTATED)}, as in_fmt is, got {out_fmt!r}"
+        )
+    with np.errstate(all="ignore"):  # as IEEE arithmetic has it
+        return narrowed(_convert_rotated(x, in_fmt, out_fmt), dtype, boxes)
 
 
 def box_area(boxes: Array, fmt: str = "xyxy") -> Array:
     """Areas; 0 for degenerate boxes (torchvision's may be negative).
 
     Args:
-        boxes: (..., 4) corners, float32 or float64.
+        boxes: (..., 4) corners: float32, float64, float16 or bfloat16, int64 or int32.
         fmt: if they are not corners: "xywh" or "cxcywh", as of :func:`box_convert`.
 
     Returns:
-        (...) of the same type, in squared units.
+        (...) of the same type, float32 of float16 and bfloat16, which could not hold it; in squared units.
 
     Raises:
         TypeError: ``boxes`` is not an array, or of another dtype.
         ValueError: ``boxes`` has another shape, or ``fmt`` is unknown.
     """
-    x = np.ascontiguousarray(as_numpy(boxes, "box_area", "boxes", FLOATS))
-    return result_like(_core.box_area(_corners(x, fmt, "box_area")), boxes)
+    op = "box_area"
+    x, _ = widened(boxes, op, "boxes", (*FLOATS, *HALVES, *INTEGERS))
+    x = np.ascontiguousarray(x)
+    if x.dtype.kind == "i":
+        if x.ndim == 0 or x.shape[-1] != 4:
+            raise ValueError(f"[{op}] expected boxes of shape (..., 4), got {x.shape}")
+        sides = x[..., 2:] - x[..., :2] if _checked(fmt, op) == "xyxy" else x[..., 2:]
+        return result_like(np.asarray(np.maximum(sides, 0).prod(axis=-1, dtype=x.dtype)), boxes)
+    return result_like(_core.box_area(_corners(x, fmt, op)), boxes)
 
 
 def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
     """Boxes with x moved into [0, width] and y into [0, height]; NaN stays NaN.
 
     Args:
-        boxes: (..., 4) corners in pixels, float32 or float64.
+        boxes: (..., 4) corners in pixels, float32, float64, float16 or bfloat16.
         size: (height, width) of the image.
 
     Returns:
@@ -172,16 +187,17 @@ def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
         TypeError: ``boxes`` is not an array, or of another dtype, or ``size`` not integers.
         ValueError: ``boxes`` has another shape, or ``size`` is negative.
     """
-    x = np.ascontiguousarray(as_numpy(boxes, "clip_boxes_to_image", "boxes", FLOATS))
-    height, width = pair(size, "clip_boxes_to_image", "size")
-    return result_like(_core.clip_boxes_to_image(x, height, width), boxes)
+    op = "clip_boxes_to_image"
+    x, dtype = widened(boxes, op, "boxes", (*FLOATS, *HALVES))
+    height, width = pair(size, op, "size")
+    return narrowed(_core.clip_boxes_to_image(np.ascontiguousarray(x), height, width), dtype, boxes)
 
 
 def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     """The boxes whose width and height are both at least ``min_size``.
 
     Args:
-        boxes: (N, 4) corners, float32 or float64.
+        boxes: (N, 4) corners: float32, float64, or float16 or bfloat16, which are taken as float32.
         min_size: in the boxes' unit.
 
     Returns:
@@ -191,7 +207,7 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
         TypeError: ``boxes`` is not an array, or of another dtype, or ``min_size`` not a number.
         ValueError: ``boxes`` has another shape, or ``min_size`` is NaN.
     """
-    x = boxes_of(boxes, "remove_small_boxes", "boxes")
+    x = boxes_of(boxes, "remove_small_boxes", "boxes", (*FLOATS, *HALVES))
     least = real(min_size, "remove_small_boxes", "min_size")
     if np.isnan(least):
         raise ValueError("[remove_small_boxes] expected min_size to be a number, got nan")
@@ -231,10 +247,14 @@ def _convert_rotated(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray
     return np.stack(parts, axis=-1).astype(boxes.dtype)
 
 
-def _corners(boxes: np.ndarray, fmt: str, op: str) -> np.ndarray:
-    if fmt not in ("xyxy", "xywh", "cxcywh"):
+def _checked(fmt: str, op: str) -> str:
+    if not isinstance(fmt, str) or fmt not in ("xyxy", "xywh", "cxcywh"):
         raise ValueError(f"[{op}] expected fmt to be xyxy, xywh or cxcywh, got {fmt!r}")
-    if fmt == "xyxy":
+    return fmt
+
+
+def _corners(boxes: np.ndarray, fmt: str, op: str) -> np.ndarray:
+    if _checked(fmt, op) == "xyxy":
         return boxes
     corners: np.ndarray = _core.box_convert(boxes, fmt, "xyxy")
     return corners
@@ -243,8 +263,13 @@ def _corners(boxes: np.ndarray, fmt: str, op: str) -> np.ndarray:
 def _overlap(
     op: str, boxes1: Array, boxes2: Array, aligned: bool, eps: float = 0.0, fmt: str = "xyxy"
 ) -> Array:
-    a = boxes_of(boxes1, op, "boxes1", (*FLOATS, *HALVES))
-    b = boxes_of(boxes2, op, "boxes2", ("float64",) if a.dtype == np.float64 else ("float32", *HALVES))
+    a = boxes_of(boxes1, op, "boxes1", (*FLOATS, *HALVES, *INTEGERS))
+    of_integers = a.dtype.kind == "i"
+    if of_integers:
+        a, b = a.astype(np.float64), boxes_of(boxes2, op, "boxes2", INTEGERS).astype(np.float64)
+    else:
+        b = boxes_of(boxes2, op, "boxes2", ("float64",) if a.dtype == np.float64 else ("float32", *HALVES))
     kernel = getattr(_core, op)
     a, b = _corners(a, fmt, op), _corners(b, fmt, op)
-    return result_like(kernel(a, b, flag(aligned, op, "aligned"), real(eps, op, "eps")), boxes1, boxes2)
+    overlaps = kernel(a, b, flag(aligned, op, "aligned"), real(eps, op, "eps"))
+    return result_like(overlaps.astype(np.float32) if of_integers else overlaps, boxes1, boxes2)

@@ -17,8 +17,10 @@ import numpy as np
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, result_like
-from pyvision.ops._args import flag, integer, pair, real
-from pyvision.ops._boxes import FLOATS, INTEGERS, MASKS, boxes_of, check_shape, masks_of
+from pyvision.ops._args import flag, integer, pair, real, zero_or_one
+from pyvision.ops._boxes import FLOATS, HALVES, INTEGERS, MASKS, boxes_of, check_shape, masks_of
+
+_REAL = (*MASKS, *FLOATS, *HALVES, *INTEGERS, "int8", "int16")
 
 Rle: TypeAlias = dict[str, Any]
 """``{"size": [height, width], "counts": bytes | str | list[int]}``."""
@@ -66,6 +68,8 @@ def paste_masks(
     b = boxes_of(boxes, op, "boxes", ("float32",))
     check_shape(b, (len(m), 4), op, "boxes")
     height, width = pair(img_shape, op, "img_shape")
+    if height < 0 or width < 0:
+        raise ValueError(f"[{op}] expected img_shape to be non-negative, got ({height}, {width})")
     above = None if threshold is None else real(threshold, op, "threshold")
     pasted = _core.paste_masks(
         np.ascontiguousarray(m), b, height, width, integer(padding, op, "padding"), above
@@ -77,7 +81,7 @@ def masks_to_boxes(masks: Array) -> Array:
     """The boxes around the set pixels of masks, as torchvision has them: the last column and row are inside.
 
     Args:
-        masks: (N, H, W), bool or uint8.
+        masks: (N, H, W), of any real dtype: what is not 0 is set.
 
     Returns:
         float32 (N, 4): the first column and row that have a set pixel, and the last ones; zeros for an empty
@@ -87,7 +91,7 @@ def masks_to_boxes(masks: Array) -> Array:
         TypeError: ``masks`` is not an array, or of another dtype.
         ValueError: ``masks`` has another shape.
     """
-    return result_like(_core.masks_to_boxes(masks_of(masks, "masks_to_boxes")), masks)
+    return result_like(_core.masks_to_boxes(masks_of(masks, "masks_to_boxes", dtypes=_REAL)), masks)
 
 
 def rle_encode(masks: Array) -> Any:
@@ -180,10 +184,12 @@ def rle_iou(dt: Rle | Sequence[Rle], gt: Rle | Sequence[Rle], iscrowd: Array | S
     op = "rle_iou"
     detections, truth = _list_of(dt, op, "dt"), _list_of(gt, op, "gt")
     if isinstance(iscrowd, list | tuple):
-        numbers = [int(f) if isinstance(f, bool) else integer(f, op, "iscrowd") for f in iscrowd]
-        flags = np.array(numbers, bool)
+        flags = np.array([zero_or_one(value, op, "iscrowd") for value in iscrowd], bool)
     else:
-        flags = as_numpy(iscrowd, op, "iscrowd", (*MASKS, *INTEGERS)) != 0
+        numbers = as_numpy(iscrowd, op, "iscrowd", (*MASKS, *INTEGERS))
+        flags = numbers == 1
+        if (others := numbers[~flags & (numbers != 0)]).size:
+            raise ValueError(f"[{op}] expected iscrowd to be 0 or 1, got {others[0]}")
     check_shape(flags, (len(truth),), op, "iscrowd")
     return _core.rle_iou(detections, truth, flags.view(np.uint8))
 
@@ -204,11 +210,7 @@ def rle_from_polygons(polygons: Sequence[Array | Sequence[float]], size: tuple[i
         ValueError: a polygon has fewer than three corners or one beyond 2**20 pixels, or ``size`` is out of
             range.
     """
-    op = "rle_from_polygons"
-    height, width = pair(size, op, "size")
-    if not isinstance(polygons, list | tuple):
-        raise TypeError(f"[{op}] expected polygons to be a list, got {type(polygons).__name__}")
-    return _core.rle_from_polygons([_corners(polygon, op) for polygon in polygons], height, width)
+    return _from_polygons(polygons, size, "rle_from_polygons")
 
 
 def polygons_to_mask(polygons: Sequence[Array | Sequence[float]], size: tuple[int, int]) -> np.ndarray:
@@ -216,10 +218,18 @@ def polygons_to_mask(polygons: Sequence[Array | Sequence[float]], size: tuple[in
 
     Arguments and errors as :func:`rle_from_polygons`.
     """
-    encoded = rle_from_polygons(polygons, size)
+    op = "polygons_to_mask"
+    encoded = _from_polygons(polygons, size, op)
     if not encoded:
-        return np.zeros(pair(size, "polygons_to_mask", "size"), bool)
+        return np.zeros(pair(size, op, "size"), bool)
     return rle_decode(rle_merge(encoded))
+
+
+def _from_polygons(polygons: Sequence[Array | Sequence[float]], size: tuple[int, int], op: str) -> list[Rle]:
+    height, width = pair(size, op, "size")
+    if not isinstance(polygons, list | tuple):
+        raise TypeError(f"[{op}] expected polygons to be a list, got {type(polygons).__name__}")
+    return _core.rle_from_polygons([_corners(polygon, op) for polygon in polygons], height, width, op)
 
 
 def _list_of(rles: Rle | Sequence[Rle], op: str, name: str = "rles") -> list[Any]:

@@ -34,7 +34,7 @@ from pyvision._array import (
 )
 from pyvision._device import Device, device_of
 from pyvision.ops import _roi_cuda as on_cuda
-from pyvision.ops._args import IntPair, flag, integer, pair, real
+from pyvision.ops._args import IntPair, flag, integer, numbers_of, pair, real
 from pyvision.ops._boxes import FLOATS, HALVES, boxes_of
 from pyvision.ops.conv import CUDA_FLOATS, Layout
 
@@ -185,7 +185,7 @@ def multi_scale_roi_align(
 
     Args:
         features: maps as :func:`roi_align` takes them, of as many images and channels each, finest first.
-        spatial_scales: of each map, falling.
+        spatial_scales: of each map: powers of two, each half the one before.
         canonical_scale: the size of boxes that belong to ``canonical_level``.
 
     The other arguments, the result and the errors are those of :func:`roi_align`.
@@ -244,6 +244,8 @@ def multi_scale_roi_align_backward(
     op = "multi_scale_roi_align_backward"
     if not isinstance(input_shapes, list | tuple):
         raise TypeError(f"[{op}] expected input_shapes to be a list of shapes, got {input_shapes!r}")
+    if not input_shapes:
+        raise ValueError(f"[{op}] expected input_shapes of at least one level, got none")
     scales = _scales(spatial_scales, len(input_shapes), op)
     if device := _device(op, boxes, grad_output=grad_output):
         return [
@@ -678,9 +680,10 @@ class _Map:
 
     def core_shape(self, shape: Shape, op: str, name: str = "input_shape") -> Shape:
         """``shape``, which is in the caller's layout, in that of ``array``."""
-        if not isinstance(shape, list | tuple) or len(shape) != 4:
+        extents = numbers_of(shape, 4)
+        if extents is None:
             raise ValueError(f"[{op}] expected {name} of four extents, got {shape!r}")
-        n, a, b, c = (integer(extent, op, name) for extent in shape)
+        n, a, b, c = (integer(extent, op, name) for extent in extents)
         return (n, b, c, a) if self.layout == "NCHW" and not self.planar else (n, a, b, c)
 
     def in_layout(self, y: np.ndarray) -> np.ndarray:
@@ -763,7 +766,7 @@ def _optional(x: Array | None, dtype: str, op: str, name: str) -> np.ndarray | N
 
 
 def _is_max(mode: str, op: str) -> bool:
-    if mode not in ("average", "max"):
+    if not isinstance(mode, str) or mode not in ("average", "max"):
         raise ValueError(f"[{op}] expected mode to be 'average' or 'max', got {mode!r}")
     return mode == "max"
 
@@ -783,12 +786,18 @@ def _pyramid(features: Sequence[Array], layout: Layout, op: str) -> list[_Map]:
 
 
 def _scales(scales: Sequence[float], count: int, op: str) -> list[float]:
-    if not isinstance(scales, list | tuple):
+    """``count`` neighbouring powers of two, falling: without gaps, so that every level has a map."""
+    given = numbers_of(scales)
+    if given is None:
         raise TypeError(f"[{op}] expected spatial_scales to be a list of numbers, got {scales!r}")
-    numbers = [real(scale, op, "spatial_scales") for scale in scales]
-    falling = all(a > b for a, b in itertools.pairwise(numbers))
-    if len(numbers) != count or not falling or not all(0 < s < math.inf for s in numbers):
-        raise ValueError(f"[{op}] expected {count} spatial_scales, positive and falling, got {scales!r}")
+    numbers = [real(scale, op, "spatial_scales") for scale in given]
+    halving = all(0 < s < math.inf and math.frexp(s)[0] == 0.5 for s in numbers)
+    halving = halving and all(a == 2 * b for a, b in itertools.pairwise(numbers))
+    if len(numbers) != count or not halving:
+        raise ValueError(
+            f"[{op}] expected {count} spatial_scales, powers of two of which each is half the one before, "
+            f"got {scales!r}"
+        )
     return numbers
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from pyvision import _core
 from pyvision._array import Array, dtype_name, result_like
 from pyvision._device import Device, Operand, device_of, view_of
-from pyvision.ops._args import flag, integer, real
+from pyvision.ops._args import flag, integer, real, reals
 from pyvision.ops._boxes import (
     FLOATS,
     MASKS,
@@ -126,8 +126,9 @@ def nms_padded(
     b, s = boxes_and_scores(boxes, scores, op)
     classes = None if idxs is None else indices_of(idxs, b.shape[0], op, "idxs")
     threshold = _threshold(iou_threshold, op)
-    if room < 1:
-        raise ValueError(f"[{op}] expected max_output to be positive, got {room}")
+    _check_limit(room, op)
+    if room >= 2**44:  # of eight bytes each: no machine has more
+        raise ValueError(f"[{op}] expected max_output that fits in memory, got {room}")
     if classes is None:
         kept = _core.nms(b, s, threshold, room)
     else:
@@ -355,6 +356,8 @@ def weighted_boxes_fusion(
     skip_box_thr: float = 0.0,
     conf_type: str = "avg",
     allows_overflow: bool = False,
+    *,
+    max_output: int | None = None,
 ) -> tuple[Array, Array, Array]:
     """The boxes of several models, fused where they overlap.
 
@@ -374,6 +377,7 @@ def weighted_boxes_fusion(
         conf_type: a fused score is the members' mean (``"avg"``), highest (``"max"``), or a mean that counts
             models without a member (``"box_and_model_avg"``, ``"absent_model_aware_avg"``).
         allows_overflow: let more members than models raise ``"avg"`` above their mean.
+        max_output: return this many at most, the first ones.
 
     Returns:
         boxes (K, 4), scores (K,) by falling score, labels int64 (K,).
@@ -397,30 +401,32 @@ def weighted_boxes_fusion(
             raise ValueError(
                 f"[{op}] expected {name} to hold one array per model, got {len(arrays)} for {len(boxes_list)}"
             )
-    if weights is None:
-        weights = [1.0] * len(boxes_list)
-    if not isinstance(weights, list | tuple) or len(weights) != len(boxes_list):
-        raise ValueError(f"[{op}] expected weights to hold {len(boxes_list)} numbers, got {weights!r}")
+    count = len(boxes_list)
+    limit = _count(max_output, op)
+    if limit is not None:
+        _check_limit(limit, op)
+    model_weights = [1.0] * count if weights is None else reals(weights, op, "weights", count)
     dtypes: tuple[str, ...] = FLOATS
     parts = []
     for model, (boxes, scores, labels) in enumerate(zip(boxes_list, scores_list, labels_list, strict=True)):
-        b = boxes_of(boxes, op, "boxes_list", dtypes)
+        b = boxes_of(boxes, op, f"boxes_list[{model}]", dtypes)
         dtypes = (dtype_name(b.dtype),)
-        s = vector_of(scores, len(b), op, "scores_list", dtypes)
-        parts.append((b, s, indices_of(labels, len(b), op, "labels_list"), np.full(len(b), model)))
+        s = vector_of(scores, len(b), op, f"scores_list[{model}]", dtypes)
+        classes = indices_of(labels, len(b), op, f"labels_list[{model}]")
+        parts.append((b, s, classes, np.full(len(b), model)))
     all_boxes, all_scores, all_labels, models = (np.concatenate(part) for part in zip(*parts, strict=True))
     fused = _core.weighted_boxes_fusion(
         all_boxes,
         all_scores,
         all_labels,
         models,
-        [real(weight, op, "weights") for weight in weights],
+        model_weights,
         real(iou_thr, op, "iou_thr"),
         real(skip_box_thr, op, "skip_box_thr"),
         _name(conf_type, op, "conf_type"),
         flag(allows_overflow, op, "allows_overflow"),
     )
-    boxes, scores, labels = (result_like(part, *boxes_list) for part in fused)
+    boxes, scores, labels = (result_like(part[:limit], *boxes_list) for part in fused)
     return boxes, scores, labels
 
 
@@ -445,8 +451,8 @@ def _nms_on_device(
         indices_on(device, image_idxs, n, op, "image_idxs"),
     )
     threshold, limit = _threshold(iou_threshold, op), _count(max_output, op)
-    if limit is not None and limit < 1:
-        raise ValueError(f"[{op}] expected max_output to be positive, got {limit}")
+    if limit is not None:
+        _check_limit(limit, op)
     views = [view_of(operand) for operand in (b, s, classes, images)]
     workspace = device.workspace(device.kernels.nms_workspace(device.stream, *views))
     keep, count = device.empty((n if room is None else room,), "int64"), device.empty((1,), "int64")
@@ -516,3 +522,8 @@ def _name(value: str, op: str, argument: str = "method") -> str:
 
 def _count(max_output: int | None, op: str) -> int | None:
     return None if max_output is None else integer(max_output, op, "max_output")
+
+
+def _check_limit(max_output: int, op: str) -> None:
+    if max_output < 1:
+        raise ValueError(f"[{op}] expected max_output to be positive, got {max_output}")

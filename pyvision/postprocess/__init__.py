@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to a detector's outputs, detection by detection; compiled, and open to ``cimport``.
 
-Functions take C-contiguous buffers of one dtype and check no more than their shapes, so that a call costs
-little beside its work, and release the GIL. ``detection.pxd`` and ``masks.pxd`` beside this file declare what
-another Cython project calls without it: ``from pyvision.postprocess.detection cimport nms_into``.
+Functions take C-contiguous buffers of one dtype and look closer only at what does not fit, so that a call
+costs little beside its work, and release the GIL. ``detection.pxd`` and ``masks.pxd`` beside this file
+declare what another Cython project calls without it:
+``from pyvision.postprocess.detection cimport nms_into``.
 """
 
 from __future__ import annotations

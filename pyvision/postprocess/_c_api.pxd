@@ -44,8 +44,21 @@ cdef extern from "pyvision_c_api.h" nogil:
         int64_t (*rle_decompress)(
             const char* text, int64_t length, int64_t pixels, uint32_t* runs
         ) noexcept nogil
+        int64_t (*nms_limited)(
+            const float* boxes, const float* scores, const int64_t* idxs, int64_t n, double iou_threshold,
+            int64_t max_output, int64_t* keep
+        ) noexcept nogil
 
 cdef const PyvisionCApi* api
 
 # `status` where it is none of an error; raises ValueError with `refused`, MemoryError or KeyboardInterrupt.
 cdef int64_t checked(int64_t status, const char* refused) except -1 nogil
+
+# A call has less than a microsecond to spare: buffers are looked into only where they do not become memoryviews.
+# Raises the TypeError or ValueError that says so unless `value` is a C-contiguous buffer of `dtype` (several with
+# " or " between them) and `rank`.
+cdef int check_buffer(object value, str op, str name, str dtype, int rank) except -1
+
+# What the caller passed for the argument `name` of `op` as a number; raises a TypeError or ValueError.
+cdef int64_t as_int64(object value, str op, str name) except? -1
+cdef double as_double(object value, str op, str name) except? -1

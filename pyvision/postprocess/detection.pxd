@@ -17,12 +17,30 @@ cdef int64_t nms_into(
     const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
 ) except -1 nogil
 
+# The same for max_output boxes at most, the first ones.
+cdef int64_t nms_limited_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t[::1] keep,
+) except -1 nogil
+
 # The same within each of idxs, as pyvision.ops.batched_nms.
 cdef int64_t batched_nms_into(
     const float[:, ::1] boxes,
     const float[::1] scores,
     const int64_t[::1] idxs,
     double iou_threshold,
+    int64_t[::1] keep,
+) except -1 nogil
+
+cdef int64_t batched_nms_limited_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    const int64_t[::1] idxs,
+    double iou_threshold,
+    int64_t max_output,
     int64_t[::1] keep,
 ) except -1 nogil
 

@@ -10,13 +10,19 @@ def decode_dfl(
     scores: Array, distances: Array, *, stride: int, width: int, score_threshold: float
 ) -> tuple[Array, Array, Array]: ...
 def nms(
-    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], iou_threshold: float
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    iou_threshold: float,
+    *,
+    max_output: int | None = None,
 ) -> npt.NDArray[np.int64]: ...
 def batched_nms(
     boxes: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     idxs: npt.NDArray[np.int64],
     iou_threshold: float,
+    *,
+    max_output: int | None = None,
 ) -> npt.NDArray[np.int64]: ...
 def box_iou(boxes1: npt.NDArray[np.float32], boxes2: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
 def decode_boxes(

@@ -3,16 +3,16 @@
 """Detections from the maps of a dense detector."""
 
 from libc.math cimport expf
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 
-from pyvision.postprocess._c_api cimport api, checked
+from pyvision.postprocess._c_api cimport api, as_double, as_int64, check_buffer, checked
 
 import math
 
 import numpy as np
 
 from pyvision._array import as_numpy, result_like
-from pyvision.ops._args import integer, real
+from pyvision.ops._args import reals
 
 # Looked up once: a call has less than a microsecond to spare.
 cdef object empty = np.empty, int64 = np.dtype(np.int64), float32 = np.dtype(np.float32)
@@ -61,17 +61,85 @@ cdef void decode_dfl_box(
     box[3] = centre_y + distance[3]
 
 
-cdef int64_t nms_into(
-    const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
+# Says which of a suppression's arguments does not fit.
+cdef int refuse_suppression(
+    str op,
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    int64_t idxs,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t[::1] keep,
+) except -1:
+    cdef int64_t n = boxes.shape[0]
+    if boxes.shape[1] != 4:
+        raise ValueError(f"[{op}] expected boxes of shape (N, 4), got ({n}, {boxes.shape[1]})")
+    if scores.shape[0] != n:
+        raise ValueError(f"[{op}] expected scores of shape ({n},), got ({scores.shape[0]},)")
+    if idxs != n:
+        raise ValueError(f"[{op}] expected idxs of shape ({n},), got ({idxs},)")
+    if keep.shape[0] < n:
+        raise ValueError(f"[{op}] expected keep to have room for {n} indices, got {keep.shape[0]}")
+    if max_output < 1:
+        raise ValueError(f"[{op}] expected max_output to be positive, got {max_output}")
+    raise ValueError(f"[{op}] expected iou_threshold in [0, 1], got {iou_threshold}")
+
+
+cdef int64_t nms_limited_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t[::1] keep,
 ) except -1 nogil:
     cdef int64_t n = boxes.shape[0]
-    if boxes.shape[1] != 4 or scores.shape[0] != n or keep.shape[0] < n:
-        raise ValueError("[nms] expected boxes (N, 4), scores (N,) and room for N indices, got other shapes")
+    if (
+        boxes.shape[1] != 4
+        or scores.shape[0] != n
+        or keep.shape[0] < n
+        or max_output < 1
+        or not 0 <= iou_threshold <= 1
+    ):
+        with gil:
+            refuse_suppression("nms", boxes, scores, n, iou_threshold, max_output, keep)
     if n == 0:
         return 0
     return checked(
-        api.nms(&boxes[0, 0], &scores[0], n, iou_threshold, &keep[0]),
-        b"[nms] expected iou_threshold in [0, 1], got another",
+        api.nms_limited(&boxes[0, 0], &scores[0], NULL, n, iou_threshold, max_output, &keep[0]),
+        b"[nms] expected fewer than 2^31 boxes, got more",
+    )
+
+
+cdef int64_t nms_into(
+    const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
+) except -1 nogil:
+    return nms_limited_into(boxes, scores, iou_threshold, INT64_MAX, keep)
+
+
+cdef int64_t batched_nms_limited_into(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    const int64_t[::1] idxs,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t[::1] keep,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0]
+    if (
+        boxes.shape[1] != 4
+        or scores.shape[0] != n
+        or idxs.shape[0] != n
+        or keep.shape[0] < n
+        or max_output < 1
+        or not 0 <= iou_threshold <= 1
+    ):
+        with gil:
+            refuse_suppression("batched_nms", boxes, scores, idxs.shape[0], iou_threshold, max_output, keep)
+    if n == 0:
+        return 0
+    return checked(
+        api.nms_limited(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, max_output, &keep[0]),
+        b"[batched_nms] expected fewer than 2^31 boxes, got more",
     )
 
 
@@ -82,17 +150,7 @@ cdef int64_t batched_nms_into(
     double iou_threshold,
     int64_t[::1] keep,
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0]
-    if boxes.shape[1] != 4 or scores.shape[0] != n or idxs.shape[0] != n or keep.shape[0] < n:
-        raise ValueError(
-            "[batched_nms] expected boxes (N, 4), scores and idxs (N,) and room for N indices, got other shapes"
-        )
-    if n == 0:
-        return 0
-    return checked(
-        api.batched_nms(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, &keep[0]),
-        b"[batched_nms] expected iou_threshold in [0, 1], got another",
-    )
+    return batched_nms_limited_into(boxes, scores, idxs, iou_threshold, INT64_MAX, keep)
 
 
 cdef int64_t box_iou_into(
@@ -100,7 +158,11 @@ cdef int64_t box_iou_into(
 ) except -1 nogil:
     cdef int64_t n = boxes1.shape[0], m = boxes2.shape[0]
     if boxes1.shape[1] != 4 or boxes2.shape[1] != 4 or iou.shape[0] != n or iou.shape[1] != m:
-        raise ValueError("[box_iou] expected boxes1 (N, 4), boxes2 (M, 4) and iou (N, M), got other shapes")
+        with gil:
+            raise ValueError(
+                "[box_iou] expected boxes1 (N, 4), boxes2 (M, 4) and iou (N, M), got "
+                f"({n}, {boxes1.shape[1]}), ({m}, {boxes2.shape[1]}) and ({iou.shape[0]}, {iou.shape[1]})"
+            )
     if n == 0 or m == 0:
         return 0
     return checked(
@@ -124,14 +186,23 @@ cdef int64_t decode_boxes_into(
         or decoded.shape[0] != n
         or decoded.shape[1] != rel_codes.shape[1]
     ):
-        raise ValueError(
-            "[decode_boxes] expected rel_codes and decoded (N, 4 * classes) and boxes (N, 4), got other shapes"
-        )
-    if n == 0 or per_box == 0:
-        return 0
+        with gil:
+            raise ValueError(
+                "[decode_boxes] expected rel_codes and decoded (N, 4 * classes) and boxes (N, 4), got "
+                f"({rel_codes.shape[0]}, {rel_codes.shape[1]}), ({decoded.shape[0]}, {decoded.shape[1]}) and "
+                f"({n}, {boxes.shape[1]})"
+            )
     return checked(
-        api.decode_boxes(&rel_codes[0, 0], &boxes[0, 0], &decoded[0, 0], n, per_box, weights, bbox_xform_clip),
-        b"[decode_boxes] expected weights to be finite and positive and bbox_xform_clip a number, got others",
+        api.decode_boxes(
+            &rel_codes[0, 0] if n > 0 and per_box > 0 else NULL,
+            &boxes[0, 0] if n > 0 else NULL,
+            &decoded[0, 0] if n > 0 and per_box > 0 else NULL,
+            n,
+            per_box,
+            weights,
+            bbox_xform_clip,
+        ),
+        b"[decode_boxes] expected weights to be finite and positive and bbox_xform_clip above -infinity, got others",
     )
 
 
@@ -160,8 +231,8 @@ def decode_dfl(scores, distances, *, stride, width, score_threshold):
     op = "decode_dfl"
     scores_array = np.ascontiguousarray(as_numpy(scores, op, "scores"))
     distances_array = np.ascontiguousarray(as_numpy(distances, op, "distances"))
-    cdef int64_t pixels = integer(stride, op, "stride"), columns = integer(width, op, "width")
-    threshold_value = real(score_threshold, op, "score_threshold")
+    cdef int64_t pixels = as_int64(stride, op, "stride"), columns = as_int64(width, op, "width")
+    cdef double threshold_value = as_double(score_threshold, op, "score_threshold")
     if scores_array.ndim != 2:
         raise ValueError(f"[{op}] expected scores of shape (A, classes), got {scores_array.shape}")
     cdef Py_ssize_t anchor_count = scores_array.shape[0], classes = scores_array.shape[1]
@@ -217,63 +288,95 @@ def decode_dfl(scores, distances, *, stride, width, score_threshold):
     )
 
 
-def nms(const float[:, ::1] boxes not None, const float[::1] scores not None, double iou_threshold):
-    """:func:`pyvision.ops.nms` for C-contiguous float32 buffers, without the checks for other arrays.
+def nms(boxes, scores, iou_threshold, *, max_output=None):
+    """:func:`pyvision.ops.nms` for C-contiguous float32 buffers, without the conversion of other arrays.
 
     Args:
         boxes: (N, 4) corners.
         scores: (N,).
         iou_threshold: in [0, 1].
+        max_output: keep this many at most, the first ones.
 
     Returns:
         int64 (K,): the indices of the kept boxes, by falling score.
 
     Raises:
-        TypeError: an argument is no buffer.
-        ValueError: a buffer of another dtype or shape, or ``iou_threshold`` out of range.
+        TypeError: an argument is no buffer, one of another dtype, or no number.
+        ValueError: a buffer has another shape or is not C-contiguous, or a number is out of range.
     """
-    keep_array = empty(boxes.shape[0], int64)
+    cdef const float[:, ::1] corners
+    cdef const float[::1] values
+    cdef double threshold = as_double(iou_threshold, "nms", "iou_threshold")
+    cdef int64_t limit = INT64_MAX if max_output is None else as_int64(max_output, "nms", "max_output")
+    try:
+        if boxes is None or scores is None:  # which a memoryview may be
+            raise TypeError
+        corners = boxes
+        values = scores
+    except (BufferError, TypeError, ValueError):  # says which does not fit
+        check_buffer(boxes, "nms", "boxes", "float32", 2)
+        check_buffer(scores, "nms", "scores", "float32", 1)
+        raise
+    keep_array = empty(corners.shape[0], int64)
     cdef int64_t[::1] keep = keep_array
     cdef int64_t count
     with nogil:
-        count = nms_into(boxes, scores, iou_threshold, keep)
+        count = nms_limited_into(corners, values, threshold, limit, keep)
     return keep_array if count == keep.shape[0] else keep_array[:count]
 
 
-def batched_nms(
-    const float[:, ::1] boxes not None,
-    const float[::1] scores not None,
-    const int64_t[::1] idxs not None,
-    double iou_threshold,
-):
+def batched_nms(boxes, scores, idxs, iou_threshold, *, max_output=None):
     """:func:`pyvision.ops.batched_nms` of one image, as :func:`nms`; ``idxs`` are (N,) classes, int64."""
-    keep_array = empty(boxes.shape[0], int64)
+    op = "batched_nms"
+    cdef const float[:, ::1] corners
+    cdef const float[::1] values
+    cdef const int64_t[::1] classes
+    cdef double threshold = as_double(iou_threshold, op, "iou_threshold")
+    cdef int64_t limit = INT64_MAX if max_output is None else as_int64(max_output, op, "max_output")
+    try:
+        if boxes is None or scores is None or idxs is None:
+            raise TypeError
+        corners = boxes
+        values = scores
+        classes = idxs
+    except (BufferError, TypeError, ValueError):
+        check_buffer(boxes, op, "boxes", "float32", 2)
+        check_buffer(scores, op, "scores", "float32", 1)
+        check_buffer(idxs, op, "idxs", "int64", 1)
+        raise
+    keep_array = empty(corners.shape[0], int64)
     cdef int64_t[::1] keep = keep_array
     cdef int64_t count
     with nogil:
-        count = batched_nms_into(boxes, scores, idxs, iou_threshold, keep)
+        count = batched_nms_limited_into(corners, values, classes, threshold, limit, keep)
     return keep_array if count == keep.shape[0] else keep_array[:count]
 
 
-def box_iou(const float[:, ::1] boxes1 not None, const float[:, ::1] boxes2 not None):
-    """:func:`pyvision.ops.box_iou` for C-contiguous float32 buffers (N, 4) and (M, 4), without other checks.
+def box_iou(boxes1, boxes2):
+    """:func:`pyvision.ops.box_iou` for C-contiguous float32 buffers (N, 4) and (M, 4), as :func:`nms`.
 
     Returns float32 (N, M). Raises ValueError or TypeError for other buffers.
     """
-    iou_array = empty((boxes1.shape[0], boxes2.shape[0]), float32)
+    cdef const float[:, ::1] left
+    cdef const float[:, ::1] right
+    try:
+        if boxes1 is None or boxes2 is None:
+            raise TypeError
+        left = boxes1
+        right = boxes2
+    except (BufferError, TypeError, ValueError):
+        check_buffer(boxes1, "box_iou", "boxes1", "float32", 2)
+        check_buffer(boxes2, "box_iou", "boxes2", "float32", 2)
+        raise
+    iou_array = empty((left.shape[0], right.shape[0]), float32)
     cdef float[:, ::1] iou = iou_array
     with nogil:
-        box_iou_into(boxes1, boxes2, iou)
+        box_iou_into(left, right, iou)
     return iou_array
 
 
-def decode_boxes(
-    const float[:, ::1] rel_codes not None,
-    const float[:, ::1] boxes not None,
-    weights=(1.0, 1.0, 1.0, 1.0),
-    float bbox_xform_clip=4.135166556742356,
-):
-    """:func:`pyvision.ops.decode_boxes` for C-contiguous float32 buffers, without the checks for other arrays.
+def decode_boxes(rel_codes, boxes, weights=(1.0, 1.0, 1.0, 1.0), bbox_xform_clip=4.135166556742356):
+    """:func:`pyvision.ops.decode_boxes` for C-contiguous float32 buffers, as :func:`nms`.
 
     Args:
         rel_codes: (N, 4 * classes).
@@ -285,15 +388,30 @@ def decode_boxes(
         float32 (N, 4 * classes).
 
     Raises:
-        TypeError: an argument is no buffer, or not of numbers.
-        ValueError: a buffer of another dtype or shape, or a number out of range.
+        TypeError: an argument is no buffer, one of another dtype, or not of numbers.
+        ValueError: a buffer has another shape or is not C-contiguous, or a number is out of range.
     """
-    if len(weights) != 4:
-        raise ValueError(f"[decode_boxes] expected weights to be four numbers, got {len(weights)}")
-    cdef float[4] w
-    w[0], w[1], w[2], w[3] = weights
-    decoded_array = empty((rel_codes.shape[0], rel_codes.shape[1]), float32)
+    op = "decode_boxes"
+    cdef const float[:, ::1] codes
+    cdef const float[:, ::1] corners
+    try:
+        if rel_codes is None or boxes is None:
+            raise TypeError
+        codes = rel_codes
+        corners = boxes
+    except (BufferError, TypeError, ValueError):
+        check_buffer(rel_codes, op, "rel_codes", "float32", 2)
+        check_buffer(boxes, op, "boxes", "float32", 2)
+        raise
+    cdef double clip = as_double(bbox_xform_clip, op, "bbox_xform_clip")
+    cdef float[4] factors
+    cdef int i
+    if type(weights) is not tuple or len(<tuple>weights) != 4:
+        weights = reals(weights, op, "weights", 4)
+    for i in range(4):
+        factors[i] = as_double(weights[i], op, "weights")
+    decoded_array = empty((codes.shape[0], codes.shape[1]), float32)
     cdef float[:, ::1] decoded = decoded_array
     with nogil:
-        decode_boxes_into(rel_codes, boxes, decoded, w, bbox_xform_clip)
+        decode_boxes_into(codes, corners, decoded, factors, clip)
     return decoded_array

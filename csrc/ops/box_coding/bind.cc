@@ -15,9 +15,9 @@ template <class T>
 std::array<T, 4> checked(const char* op, const Weights& weights) {
   std::array<T, 4> result;
   for (int k = 0; k < 4; ++k) {
-    check(weights[k] > 0 && std::isfinite(weights[k]), op, "expected weights to be finite and positive, got ",
-          weights[k]);
     result[k] = static_cast<T>(weights[k]);
+    check(result[k] > 0 && std::isfinite(result[k]), op, "expected weights to be finite and positive, got ",
+          weights[k]);
   }
   return result;
 }
@@ -49,7 +49,7 @@ py::array decode(const py::array& rel_codes, const py::array& boxes, const Weigh
   check(p.shape[0] == codes.shape[0] && p.shape[1] == 4, op, "expected boxes of shape (", codes.shape[0],
         ", 4), got ", shape_text(p));
   const auto w = checked<T>(op, weights);
-  check(!std::isnan(clip), op, "expected bbox_xform_clip to be a number, got nan");
+  check(clip > -INFINITY, op, "expected bbox_xform_clip above -infinity, got ", clip);
   const int64_t per_box = codes.shape[1] / 4;
   auto output = empty<T>(op, {codes.shape[0], codes.shape[1]});
   T* y = output.mutable_data();

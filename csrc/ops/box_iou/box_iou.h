@@ -13,10 +13,10 @@
 //   C, c: area and diagonal of the smallest box around both; d: distance of the centres
 //   v = 4 / pi^2 * (atan(w / h of a) - atan(w / h of b))^2
 //
-// iou and iof are 0 where I is 0, and (C - U) / C is 0 where C is. Boxes are (x1, y1, x2, y2) in any one
-// unit. A box with a coordinate that is not finite has NaN with every box. float32 boxes are computed in
-// float32, except with boxes so large that an area could overflow (a coordinate beyond 2^60) or so small that
-// one could underflow (2^-100): those take double.
+// iou and iof are 0 where I is 0, and the terms that are taken off are 0 where their divisor is. Boxes are
+// (x1, y1, x2, y2) in any one unit. A box with a coordinate that is not finite has NaN with every box.
+// float32 boxes are computed in float32, except with boxes so large that an area could overflow (a coordinate
+// beyond 2^60) or so small that one could underflow (2^-100): those take double.
 #pragma once
 
 #include <cstdint>

@@ -32,20 +32,21 @@ inline Vec<T> overlap(const BoxVec<T>& a, const BoxVec<T>& b, Vec<T> eps) {
   const V iou = select(zero < intersection, intersection / united, zero * united);
   if constexpr (kKind == IouKind::kIou) return iou;
 
+  const auto ratio = [&](V part, V whole) { return select(zero < whole, part / whole, zero); };
   const V around_w = max(zero, max(a.x2, b.x2) - min(a.x1, b.x1));
   const V around_h = max(zero, max(a.y2, b.y2) - min(a.y1, b.y1));
   if constexpr (kKind == IouKind::kGiou) {
     const V around = around_w * around_h;
-    return iou - select(zero < around, (around - united) / around, zero);
+    return iou - ratio(around - united, around);
   }
   const V half = V::set(T{0.5});
   const V dx = half * ((a.x1 + a.x2) - (b.x1 + b.x2)), dy = half * ((a.y1 + a.y2) - (b.y1 + b.y2));
-  const V diou = iou - (dx * dx + dy * dy) / (around_w * around_w + around_h * around_h + eps);
+  const V diou = iou - ratio(dx * dx + dy * dy, around_w * around_w + around_h * around_h + eps);
   if constexpr (kKind == IouKind::kDiou) return diou;
 
   const V turn = a.slant - b.slant;
   const V v = V::set(T(0.40528473456935108578)) * turn * turn;  // 4 / pi^2
-  return diou - v * (v / ((V::set(T{1}) - iou) + v + eps));
+  return diou - v * ratio(v, (V::set(T{1}) - iou) + v + eps);
 }
 
 template <IouKind kKind, bool kMatched, class T>

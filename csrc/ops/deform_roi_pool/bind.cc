@@ -11,9 +11,10 @@ using OptionalArray = std::optional<py::array>;
 
 template <class T>
 DeformRoiPool<T> parse(const char* op, int64_t count, const RoiSize& output_size, int64_t sampling_ratio,
-                       double gamma, const OptionalArray& offset, const OptionalArray& mask) {
+                       double gamma, const OptionalArray& offset, const OptionalArray& mask,
+                       const char* size_name = "output_size") {
   check(std::isfinite(gamma), op, "expected gamma to be finite, got ", gamma);
-  const RoiGrid grid = roi_grid(op, output_size, false);
+  const RoiGrid grid = roi_grid(op, output_size, false, size_name);
   return {grid, checked_sampling_ratio(op, sampling_ratio), static_cast<T>(gamma),
           offset ? roi_gradient<T>(op, "offset", *offset, {count, 2, grid.h, grid.w}) : nullptr,
           mask ? roi_gradient<T>(op, "mask", *mask, {count, 1, grid.h, grid.w}) : nullptr};
@@ -44,8 +45,8 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
   RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
   const RoiBoxes<T> regions = roi_boxes<T>(kBackward, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
-  const auto job =
-      parse<T>(kBackward, regions.count, {g.shape[1], g.shape[2]}, sampling_ratio, gamma, offset, mask);
+  const auto job = parse<T>(kBackward, regions.count, {g.shape[1], g.shape[2]}, sampling_ratio, gamma, offset,
+                            mask, "grad_output");
   const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
                                         roi_output_shape(regions.count, shape[3], job.grid, false));
   const py::array grad_input = gradients.allocate(kBackward)[0];

@@ -27,7 +27,7 @@ py::tuple backward(const py::array& grad_output, const py::array& input, const p
   RoiMapsArgument<T> gradients(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
   const RoiBoxes<T> regions = roi_boxes<T>(kBackward, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
-  const RoiGrid grid = roi_grid(kBackward, {g.shape[1], g.shape[2]}, true);
+  const RoiGrid grid = roi_grid(kBackward, {g.shape[1], g.shape[2]}, true, "grad_output");
   const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
                                         roi_output_shape(regions.count, shape[3], grid, false));
   const py::array grad_input = gradients.allocate(kBackward)[0];

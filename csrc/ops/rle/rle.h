@@ -22,6 +22,11 @@ namespace pyvision {
 // h * w of any mask, so that a length fits 32 bits.
 constexpr int64_t kMaxRlePixels = UINT32_MAX;
 
+// Whether a mask may have this size; an empty one is no longer or wider than others may be.
+inline bool rle_size_fits(int64_t h, int64_t w) {
+  return h >= 0 && w >= 0 && h <= kMaxRlePixels && w <= kMaxRlePixels && (w == 0 || h <= kMaxRlePixels / w);
+}
+
 struct RleKernels {
   const char* isa;
   // A mask's columns as bits: bit r % 64 of bits[c * words + r / 64] says whether mask[r][c] is set; words =

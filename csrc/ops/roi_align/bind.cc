@@ -4,10 +4,12 @@
 
 namespace pyvision::roi_align_bind {
 
-RoiAlignOptions parse_options(const char* op, const RoiSize& output_size, int64_t sampling_ratio,
-                              bool aligned, bool maximum, bool planar) {
+// size_name: the argument that gives output_size
+RoiAlignOptions parse_options(const char* op, const RoiSize& output_size, const char* size_name,
+                              int64_t sampling_ratio, bool aligned, bool maximum, bool planar) {
   check(!(maximum && planar), op, "expected maps of layout NHWC for maxima");
-  return {roi_grid(op, output_size, true), checked_sampling_ratio(op, sampling_ratio), aligned, maximum};
+  return {roi_grid(op, output_size, true, size_name), checked_sampling_ratio(op, sampling_ratio), aligned,
+          maximum};
 }
 
 template <class T, class Map>
@@ -31,8 +33,9 @@ py::array forward(const char* op, const std::vector<py::array>& inputs, const py
                   const std::optional<py::array>& levels, const RoiSize& output_size,
                   const std::vector<double>& scales, int64_t sampling_ratio, bool aligned, bool maximum,
                   bool planar) {
-  const RoiMapsArgument<const T> input(op, inputs, scales, planar);
-  const RoiAlignOptions options = parse_options(op, output_size, sampling_ratio, aligned, maximum, planar);
+  const RoiMapsArgument<const T> input(op, inputs, scales, planar, levels ? "features" : "input");
+  const RoiAlignOptions options =
+      parse_options(op, output_size, "output_size", sampling_ratio, aligned, maximum, planar);
   const RoiBoxes<T> regions = boxes_of<T>(op, boxes, levels, input.maps());
   auto output = empty<T>(op, roi_output_shape(regions.count, input.maps().channels, options.grid, planar));
   T* const data = output.mutable_data();
@@ -49,9 +52,9 @@ std::vector<py::array> backward(const char* op, const py::array& grad_output,
                                 const std::optional<py::array>& levels, const RoiSize& output_size,
                                 const std::vector<double>& scales, int64_t sampling_ratio, bool aligned,
                                 const std::optional<std::vector<py::array>>& inputs, bool planar) {
-  RoiMapsArgument<T> gradients(op, shapes, scales, planar);
+  RoiMapsArgument<T> gradients(op, shapes, scales, planar, levels ? "input_shapes" : "input_shape");
   const RoiAlignOptions options =
-      parse_options(op, output_size, sampling_ratio, aligned, inputs.has_value(), planar);
+      parse_options(op, output_size, "grad_output", sampling_ratio, aligned, inputs.has_value(), planar);
   const RoiBoxes<T> regions = boxes_of<T>(op, boxes, levels, gradients.maps());
   const T* const grad =
       roi_gradient<T>(op, "grad_output", grad_output,

@@ -11,11 +11,10 @@ constexpr const char* kBackward = "roi_align_rotated_backward";
 // What both directions check beyond their own maps.
 template <class T, class Map>
 RoiBoxes<T> checked_boxes(const char* op, const RoiAlignRotatedOptions& options, const RoiMaps<Map>& maps,
-                          const py::array& boxes) {
+                          const py::array& boxes, const char* maps_name) {
   const RoiLevel<Map>& level = maps.levels[0];
-  check(level.h <= kMaxSampledExtent && level.w <= kMaxSampledExtent, op,
-        "expected input of a height and width of at most ", kMaxSampledExtent, ", got ", level.h, " x ",
-        level.w);
+  check(level.h <= kMaxSampledExtent && level.w <= kMaxSampledExtent, op, "expected ", maps_name,
+        " of a height and width of at most ", kMaxSampledExtent, ", got ", level.h, " x ", level.w);
   const RoiBoxes<T> result = roi_boxes<T>(op, boxes, 6, maps.n);
   const int64_t samples = most_rotated_samples(options, level.scale, result);
   check(samples <= kMaxRotatedSamples, op, "expected boxes and sampling_ratio that take at most ",
@@ -29,7 +28,7 @@ py::array forward(const py::array& input, const py::array& boxes, const RoiSize&
   const RoiMapsArgument<const T> maps(kOp, std::vector<py::array>{input}, {scale}, false);
   const RoiAlignRotatedOptions options = {roi_grid(kOp, output_size, true),
                                           checked_sampling_ratio(kOp, sampling_ratio), aligned};
-  const RoiBoxes<T> regions = checked_boxes<T>(kOp, options, maps.maps(), boxes);
+  const RoiBoxes<T> regions = checked_boxes<T>(kOp, options, maps.maps(), boxes, "input");
   auto output = empty<T>(kOp, roi_output_shape(regions.count, maps.maps().channels, options.grid, false));
   T* const data = output.mutable_data();
   {
@@ -44,9 +43,9 @@ py::array backward(const py::array& grad_output, const RoiShape& shape, const py
                    int64_t sampling_ratio, bool aligned) {
   RoiMapsArgument<T> maps(kBackward, std::vector<RoiShape>{shape}, {scale}, false);
   const Tensor g = dense_view<const T>(grad_output, kBackward, "grad_output", 4);
-  const RoiAlignRotatedOptions options = {roi_grid(kBackward, {g.shape[1], g.shape[2]}, true),
+  const RoiAlignRotatedOptions options = {roi_grid(kBackward, {g.shape[1], g.shape[2]}, true, "grad_output"),
                                           checked_sampling_ratio(kBackward, sampling_ratio), aligned};
-  const RoiBoxes<T> regions = checked_boxes<T>(kBackward, options, maps.maps(), boxes);
+  const RoiBoxes<T> regions = checked_boxes<T>(kBackward, options, maps.maps(), boxes, "input_shape");
   const T* const grad = roi_gradient<T>(kBackward, "grad_output", grad_output,
                                         roi_output_shape(regions.count, shape[3], options.grid, false));
   const py::array result = maps.allocate(kBackward)[0];
