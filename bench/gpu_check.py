@@ -47,6 +47,7 @@ SAMPLE = (
     "tests/test_cuda_features.py::test_surf[options3]",
     "tests/test_cuda_grid_sample.py::test_wild_positions[bicubic-inf]",
     "tests/test_cuda_homography.py::test_arrays_that_are_not_dense",
+    "tests/test_cuda_interpolate.py::test_backward[bilinear-False-float16]",
     "tests/test_cuda_match.py::test_distances_closer_than_tf32_are_told_apart",
     "tests/test_cuda_match.py::test_rows_that_are_not_finite_match_nothing",
     "tests/test_cuda_nms.py::test_batched[True-3]",

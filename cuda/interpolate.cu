@@ -15,7 +15,7 @@ struct Source {
 
 template <bool kBilinear>
 struct Axis {
-  int64_t in;
+  int64_t in, out;
   float step;
   bool align_corners, exact;  // of bilinear, of nearest
 
@@ -33,13 +33,30 @@ struct Axis {
       return {nearest, nearest, 0};
     }
   }
+
+  // What output `out` takes of input `at`.
+  __device__ __forceinline__ float weight(int64_t out, int64_t at) const {
+    const Source from = source(out);
+    return (from.first == at ? 1.0f - from.weight : 0.0f) + (from.second == at ? from.weight : 0.0f);
+  }
+  // The first output that reads input `at` or what is behind it; sources do not fall from output to output.
+  __device__ __forceinline__ int64_t first_reader(int64_t at) const {
+    int64_t begin = 0, end = out;
+    while (begin < end) {
+      const int64_t middle = begin + (end - begin) / 2;
+      if (source(middle).second < at)
+        begin = middle + 1;
+      else
+        end = middle;
+    }
+    return begin;
+  }
 };
 
 template <class T, bool kBilinear>
 struct Interpolation {
   const T* input;
   Axis<kBilinear> rows, columns;
-  int64_t out_h;
   int channels, vectors;  // of a pixel
   T* output;
   RowGrid grid;
@@ -55,9 +72,9 @@ __device__ __forceinline__ float blend(float a, float b, float weight) {
 template <class T, int kVec, bool kPlanar, bool kBilinear>
 __global__ void __launch_bounds__(kRowThreads, 4) interpolate_kernel(Interpolation<T, kBilinear> job) {
   const RowItems items(job.grid);
-  const Source row = job.rows.source(items.row % job.out_h);
+  const Source row = job.rows.source(items.row % job.rows.out);
   const int64_t pitch = job.columns.in * job.channels;
-  const T* const image = job.input + items.row / job.out_h * job.rows.in * pitch;
+  const T* const image = job.input + items.row / job.rows.out * job.rows.in * pitch;
   const T *const top = image + row.first * pitch, *const bottom = image + row.second * pitch;
   T* const out = job.output + items.row * job.grid.items * kVec;
   for (int item = items.first; item < items.end; item += items.step) {
@@ -81,24 +98,75 @@ __global__ void __launch_bounds__(kRowThreads, 4) interpolate_kernel(Interpolati
   }
 }
 
+// The same of the gradient: an input row's pixels sum what the outputs that read them have.
+template <class T, int kVec, bool kPlanar, bool kBilinear>
+__global__ void __launch_bounds__(kRowThreads) interpolate_backward_kernel(Interpolation<T, kBilinear> job) {
+  const RowItems items(job.grid);
+  const int64_t row = items.row % job.rows.in;
+  const int64_t pitch = job.columns.out * job.channels;
+  const T* const grad = job.input + items.row / job.rows.in * job.rows.out * pitch;
+  T* const out = job.output + items.row * job.grid.items * kVec;
+  const int64_t first_row = job.rows.first_reader(row);
+  for (int item = items.first; item < items.end; item += items.step) {
+    const int column = kPlanar ? item : item / job.vectors;
+    const int channel = kPlanar ? 0 : item % job.vectors * kVec;
+    const int64_t first_column = job.columns.first_reader(column);
+    float sum[kVec] = {};
+    for (int64_t oh = first_row; oh < job.rows.out && job.rows.source(oh).first <= row; ++oh) {
+      const float of_row = job.rows.weight(oh, row);
+      for (int64_t ow = first_column; ow < job.columns.out && job.columns.source(ow).first <= column; ++ow) {
+        const float weight = of_row * job.columns.weight(ow, column);
+        float dy[kVec];
+        load_floats<kVec>(grad + oh * pitch + ow * job.channels + channel, dy);
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) sum[i] = fmaf(dy[i], weight, sum[i]);
+      }
+    }
+    store_floats<kVec>(sum, out + int64_t{item} * kVec);
+  }
+}
+
+template <bool kBilinear>
+Axis<kBilinear> axis_of(const InterpolateParams& q, double scale, int64_t in, int64_t out) {
+  return {in, out, interpolate_step(q, scale, in, out), q.align_corners,
+          q.mode == InterpolateMode::kNearestExact};
+}
+
 template <class T, bool kBilinear>
 void start(const char* op, const Stream& stream, const InterpolateProblem& p) {
   const InterpolateParams& q = p.params;
   const bool packed = in_packs<T>(p.channels, p.input, p.output);
   const int64_t vectors = p.channels / (packed ? kPack<T> : 1);
-  const auto axis = [&](double scale, int64_t in, int64_t out) {
-    const bool exact = q.mode == InterpolateMode::kNearestExact;
-    return Axis<kBilinear>{in, interpolate_step(q, scale, in, out), q.align_corners, exact};
-  };
-  const Interpolation<T, kBilinear> job = {
-      static_cast<const T*>(p.input), axis(q.scale_h, p.h, p.out_h),
-      axis(q.scale_w, p.w, p.out_w),  p.out_h,
-      static_cast<int>(p.channels),   static_cast<int>(vectors),
-      static_cast<T*>(p.output),      RowGrid(op, p.n * p.out_h, p.out_w * vectors)};
+  const Interpolation<T, kBilinear> job = {static_cast<const T*>(p.input),
+                                           axis_of<kBilinear>(q, q.scale_h, p.h, p.out_h),
+                                           axis_of<kBilinear>(q, q.scale_w, p.w, p.out_w),
+                                           static_cast<int>(p.channels),
+                                           static_cast<int>(vectors),
+                                           static_cast<T*>(p.output),
+                                           RowGrid(op, p.n * p.out_h, p.out_w * vectors)};
   launch(op, stream, job.grid.shape(),
          packed            ? interpolate_kernel<T, kPack<T>, false, kBilinear>
          : p.channels == 1 ? interpolate_kernel<T, 1, true, kBilinear>
                            : interpolate_kernel<T, 1, false, kBilinear>,
+         job);
+}
+
+template <class T, bool kBilinear>
+void start_backward(const char* op, const Stream& stream, const InterpolateProblem& p, void* grad_input) {
+  const InterpolateParams& q = p.params;
+  const bool packed = in_packs<T>(p.channels, p.output, grad_input);
+  const int64_t vectors = p.channels / (packed ? kPack<T> : 1);
+  const Interpolation<T, kBilinear> job = {static_cast<const T*>(p.output),
+                                           axis_of<kBilinear>(q, q.scale_h, p.h, p.out_h),
+                                           axis_of<kBilinear>(q, q.scale_w, p.w, p.out_w),
+                                           static_cast<int>(p.channels),
+                                           static_cast<int>(vectors),
+                                           static_cast<T*>(grad_input),
+                                           RowGrid(op, p.n * p.h, p.w * vectors)};
+  launch(op, stream, job.grid.shape(),
+         packed            ? interpolate_backward_kernel<T, kPack<T>, false, kBilinear>
+         : p.channels == 1 ? interpolate_backward_kernel<T, 1, true, kBilinear>
+                           : interpolate_backward_kernel<T, 1, false, kBilinear>,
          job);
 }
 
@@ -109,6 +177,15 @@ void interpolate(const char* op, const Stream& stream, const InterpolateProblem&
     using T = decltype(zero);
     p.params.mode == InterpolateMode::kBilinear ? start<T, true>(op, stream, p)
                                                 : start<T, false>(op, stream, p);
+  });
+}
+
+void interpolate_backward(const char* op, const Stream& stream, const InterpolateProblem& p,
+                          void* grad_input) {
+  with_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    p.params.mode == InterpolateMode::kBilinear ? start_backward<T, true>(op, stream, p, grad_input)
+                                                : start_backward<T, false>(op, stream, p, grad_input);
   });
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resizing on the device: what csrc/ops/interpolate/interpolate.h says without an addend, of maps in f32, f16
-// or bf16, computed in f32. Planar maps are images of one channel.
+// or bf16, computed in f32: of nearest and bilinear. Planar maps are images of one channel.
 #pragma once
 
 #include "common/device.h"
@@ -19,5 +19,9 @@ struct InterpolateProblem {
 };
 
 void interpolate(const char* op, const Stream& stream, const InterpolateProblem& problem);
+// Its gradient: `output` holds that of the result, and that of the input goes to `grad_input`, (n, h, w,
+// channels). Every pixel pulls from the outputs that read it, in a fixed order.
+void interpolate_backward(const char* op, const Stream& stream, const InterpolateProblem& problem,
+                          void* grad_input);
 
 }  // namespace pyvision::cuda

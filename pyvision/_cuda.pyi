@@ -665,6 +665,14 @@ def interpolate(
     scale: Sequence[float],
     output: DeviceArray,
 ) -> None: ...
+def interpolate_backward(
+    stream: Stream,
+    grad_output: DeviceArray,
+    mode: str,
+    align_corners: bool,
+    scale: Sequence[float],
+    grad_input: DeviceArray,
+) -> None: ...
 
 TRANSFORM_BYTES: int
 

@@ -12,6 +12,7 @@ from pyvision import ops
 from tests.cuda_device import Cuda
 from tests.helpers import EPS, assert_within, random
 from tests.reference.interpolate import interpolate as reference
+from tests.reference.interpolate import interpolate_backward as reference_backward
 from tests.test_cuda_conv2d import DTYPES, STORED
 
 MODES = [("nearest", None), ("nearest-exact", None), ("bilinear", False), ("bilinear", True)]
@@ -43,6 +44,28 @@ def test_against_float64(cuda: Cuda, dtype: str, mode: str, align_corners: bool 
             pixels = cuda.array(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), dtype)
             last = ops.interpolate(pixels, out, layout="NHWC", **options)
             np.testing.assert_array_equal(cuda.numpy(last).transpose(0, 3, 1, 2), cuda.numpy(y))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("mode", "align_corners"), MODES, ids=str)
+def test_backward(cuda: Cuda, dtype: str, mode: str, align_corners: bool | None) -> None:
+    for size, out in SIZES:
+        for channels in (8, 3, 1):
+            grad_on = cuda.array(random((2, channels, *out)), dtype)
+            grad = cuda.numpy(grad_on).astype(np.float32)
+            options: Any = {"mode": mode, "align_corners": align_corners}
+            dx = ops.interpolate_backward(grad_on, (2, channels, *size), out, **options)
+            assert cuda.dtype(dx) == dtype
+            expected, terms = reference_backward(grad, size, mode, bool(align_corners), False)
+            bound = (max(*size, *out) + 8) * 8 * EPS * (terms + np.abs(grad).max())
+            assert_within(cuda.numpy(dx), expected, bound + STORED[dtype] * np.abs(expected))
+            pixels = cuda.array(np.ascontiguousarray(grad.transpose(0, 2, 3, 1)), dtype)
+            last = ops.interpolate_backward(pixels, (2, *size, channels), out, layout="NHWC", **options)
+            np.testing.assert_array_equal(cuda.numpy(last).transpose(0, 3, 1, 2), cuda.numpy(dx))
+    with pytest.raises(ValueError, match=r"\[interpolate_backward\] expected grad_output of shape"):
+        ops.interpolate_backward(cuda.array(random((1, 2, 3, 4))), (1, 2, 3, 3), 5, **options)
+    with pytest.raises(ValueError, match="expected mode nearest, nearest-exact or bilinear on CUDA"):
+        ops.interpolate_backward(cuda.array(random((1, 2, 5, 5))), (1, 2, 3, 3), 5, mode="area")
 
 
 @pytest.mark.parametrize(("mode", "align_corners"), MODES, ids=str)

@@ -14,9 +14,12 @@ static_assert(kDescribeThreads == kSiftValues, "a thread normalises one value");
 // The image a keypoint of this size is looked up in: octave in [0, count) and layer; false where there is
 // none.
 __device__ bool locate(const SiftPyramid& pyramid, float size, int* octave, int* layer) {
-  const double index = rint(pyramid.layers * log2(static_cast<double>(size) / pyramid.sigma));
-  if (!(index >= 1 && index <= static_cast<double>(pyramid.layers) * pyramid.count)) return false;
-  const int steps = static_cast<int>(index) - 1;
+  const double most = static_cast<double>(pyramid.layers) * pyramid.count;
+  const double index = pyramid.layers * log2(static_cast<double>(size) / pyramid.sigma);
+  // An extremum lies up to half a layer beside its own; then its size was rounded to f32.
+  constexpr double kReach = 0.5 + 1e-5;
+  if (!(index >= 1 - kReach && index <= most + kReach)) return false;
+  const int steps = static_cast<int>(fmin(fmax(rint(index), 1.0), most)) - 1;
   *octave = steps / pyramid.layers;
   *layer = steps % pyramid.layers + 1;
   return true;

@@ -85,7 +85,8 @@ def interpolate_backward(
     """Gradient of :func:`interpolate` by its input, which the forward call's arguments follow.
 
     Args:
-        grad_output: float32 or float64, of the shape and layout of the result. Not on CUDA.
+        grad_output: float32 or float64, of the shape and layout of the result. On CUDA float32, float16 or
+            bfloat16; sums are float32.
         input_shape: of the input, in ``layout``.
         size, scale_factor, mode, align_corners, recompute_scale_factor, antialias: as the forward call was
             given them.
@@ -101,14 +102,24 @@ def interpolate_backward(
     corners, smooth = _filter(op, mode, align_corners, antialias)
     n, h, w, c = nhwc_shape(input_shape, layout, op, "input_shape")
     extents, scales = _extents(op, size, scale_factor, recompute_scale_factor, (h, w))
+    if device := device_of(op, grad_output=grad_output):
+        if smooth:
+            raise ValueError(f"[{op}] expected antialias=False on CUDA, got True")
+        dy, channels_last = device.nhwc(grad_output, layout, op, "grad_output", CUDA_FLOATS)
+        _check_gradient(op, dy.shape, (n, *extents, c))
+        dx = device.empty((n, h, w, c), dy.dtype)
+        device.kernels.interpolate_backward(device.stream, dy.view, mode, corners, scales, dx.view)
+        return device.from_nhwc(dx, layout, channels_last)
     grad = as_numpy(grad_output, op, "grad_output", FLOATS)
     nhwc = to_nhwc(grad, layout, op, "grad_output")
-    if nhwc.shape != (n, *extents, c):
-        raise ValueError(
-            f"[{op}] expected grad_output of shape {(n, *extents, c)} as (N, H, W, C), got {nhwc.shape}"
-        )
+    _check_gradient(op, nhwc.shape, (n, *extents, c))
     result = _core.interpolate_backward(nhwc, (h, w), mode, corners, smooth, scales)
     return result_like(from_nhwc(result, layout, is_channels_last(grad, layout)), grad_output)
+
+
+def _check_gradient(op: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if got != expected:
+        raise ValueError(f"[{op}] expected grad_output of shape {expected} as (N, H, W, C), got {got}")
 
 
 def _filter(op: str, mode: str, align_corners: bool | None, antialias: bool) -> tuple[bool, bool]:
