@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -368,7 +368,8 @@ class _InUse:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: deque[tuple[Any, list[Array]]] = deque()  # with the event behind the last kernel
+        # By device, with the event behind the last kernel.
+        self._held: defaultdict[int, deque[tuple[Any, list[Array]]]] = defaultdict(deque)
 
     def keep(self, arrays: list[Array], index: int) -> None:
         cupy = _cupy()
@@ -376,9 +377,10 @@ class _InUse:
             event = cupy.cuda.get_current_stream(index).record()
         passed = []  # freed outside the lock
         with self._lock:
-            self._held.append((event, arrays))
-            while self._held and self._held[0][0].done:
-                passed.append(self._held.popleft())
+            held = self._held[index]
+            held.append((event, arrays))
+            while held and held[0][0].done:
+                passed.append(held.popleft())
 
 
 _in_use = _InUse()

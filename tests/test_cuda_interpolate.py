@@ -62,6 +62,12 @@ def test_backward(cuda: Cuda, dtype: str, mode: str, align_corners: bool | None)
             pixels = cuda.array(np.ascontiguousarray(grad.transpose(0, 2, 3, 1)), dtype)
             last = ops.interpolate_backward(pixels, (2, *size, channels), out, layout="NHWC", **options)
             np.testing.assert_array_equal(cuda.numpy(last).transpose(0, 3, 1, 2), cuda.numpy(dx))
+    for scale in (1.7, (0.3, 2.6)):
+        both = scale if isinstance(scale, tuple) else (scale, scale)
+        grad = random((1, 5, int(11 * both[0]), int(13 * both[1])))
+        dx = ops.interpolate_backward(cuda.array(grad), (1, 5, 11, 13), None, scale, **options)
+        same = ops.interpolate_backward(grad, (1, 5, 11, 13), None, scale, **options)
+        assert_within(cuda.numpy(dx), same, 1e-5 * np.abs(grad).max())
     with pytest.raises(ValueError, match=r"\[interpolate_backward\] expected grad_output of shape"):
         ops.interpolate_backward(cuda.array(random((1, 2, 3, 4))), (1, 2, 3, 3), 5, **options)
     with pytest.raises(ValueError, match="expected mode nearest, nearest-exact or bilinear on CUDA"):

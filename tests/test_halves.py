@@ -117,6 +117,14 @@ def test_tensors(op: str, dtype: str) -> None:
             assert y.dtype == (halves[0].dtype if exact.is_floating_point() else exact.dtype)
 
 
+def test_numbers_of_other_types_are_no_arrays() -> None:
+    x = X.astype(np.float16)
+    for factor in (np.float64(1.5), [np.float32(1.5), 1.5]):
+        y = ops.interpolate(x, scale_factor=factor, mode="bilinear")  # type: ignore[arg-type]
+        np.testing.assert_array_equal(y, ops.interpolate(x, scale_factor=1.5, mode="bilinear"))
+    np.testing.assert_array_equal(ops.max_pool2d(input=x, kernel_size=2), ops.max_pool2d(x, 2))
+
+
 @pytest.mark.parametrize("op", [op for op, (args, _) in CALLS.items() if sum(map(is_float, args)) > 1])
 def test_mixtures_are_refused(op: str) -> None:
     args, kwargs = CALLS[op]

@@ -202,6 +202,13 @@ def test_bitwise_equal_for_any_thread_count(isa: str) -> None:
 
 def test_empty_batch() -> None:
     assert ops.interpolate(np.zeros((0, 3, 4, 4), np.float32), 8).shape == (0, 3, 8, 8)
+    long = 2**40  # no time or memory is spent on what nothing hangs on
+    for dtype in (np.float32, np.float64):
+        empty = np.zeros((0, 1, 1, 1), dtype)
+        for mode in ("nearest", "bicubic"):
+            assert ops.interpolate(empty, (1, long), mode=mode).shape == (0, 1, 1, long)
+            dx = ops.interpolate_backward(empty, (0, 1, 1, long), 1, mode=mode)
+            assert dx.shape == (0, 1, 1, long)
 
 
 X = np.zeros((1, 2, 4, 4), np.float32)
@@ -258,5 +265,7 @@ def test_wrong_kinds() -> None:
         _core.interpolate(X, (3, 3), "nearest", False, addend=X)
     with pytest.raises(ValueError, match=r"\[interpolate_backward\] expected grad_output of shape"):
         ops.interpolate_backward(X, (1, 2, 4, 4), 3)
+    with pytest.raises(ValueError, match="no empty axis"):
+        ops.interpolate_backward(X[:, :0], (1, 0, 4, 4), 4)
     with pytest.raises(ValueError, match="input_shape of at least 1 x 1"):
         ops.interpolate_backward(X, (1, 2, 0, 4), 4)

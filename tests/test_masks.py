@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -516,3 +517,31 @@ def test_masks_lie_in_memory_as_they_like() -> None:
     ):
         assert ops.rle_encode(same) == expected
         np.testing.assert_array_equal(ops.masks_to_boxes(same), boxes)
+
+
+def test_rle_dicts_may_change_while_they_are_read() -> None:
+    """By the caller's own __index__, or by another thread."""
+
+    class Clearing:
+        def __init__(self, rle: dict[str, Any]) -> None:
+            self.rle = rle
+
+        def __index__(self) -> int:
+            self.rle.clear()
+            return 4
+
+    for _ in range(20):
+        rle: dict[str, Any] = {}
+        rle |= {"size": [Clearing(rle), 5], "counts": "D" * 100_000}  # of memory that only the dict owns
+        with pytest.raises(ValueError, match=r"^\[rle_area\] expected"):
+            ops.rle_area(rle)
+        lengths: list[Any] = []
+        lengths += [Clearing({}), Clearing(lengths), 10**6, 8]  # type: ignore[list-item, arg-type]
+        with pytest.raises(ValueError, match=r"^\[rle_area\] expected"):
+            ops.rle_area({"size": [4, 5], "counts": lengths})
+
+
+def test_counts_of_other_characters_are_refused() -> None:
+    for counts in ("\ud800", "\u00e9"):
+        with pytest.raises(ValueError, match=r"^\[rle_decode\] expected"):
+            ops.rle_decode({"size": [2, 2], "counts": counts})

@@ -84,6 +84,7 @@ def test_refusals() -> None:
         ({"stride": 0}, "stride"),
         ({"padding": -1}, "padding"),
         ({"padding": 9}, "at least 1 x 1"),
+        ({"padding": 2**62 + 5}, "at least 1 x 1"),
         ({"output_size": (9, 13)}, "output_size"),
         ({"output_size": (8,)}, "output_size"),
         ({"kernel_size": 2**40}, "fits in memory"),
@@ -94,6 +95,9 @@ def test_refusals() -> None:
         arguments: dict[str, Any] = {"input": X, "indices": PLACES, "kernel_size": 2, **kwargs}
         with pytest.raises(ValueError, match=rf"^\[max_unpool2d\] expected .*{message}"):
             ops.max_unpool2d(**arguments)
+    for size in (4, 5.5, "12"):
+        with pytest.raises(TypeError, match=r"^\[max_unpool2d\] expected output_size to be two or four"):
+            ops.max_unpool2d(X, PLACES, 2, output_size=size)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="int64"):
         ops.max_unpool2d(X, PLACES.astype(np.int32), 2)
     with pytest.raises(TypeError, match="float32"):

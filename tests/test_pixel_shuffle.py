@@ -48,6 +48,8 @@ def test_against_torch() -> None:
             assert y.dtype == dtype
             assert torch.equal(y, torch.nn.functional.pixel_shuffle(given, 3))
             assert torch.equal(ops.pixel_unshuffle(y, 3), given)
+            last = torch.channels_last
+            assert y.is_contiguous(memory_format=last) == given.is_contiguous(memory_format=last)
 
 
 def test_views_threads_and_empty_batches() -> None:
@@ -81,3 +83,7 @@ def test_refusals() -> None:
         ops.pixel_shuffle(x, 3)
     with pytest.raises(ValueError, match=r"\[pixel_unshuffle\] expected input of extents that are multiples"):
         ops.pixel_unshuffle(x, 4)
+    with pytest.raises(ValueError, match=r"\[pixel_shuffle\] expected an output whose extents fit"):
+        ops.pixel_shuffle(np.zeros((1, 0, 2**62, 1), np.uint8), 8)
+    with pytest.raises(ValueError, match=r"\[pixel_unshuffle\] expected an output whose extents fit"):
+        ops.pixel_unshuffle(np.zeros((1, 2**40, 0, 0), np.uint8), 2**14)

@@ -697,7 +697,9 @@ def max_unpool2d(
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """:func:`torch.nn.functional.max_unpool2d` by :func:`pyvision.ops.max_unpool2d`."""
-    size: Any = output_size if output_size is None else tuple(output_size)[-2:]
+    size: Any = output_size
+    if isinstance(size, tuple | list) and len(size) == 4:
+        size = size[2:]
     return _max_unpool2d(input, indices, kernel_size, stride, padding, size)
 
 
@@ -770,6 +772,9 @@ def interpolate(
 ) -> Tensor:
     """:func:`torch.nn.functional.interpolate` by :func:`pyvision.ops.interpolate`."""
     factors = None
+    if (size is None) == (scale_factor is None):
+        got = "neither" if size is None else "both"
+        raise ValueError(f"[interpolate] expected one of size and scale_factor, got {got}")
     if scale_factor is not None:
         factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
     return _interpolate(input, size, factors, mode, align_corners, recompute_scale_factor, antialias)

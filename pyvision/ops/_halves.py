@@ -30,26 +30,23 @@ def takes_halves(function: Callable[P, R]) -> Callable[P, R]:
     argument says. On CUDA, and with ``precision="bf16"``, the op takes them itself.
     """
 
+    signature, op = inspect.signature(function), function.__name__
+    name = next(iter(signature.parameters))
+
     @wraps(function)
     def stored(*args: P.args, **kwargs: P.kwargs) -> R:
-        first: Any = args[0] if args else None
-        if isinstance(first, np.ndarray) and first.dtype.char in "fd":  # at once: the usual case
-            return function(*args, **kwargs)
-        if args and on_device(first):
-            return function(*args, **kwargs)
-        given = inspect.signature(function).bind(*args, **kwargs).arguments
-        name, caller = next(iter(given.items()))
-        op, got = function.__name__, _dtype_of(caller)
-        if kwargs.get("precision") == "bf16" or on_device(caller):
+        first: Any = args[0] if args else kwargs.get(name)
+        got = _dtype_of(first)
+        if got in ("float32", "float64") or on_device(first) or kwargs.get("precision") == "bf16":
             return function(*args, **kwargs)
         if got not in _HALVES:
-            if isinstance(caller, np.ndarray) or is_torch(caller):
+            if isinstance(first, np.ndarray) or is_torch(first):
                 check_dtype(got, op, name, (*_HALVES, "float32", "float64"))
             return function(*args, **kwargs)
-        dtype = got
-        wide = {name: _widened(x, dtype, op, name) for name, x in given.items()}
+        given = signature.bind(*args, **kwargs).arguments
+        wide = {key: _widened(x, got, op, key) for key, x in given.items()}
         run: Callable[..., R] = function
-        result: R = _narrowed(run(**wide), dtype, caller)
+        result: R = _narrowed(run(**wide), got, first)
         return result
 
     stored.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{_NOTE}"
@@ -67,7 +64,7 @@ def _widened(x: Any, dtype: str, op: str, name: str) -> Any:
     if isinstance(x, list):
         return [_widened(one, dtype, op, f"{name}[{i}]") for i, one in enumerate(x)]
     got = _dtype_of(x)
-    if "float" not in got:
+    if "float" not in got or not getattr(x, "ndim", 0):  # a NumPy scalar is no map
         return x
     check_dtype(got, op, name, (dtype,))
     return widened(x, op, name, (dtype,))[0]

@@ -156,7 +156,8 @@ def box_area(boxes: Array, fmt: str = "xyxy") -> Array:
         fmt: if they are not corners: "xywh" or "cxcywh", as of :func:`box_convert`.
 
     Returns:
-        (...) of the same type, float32 of float16 and bfloat16, which could not hold it; in squared units.
+        (...) of the same type; float32 of float16 and bfloat16, and int64 of int32, which could not hold it.
+        In squared units. Areas of integers from 2^63 on wrap.
 
     Raises:
         TypeError: ``boxes`` is not an array, or of another dtype.
@@ -168,8 +169,9 @@ def box_area(boxes: Array, fmt: str = "xyxy") -> Array:
     if x.dtype.kind == "i":
         if x.ndim == 0 or x.shape[-1] != 4:
             raise ValueError(f"[{op}] expected boxes of shape (..., 4), got {x.shape}")
+        x = x.astype(np.int64)
         sides = x[..., 2:] - x[..., :2] if _checked(fmt, op) == "xyxy" else x[..., 2:]
-        return result_like(np.asarray(np.maximum(sides, 0).prod(axis=-1, dtype=x.dtype)), boxes)
+        return result_like(np.asarray(np.maximum(sides, 0).prod(axis=-1)), boxes)
     return result_like(_core.box_area(_corners(x, fmt, op)), boxes)
 
 

@@ -81,7 +81,7 @@ def masks_to_boxes(masks: Array) -> Array:
     """The boxes around the set pixels of masks, as torchvision has them: the last column and row are inside.
 
     Args:
-        masks: (N, H, W), of any real dtype: what is not 0 is set.
+        masks: (N, H, W), bool, uint8, a signed integer or a float: what is not 0 is set.
 
     Returns:
         float32 (N, 4): the first column and row that have a set pixel, and the last ones; zeros for an empty

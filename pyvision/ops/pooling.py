@@ -195,10 +195,16 @@ def _unpooled(
     usual = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(extents, kernel, stride, padding, strict=True)]
     if max(usual) >= 2**62:
         raise ValueError(f"[{op}] expected an output that fits in memory, got {usual[0]} x {usual[1]}")
+    if output_size is None and min(usual) < 1:
+        raise ValueError(
+            f"[{op}] expected an output of at least 1 x 1 pixels, got {usual[0]} x {usual[1]} by padding"
+        )
     if output_size is None:
         return usual[0], usual[1]
     if isinstance(output_size, tuple | list) and len(output_size) == 4:
         output_size = output_size[2:] if layout == "NCHW" else output_size[1:3]
+    if not isinstance(output_size, tuple | list):
+        raise TypeError(f"[{op}] expected output_size to be two or four integers, got {output_size!r}")
     size = pair(tuple(output_size), op, "output_size")
     if any(abs(n - u) >= s for n, u, s in zip(size, usual, stride, strict=True)):
         raise ValueError(

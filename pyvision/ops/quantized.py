@@ -32,8 +32,8 @@ def conv2d_int8(
     layout: Layout = "NCHW",
 ) -> Array:
     """Convolution of a quantised map: the reals are ``input_scale * (input - input_zero_point)`` and
-    ``weight_scale * weight``. Sums, the bias among them, are exact as long
-    as they fit an int32; padding stands for the real 0.
+    ``weight_scale * weight``. Sums, the bias among them, are exact as long as they fit an
+    int32; padding stands for the real 0.
 
     Semantics: ONNX's QLinearConv with symmetric int8 weights, and without ``output_scale`` its ConvInteger
     times the scales. Where the activation has no exponential the result is the same to the bit on every CPU;

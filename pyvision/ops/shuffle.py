@@ -6,7 +6,16 @@ from __future__ import annotations
 import numpy as np
 
 from pyvision import _core
-from pyvision._array import Array, as_numpy, bf16_bits, bf16_like, check_layout, is_bf16, result_like
+from pyvision._array import (
+    Array,
+    as_numpy,
+    bf16_bits,
+    bf16_like,
+    check_layout,
+    is_bf16,
+    is_channels_last,
+    result_like,
+)
 from pyvision.ops._args import integer
 from pyvision.ops.conv import Layout
 
@@ -24,7 +33,7 @@ def pixel_shuffle(input: Array, upscale_factor: int, *, layout: Layout = "NCHW")
     convolutional neural network", 2016. Its gradient is :func:`pixel_unshuffle`.
 
     Args:
-        input: (N, C * r * r, H, W) of any number type, or (N, H, W, C * r * r) with ``layout="NHWC"``.
+        input: (N, C * r * r, H, W) of any real type, or (N, H, W, C * r * r) with ``layout="NHWC"``.
         upscale_factor: r.
 
     Returns:
@@ -41,7 +50,7 @@ def pixel_unshuffle(input: Array, downscale_factor: int, *, layout: Layout = "NC
     """The inverse of :func:`pixel_shuffle`, and its gradient: ``torch.nn.functional.pixel_unshuffle``.
 
     Args:
-        input: (N, C, H * r, W * r) of any number type, or (N, H * r, W * r, C) with ``layout="NHWC"``.
+        input: (N, C, H * r, W * r) of any real type, or (N, H * r, W * r, C) with ``layout="NHWC"``.
         downscale_factor: r.
 
     Returns:
@@ -63,5 +72,9 @@ def _moved(op: str, input: Array, factor: int, name: str, layout: Layout) -> Arr
     x = bf16_bits(input, op, "input") if half else as_numpy(input, op, "input", DTYPES)
     if x.ndim != 4:
         raise ValueError(f"[{op}] expected input with 4 dimensions, got shape {x.shape}")
-    y: np.ndarray = getattr(_core, op)(np.ascontiguousarray(x), r, layout == "NCHW")
+    move = getattr(_core, op)
+    if is_channels_last(x, layout):
+        y: np.ndarray = move(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), r, False).transpose(0, 3, 1, 2)
+    else:
+        y = move(np.ascontiguousarray(x), r, layout == "NCHW")
     return bf16_like(y, input) if half else result_like(y, input)

@@ -42,6 +42,8 @@ py::array bind(const py::array& input, const Pair& size, const std::string& mode
 template <class T>
 py::array backward(const py::array& grad_output, const Pair& size, const InterpolateParams& params) {
   const auto grad = nhwc_view<const T>(grad_output, kBackward, "grad_output");
+  check(grad.c > 0, kBackward, "expected grad_output with no empty axis but N, got (N, H, W, C) = (", grad.n,
+        ", ", grad.h, ", ", grad.w, ", ", grad.c, ")");
   py::array result = empty<T>(kBackward, {grad.n, size[0], size[1], grad.c});
   const auto grad_x = nhwc_view<T>(result, kBackward, "grad_input");
   {

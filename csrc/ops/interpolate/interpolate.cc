@@ -49,6 +49,7 @@ class Axis {
 template <class T>
 void interpolate_by_taps(const InterpolateParams& params, const Nhwc<const T>& x, const Nhwc<const T>* addend,
                          const Nhwc<T>& y) {
+  if (y.pixels() * y.c == 0) return;  // however long its axes are
   resample(interpolate_taps<T>(params, params.scale_h, x.h, y.h),
            interpolate_taps<T>(params, params.scale_w, x.w, y.w), x, addend, y);
 }
@@ -62,6 +63,7 @@ void interpolate(const InterpolateParams& params, const Nhwc<const double>& x,
 
 template <class T>
 void interpolate_backward(const InterpolateParams& params, const Nhwc<const T>& grad, const Nhwc<T>& grad_x) {
+  if (grad_x.pixels() * grad_x.c == 0) return;
   const auto axis = [&](double scale, int64_t in, int64_t out) {
     return transposed(interpolate_taps<T>(params, scale, in, out), in);
   };

@@ -30,8 +30,10 @@ py::array forward(const py::array& input, const py::array& indices, const Pair& 
   const auto x = dense_nhwc<const T>(input, kOp, "input");
   check(size[0] >= 1 && size[1] >= 1, kOp, "expected an output of at least 1 x 1 pixels, got ",
         shape_text(size.data(), 2));
-  py::array result = empty<T>(kOp, {x.n, size[0], size[1], x.c});
+  const std::vector<int64_t> shape = {x.n, size[0], size[1], x.c};
+  checked_numel(kOp, shape.data(), 4, sizeof(T));
   const int64_t* const places = checked_indices(kOp, indices, {x.n, x.h, x.w, x.c}, size[0] * size[1]);
+  py::array result = empty<T>(kOp, shape);
   const auto y = nhwc_view<T>(result, kOp, "output");
   {
     py::gil_scoped_release release;

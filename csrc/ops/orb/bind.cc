@@ -13,8 +13,10 @@ py::array describe_all(const OrbPyramid& pyramid, const std::vector<Keypoint>& k
   const int64_t n = describe ? static_cast<int64_t>(keypoints.size()) : 0;
   py::array_t<uint8_t> descriptors = empty<uint8_t>(kOp, {n, kOrbTests / 8});
   uint8_t* const bits = descriptors.mutable_data();
-  py::gil_scoped_release release;
-  if (n > 0) orb_describe(pyramid, keypoints.data(), n, bits);
+  if (n > 0) {
+    py::gil_scoped_release release;
+    orb_describe(pyramid, keypoints.data(), n, bits);
+  }
   return descriptors;
 }
 

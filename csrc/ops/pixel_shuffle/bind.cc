@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/pixel_shuffle/pixel_shuffle.h"
 
+#include <algorithm>
+
 #include "core/bind.h"
 
 namespace pyvision::pixel_shuffle_bind {
@@ -20,11 +22,27 @@ Map map_of(const char* op, const py::array& input, bool planar, int64_t factor) 
   return {extent(0), extent(3), extent(1), extent(2)};
 }
 
-py::array result_of(const char* op, const py::array& input, const Map& map, bool planar) {
-  const std::vector<int64_t> shape = planar ? std::vector<int64_t>{map.n, map.c, map.h, map.w}
-                                            : std::vector<int64_t>{map.n, map.h, map.w, map.c};
+// The result of `run`, of the map's dtype. It has as many elements as the input, but an empty one's extents
+// may be beyond any integer.
+template <class Run>
+py::array moved(const char* op, const py::array& input, const PixelShuffle& job, bool to_fine, Run run) {
+  const int64_t area = job.factor * job.factor, longest = std::max({job.h, job.w, job.channels});
+  check(longest < (int64_t{1} << 62) / area, op, "expected an output whose extents fit an integer, got ",
+        job.h, " x ", job.w, " pixels of ", job.channels, " channels, factor ", job.factor);
+  const int64_t c = to_fine ? job.channels : job.channels * area, h = to_fine ? job.h * job.factor : job.h,
+                w = to_fine ? job.w * job.factor : job.w;
+  const std::vector<int64_t> shape =
+      job.planar ? std::vector<int64_t>{job.n, c, h, w} : std::vector<int64_t>{job.n, h, w, c};
   checked_numel(op, shape.data(), 4, static_cast<size_t>(input.itemsize()));
-  return py::array(input.dtype(), std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  py::array y(input.dtype(), std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  void* const out = y.mutable_data();
+  const void* const in = input.data();
+  const int64_t size = input.itemsize();
+  {
+    py::gil_scoped_release release;
+    run(job, size, in, out);
+  }
+  return y;
 }
 
 py::array shuffle(const py::array& input, int64_t factor, bool planar) {
@@ -32,16 +50,7 @@ py::array shuffle(const py::array& input, int64_t factor, bool planar) {
   const Map x = map_of(kOp, input, planar, factor);
   check(x.c % (factor * factor) == 0, kOp,
         "expected input with a multiple of upscale_factor^2 = ", factor * factor, " channels, got ", x.c);
-  const PixelShuffle job = {x.n, x.c / (factor * factor), x.h, x.w, factor, planar};
-  py::array y = result_of(kOp, input, {x.n, job.channels, x.h * factor, x.w * factor}, planar);
-  void* const out = y.mutable_data();
-  const void* const in = input.data();
-  const int64_t size = input.itemsize();
-  {
-    py::gil_scoped_release release;
-    pixel_shuffle(job, size, in, out);
-  }
-  return y;
+  return moved(kOp, input, {x.n, x.c / (factor * factor), x.h, x.w, factor, planar}, true, pixel_shuffle);
 }
 
 py::array unshuffle(const py::array& input, int64_t factor, bool planar) {
@@ -50,16 +59,7 @@ py::array unshuffle(const py::array& input, int64_t factor, bool planar) {
   check(x.h % factor == 0 && x.w % factor == 0, kOp,
         "expected input of extents that are multiples of downscale_factor ", factor, ", got ", x.h, " x ",
         x.w);
-  const PixelShuffle job = {x.n, x.c, x.h / factor, x.w / factor, factor, planar};
-  py::array y = result_of(kOp, input, {x.n, x.c * factor * factor, job.h, job.w}, planar);
-  void* const out = y.mutable_data();
-  const void* const in = input.data();
-  const int64_t size = input.itemsize();
-  {
-    py::gil_scoped_release release;
-    pixel_unshuffle(job, size, in, out);
-  }
-  return y;
+  return moved(kOp, input, {x.n, x.c, x.h / factor, x.w / factor, factor, planar}, false, pixel_unshuffle);
 }
 
 void define(py::module_& m) {

@@ -62,9 +62,10 @@ py::array bind_max(const py::array& grad_output, const py::array& indices, const
   for (int i = 0; same && i < 4; ++i) same = grad_output.shape(i) == places.shape[i];
   check(same, kOp, "expected indices of the shape of grad_output, got (N, H, W, C) = ", shape_text(places));
   check_input_size(kOp, size);
+  const int64_t pixels = size[0] > INT64_MAX / size[1] ? INT64_MAX : size[0] * size[1];
   const auto* const index = places.as<const int64_t>();
-  const auto* const wrong = std::find_if(index, index + places.numel(), [&](int64_t i) {
-    return i < -1 || (i >= 0 && i / size[1] >= size[0]);  // -1: of a window beyond the map
+  const auto* const wrong = std::find_if(index, index + places.numel(), [=](int64_t i) {
+    return i < -1 || i >= pixels;  // -1: of a window beyond the map
   });
   if (wrong != index + places.numel())
     check(false, kOp, "expected indices in [-1, ", size[0], " * ", size[1], "), got ", *wrong);

@@ -40,7 +40,8 @@ Runs parse_lengths(const Place& place, py::handle counts) {
   check_type(PyList_Check(counts.ptr()) || PyTuple_Check(counts.ptr()), place.op, "expected counts of ",
              place, " to be bytes, a string or a list of integers, got ", type_name(counts));
   Runs runs;
-  for (const py::handle item : counts) {
+  for (const py::handle borrowed : counts) {
+    const auto item = py::reinterpret_borrow<py::object>(borrowed);
     int64_t length = 0;
     if (!is_integer(item, &length) || length < 0 || length > kMaxRlePixels)  // outside: repr takes longest
       check(false, place.op, "expected counts of ", place, " to be integers of 0 to 2^32 - 1, got ",
@@ -60,8 +61,9 @@ struct Unread {
 Unread parse(const Place& place, py::handle item) {
   check_type(PyDict_Check(item.ptr()), place.op, "expected ", place,
              " to be a dict with size and counts, got ", type_name(item));
-  const py::handle size = PyDict_GetItemString(item.ptr(), "size");
-  const py::handle counts = PyDict_GetItemString(item.ptr(), "counts");
+  // Owned: the caller's __index__, or another thread, may change the dict meanwhile.
+  const auto size = py::reinterpret_borrow<py::object>(PyDict_GetItemString(item.ptr(), "size"));
+  const auto counts = py::reinterpret_borrow<py::object>(PyDict_GetItemString(item.ptr(), "counts"));
   if (!size || !counts)
     check(false, place.op, "expected ", place, " to be a dict with size and counts, got ",
           py::repr(item).cast<std::string>());
@@ -80,8 +82,16 @@ Unread parse(const Place& place, py::handle item) {
     check(false, place.op, "expected size of ", place, " to be up to 2^32 - 1 pixels, got ",
           py::repr(size).cast<std::string>());
   if (PyBytes_Check(counts.ptr()) || PyUnicode_Check(counts.ptr())) {
-    unread.owner = py::reinterpret_borrow<py::object>(counts);  // others may change the dict meanwhile
-    unread.text = counts.cast<std::string_view>();
+    unread.owner = counts;
+    if (PyUnicode_Check(counts.ptr())) {
+      Py_ssize_t length = 0;
+      const char* const text = PyUnicode_AsUTF8AndSize(counts.ptr(), &length);
+      if (text == nullptr) PyErr_Clear();  // a surrogate
+      check(text != nullptr, place.op, "expected counts of ", place, " to be ASCII, got other characters");
+      unread.text = {text, static_cast<size_t>(length)};
+    } else {
+      unread.text = counts.cast<std::string_view>();
+    }
   } else {
     unread.rle.runs = parse_lengths(place, counts);
   }

@@ -20,8 +20,10 @@ py::array describe_all(const SiftPyramid& pyramid, const std::vector<SiftKeypoin
   const int64_t n = describe ? static_cast<int64_t>(keypoints.size()) : 0;
   py::array_t<float> descriptors = empty<float>(kOp, {n, kSiftValues});
   float* const values = descriptors.mutable_data();
-  py::gil_scoped_release release;
-  if (n > 0) sift_describe(pyramid, keypoints.data(), n, values);
+  if (n > 0) {
+    py::gil_scoped_release release;
+    sift_describe(pyramid, keypoints.data(), n, values);
+  }
   return descriptors;
 }
 
