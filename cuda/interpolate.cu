@@ -133,17 +133,24 @@ Axis<kBilinear> axis_of(const InterpolateParams& q, double scale, int64_t in, in
 }
 
 template <class T, bool kBilinear>
-void start(const char* op, const Stream& stream, const InterpolateProblem& p) {
+Interpolation<T, kBilinear> job_of(const InterpolateProblem& p, int64_t vectors, const void* from, void* to,
+                                   const RowGrid& grid) {
   const InterpolateParams& q = p.params;
+  return {static_cast<const T*>(from),
+          axis_of<kBilinear>(q, q.scale_h, p.h, p.out_h),
+          axis_of<kBilinear>(q, q.scale_w, p.w, p.out_w),
+          static_cast<int>(p.channels),
+          static_cast<int>(vectors),
+          static_cast<T*>(to),
+          grid};
+}
+
+template <class T, bool kBilinear>
+void start(const char* op, const Stream& stream, const InterpolateProblem& p) {
   const bool packed = in_packs<T>(p.channels, p.input, p.output);
   const int64_t vectors = p.channels / (packed ? kPack<T> : 1);
-  const Interpolation<T, kBilinear> job = {static_cast<const T*>(p.input),
-                                           axis_of<kBilinear>(q, q.scale_h, p.h, p.out_h),
-                                           axis_of<kBilinear>(q, q.scale_w, p.w, p.out_w),
-                                           static_cast<int>(p.channels),
-                                           static_cast<int>(vectors),
-                                           static_cast<T*>(p.output),
-                                           RowGrid(op, p.n * p.out_h, p.out_w * vectors)};
+  const auto job =
+      job_of<T, kBilinear>(p, vectors, p.input, p.output, RowGrid(op, p.n * p.out_h, p.out_w * vectors));
   launch(op, stream, job.grid.shape(),
          packed            ? interpolate_kernel<T, kPack<T>, false, kBilinear>
          : p.channels == 1 ? interpolate_kernel<T, 1, true, kBilinear>
@@ -153,16 +160,10 @@ void start(const char* op, const Stream& stream, const InterpolateProblem& p) {
 
 template <class T, bool kBilinear>
 void start_backward(const char* op, const Stream& stream, const InterpolateProblem& p, void* grad_input) {
-  const InterpolateParams& q = p.params;
   const bool packed = in_packs<T>(p.channels, p.output, grad_input);
   const int64_t vectors = p.channels / (packed ? kPack<T> : 1);
-  const Interpolation<T, kBilinear> job = {static_cast<const T*>(p.output),
-                                           axis_of<kBilinear>(q, q.scale_h, p.h, p.out_h),
-                                           axis_of<kBilinear>(q, q.scale_w, p.w, p.out_w),
-                                           static_cast<int>(p.channels),
-                                           static_cast<int>(vectors),
-                                           static_cast<T*>(grad_input),
-                                           RowGrid(op, p.n * p.h, p.w * vectors)};
+  const auto job =
+      job_of<T, kBilinear>(p, vectors, p.output, grad_input, RowGrid(op, p.n * p.h, p.w * vectors));
   launch(op, stream, job.grid.shape(),
          packed            ? interpolate_backward_kernel<T, kPack<T>, false, kBilinear>
          : p.channels == 1 ? interpolate_backward_kernel<T, 1, true, kBilinear>

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,10 @@ import pytest
 
 from pyvision import ops
 from tests.helpers import check_threads_agree, random
+from tests.reference.pooling import max_unpool2d as reference
 
 X = random((2, 3, 4, 5))
 PLACES = np.zeros((2, 3, 4, 5), np.int64)
-
-
-def reference(x: np.ndarray, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    y = np.zeros((*x.shape[:2], size[0] * size[1]), x.dtype)
-    for n, c, h, w in itertools.product(*map(range, x.shape)):
-        y[n, c, indices[n, c, h, w]] = x[n, c, h, w]
-    return y.reshape(*x.shape[:2], *size)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

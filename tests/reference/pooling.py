@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -104,3 +105,10 @@ def average_backward(forward: Callable[[np.ndarray], np.ndarray], grad: np.ndarr
     matrix = forward(np.eye(pixels).reshape(1, pixels, *size)).reshape(pixels, -1)
     flat = grad.reshape(-1, matrix.shape[1]).astype(np.float64)
     return (flat @ matrix.T).reshape(*grad.shape[:2], *size)
+
+
+def max_unpool2d(x: np.ndarray, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    y = np.zeros((*x.shape[:2], size[0] * size[1]), x.dtype)
+    for n, c, h, w in itertools.product(*map(range, x.shape)):
+        y[n, c, indices[n, c, h, w]] = x[n, c, h, w]
+    return y.reshape(*x.shape[:2], *size)

@@ -8,31 +8,68 @@
 namespace pyvision {
 namespace {
 
-// Calls copy(fine, coarse) for the places of all elements, in the order of the fine map, row after row of the
-// coarse one in parallel. Where channels are neighbours they are the innermost loop.
-template <class Copy>
-void for_each_element(const PixelShuffle& job, Copy copy) {
-  const int64_t r = job.factor, outer = job.planar ? job.channels : 1, inner = job.planar ? 1 : job.channels;
-  const int64_t plane = job.h * job.w, all = job.channels * r * r;
-  const int64_t rows = job.n * outer * job.h, row = r * job.w * r * inner;  // of the fine map
-  if (rows * row == 0) return;
-  // coarse strides
-  const int64_t across = job.planar ? 1 : all, part = job.planar ? plane : 1, channel = r * r;
-  const int64_t grain = std::max<int64_t>(1, (1 << 15) / row);  // some 10 us
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; ++index) {
-      const int64_t h = index % job.h, c = index / job.h % outer, n = index / job.h / outer;  // [0, h) …
-      int64_t fine = index * row;
-      const int64_t first =
-          job.planar ? ((n * job.channels + c) * r * r * job.h + h) * job.w : (n * job.h + h) * job.w * all;
-      for (int64_t i = 0; i < r; ++i)
-        for (int64_t w = 0; w < job.w; ++w)
-          for (int64_t j = 0; j < r; ++j) {
-            const int64_t coarse = first + w * across + (i * r + j) * part;
-            for (int64_t k = 0; k < inner; ++k) copy(fine++, coarse + k * channel);
-          }
+// One row of a fine plane, `w` times `r` values, and the rows of the coarse planes, `plane` apart, that
+// alternate in it. kFactor: r where it is known at compile time, so that the loop becomes shuffles of vectors
+template <bool kToFine, int kFactor, class T>
+void interleave(T* __restrict fine, T* __restrict coarse, int64_t plane, int64_t w, int64_t factor) {
+  const int64_t r = kFactor > 0 ? kFactor : factor;
+  for (int64_t i = 0; i < w; ++i) {
+    for (int64_t j = 0; j < r; ++j) {
+      if constexpr (kToFine)
+        fine[i * r + j] = coarse[j * plane + i];
+      else
+        coarse[j * plane + i] = fine[i * r + j];
+    }
+  }
+}
+
+// A coarse pixel's channels, `r` pixels of a row of the fine map: (r, channels) and (channels, r, r)
+template <bool kToFine, class T>
+void regroup(T* __restrict fine, T* __restrict coarse, int64_t channels, int64_t r) {
+  for (int64_t j = 0; j < r; ++j) {
+    for (int64_t c = 0; c < channels; ++c) {
+      if constexpr (kToFine)
+        fine[j * channels + c] = coarse[c * r * r + j];
+      else
+        coarse[c * r * r + j] = fine[j * channels + c];
+    }
+  }
+}
+
+constexpr int64_t kGrain = 1 << 15;  // values, some 10 us
+
+template <bool kToFine, class T>
+void move_planes(const PixelShuffle& job, T* fine, T* coarse) {
+  const int64_t r = job.factor, plane = job.h * job.w, rows = job.n * job.channels * job.h * r;
+  auto* const run = r == 2   ? interleave<kToFine, 2, T>
+                    : r == 3 ? interleave<kToFine, 3, T>
+                    : r == 4 ? interleave<kToFine, 4, T>
+                             : interleave<kToFine, 0, T>;
+  parallel_for(rows, std::max<int64_t>(1, kGrain / (job.w * r)), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {                           // of all fine planes
+      const int64_t i = row % r, h = row / r % job.h, c = row / r / job.h;  // c: [0, n * channels)
+      run(fine + row * job.w * r, coarse + (c * r + i) * r * plane + h * job.w, plane, job.w, r);
     }
   });
+}
+
+template <bool kToFine, class T>
+void move_pixels(const PixelShuffle& job, T* fine, T* coarse) {
+  const int64_t r = job.factor, step = job.channels * r, rows = job.n * job.h * r;
+  parallel_for(rows, std::max<int64_t>(1, kGrain / (job.w * step)), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {  // of all fine maps
+      const int64_t i = row % r, h = row / r;      // h: [0, n * h)
+      for (int64_t w = 0; w < job.w; ++w)
+        regroup<kToFine>(fine + (row * job.w + w) * step, coarse + (h * job.w + w) * step * r + i * r,
+                         job.channels, r);
+    }
+  });
+}
+
+template <bool kToFine, class T>
+void move_all(const PixelShuffle& job, T* fine, T* coarse) {
+  if (job.n * job.channels * job.h * job.w == 0) return;
+  (job.planar ? move_planes<kToFine, T> : move_pixels<kToFine, T>)(job, fine, coarse);
 }
 
 // Calls body with a null pointer to an unsigned integer of `size` bytes.
@@ -48,17 +85,15 @@ void with_element(int64_t size, Body body) {
 
 void pixel_shuffle(const PixelShuffle& job, int64_t size, const void* coarse, void* fine) {
   with_element(size, [&](auto* type) {
-    const auto* const from = static_cast<decltype(type)>(const_cast<void*>(coarse));
-    const auto to = static_cast<decltype(type)>(fine);
-    for_each_element(job, [=](int64_t fine_at, int64_t coarse_at) { to[fine_at] = from[coarse_at]; });
+    using Pointer = decltype(type);
+    move_all<true>(job, static_cast<Pointer>(fine), static_cast<Pointer>(const_cast<void*>(coarse)));
   });
 }
 
 void pixel_unshuffle(const PixelShuffle& job, int64_t size, const void* fine, void* coarse) {
   with_element(size, [&](auto* type) {
-    const auto* const from = static_cast<decltype(type)>(const_cast<void*>(fine));
-    const auto to = static_cast<decltype(type)>(coarse);
-    for_each_element(job, [=](int64_t fine_at, int64_t coarse_at) { to[coarse_at] = from[fine_at]; });
+    using Pointer = decltype(type);
+    move_all<false>(job, static_cast<Pointer>(const_cast<void*>(fine)), static_cast<Pointer>(coarse));
   });
 }
 
