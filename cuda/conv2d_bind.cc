@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "conv_bind.h"
 
+#include <algorithm>
+
 namespace pyvision::cuda {
 
 void check_coordinates(const char* op, std::initializer_list<int64_t> extents) {
@@ -40,7 +42,10 @@ ConvProblem conv_problem(const std::string& op_name, const Stream& stream, const
   q.groups = groups;
   q.activation.kind = parse_activation(op, activation);
   q.activation.slope = slope;
-  check_conv2d(op, q, p.h, p.w);
+  Conv2dParams counted = q;  // a transposed convolution's adjoint leaves out rows that no window sees
+  counted.pad_bottom = std::max<int64_t>(0, q.pad_bottom);
+  counted.pad_right = std::max<int64_t>(0, q.pad_right);
+  check_conv2d(op, counted, p.h, p.w);
   check(depthwise ? q.groups == q.in_channels : w[3] == q.in_channels / q.groups, op, "expected weight for ",
         q.in_channels / q.groups, " input channels a group, got shape ", shape_text(weight.tensor));
   check(q.groups <= 65535 || depthwise, op, "expected at most 65535 groups on CUDA, got ", q.groups);

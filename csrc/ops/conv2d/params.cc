@@ -20,9 +20,9 @@ void check_conv2d_params(const char* op, const Conv2dParams& p) {
         ")");
   check(p.dilation_h > 0 && p.dilation_w > 0, op, "expected dilation > 0, got (", p.dilation_h, ", ",
         p.dilation_w, ")");
-  // Below 0 at the bottom and the right: what no window sees, as of a transposed convolution's adjoint.
-  check(p.pad_top >= 0 && p.pad_left >= 0, op, "expected padding >= 0, got (", p.pad_top, ", ", p.pad_left,
-        ", ", p.pad_bottom, ", ", p.pad_right, ")");
+  check(p.pad_top >= 0 && p.pad_left >= 0 && p.pad_bottom >= 0 && p.pad_right >= 0, op,
+        "expected padding >= 0, got (", p.pad_top, ", ", p.pad_left, ", ", p.pad_bottom, ", ", p.pad_right,
+        ")");
   check(p.groups > 0, op, "expected groups > 0, got ", p.groups);
   check(p.in_channels > 0 && p.out_channels > 0, op, "expected at least one channel, got ", p.in_channels,
         " in and ", p.out_channels, " out");

@@ -23,6 +23,7 @@ Conv2dParams adjoint_of(const ConvTranspose2dParams& p) {
 void check_conv_transpose2d_params(const char* op, const ConvTranspose2dParams& p) {
   Conv2dParams counted = adjoint_of(p);
   std::swap(counted.in_channels, counted.out_channels);  // messages count them as the caller does
+  counted.pad_bottom = p.padding_h, counted.pad_right = p.padding_w;  // the adjoint's may be less than 0
   check_conv2d_params(op, counted);
   constexpr int64_t kMaxPhases = 1 << 16;  // each is a convolution with weights of its own
   check(p.stride_h <= kMaxPhases && p.stride_w <= kMaxPhases && p.stride_h * p.stride_w <= kMaxPhases, op,
