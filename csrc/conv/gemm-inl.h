@@ -66,6 +66,10 @@ struct F32Product {
 template <class E>
 constexpr bool kSumsInOutput = std::is_same_v<typename E::Sum, typename E::Out>;
 
+// Whether the sums become rows of an output, which are fetched while they are computed.
+template <class E>
+constexpr bool kWritesRows = true;
+
 // Where the rows of a tile go, and what happens to the sums on the way. A panel is at `column` of all of it,
 // so that nothing else is written between two panels of a tile: what the microkernel begins with, a pointer
 // to the bias, would have to wait for the sums that were stored before it.
@@ -284,7 +288,7 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   using Sum = typename Product::Sum;
   constexpr bool kIsPacked = kBStep == NV * F32::kLanes;
   Sum acc[MR][NV];
-  if (!out.fetched) {
+  if (kWritesRows<E> && !out.fetched) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) fetch_columns<NV, true>(out.row[r] + out.column);
   }
@@ -297,13 +301,14 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   add_start(acc, out);
   // Where the next sums go is fetched while these are computed, a row now and then: a map larger than L2 is
   // written at the speed of memory, not at its latency.
-  const int64_t segment = a.runs * a.run_length / MR + 1;
+  const int64_t segment = kWritesRows<E> ? a.runs * a.run_length / MR + 1 : a.run_length;
   int next_row = 0;
   const float *run_rows = a.rows, *fetched = ahead.from;
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
     for (int64_t left = a.run_length; left > 0; left -= segment) {
-      if (next_row < MR) fetch_columns<NV, true>(out.row[next_row++] + out.column + out.next);
+      if (kWritesRows<E> && next_row < MR)
+        fetch_columns<NV, true>(out.row[next_row++] + out.column + out.next);
       for (int64_t i = left < segment ? left : segment; i > 0; --i) {
         F32 bv[NV];
 #pragma GCC unroll 8

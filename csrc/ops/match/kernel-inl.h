@@ -11,60 +11,80 @@ struct L1Product : F32Product {
   static F32 dot(F32 a, F32 b, F32 sum) { return sum - abs(a - b); }
 };
 
-// Two sizes of tile only: rows that make no whole one go one by one. There are few.
-struct L1Kernels {
-  static constexpr int rows_of(int64_t left) { return left < kRowTile ? 1 : kRowTile; }
-  static MicrokernelOf<Epilogue> pick(int rows, bool narrow) {
-    if (rows == 1) return narrow ? microkernel<1, 1, L1Product> : microkernel<1, kPanelVectors, L1Product>;
-    return narrow ? microkernel<kRowTile, 1, L1Product> : microkernel<kRowTile, kPanelVectors, L1Product>;
-  }
-};
-struct L2Kernels {
-  static constexpr int rows_of(int64_t left) { return static_cast<int>(left < kRowTile ? left : kRowTile); }
-  static MicrokernelOf<Epilogue> pick(int rows, bool narrow) { return pick_f32_microkernel(rows, narrow); }
-};
+// Scores that none of a tile's rows has any use for never leave the registers.
+struct KeepBest {
+  using Out = float;
+  using Sum = float;
 
-// scores: (rows, kPanelWidth) of rows of a from `row` on and columns of b from `column` on
-inline void keep_best(const MatchBest& best, const float* scores, int64_t row, int rows, int64_t column,
-                      int64_t width) {
-  for (int r = 0; r < rows; ++r) {
-    const float* const of_row = scores + r * kPanelWidth;
-    float worst = worst_of(best, row + r);
-    for (int64_t c = 0; c < width; c += F32::kLanes) {
-      uint32_t better = bits(F32::set(worst) < F32::load(of_row + c));
-      for (; better != 0; better &= better - 1) {
-        const int64_t i = c + __builtin_ctz(better);
-        if (of_row[i] <= worst) continue;  // beaten by a neighbour in the same vector
-        insert_best(best, row + r, of_row[i], static_cast<int32_t>(column + i));
-        worst = worst_of(best, row + r);
-      }
-    }
+  const float* bias;  // where scores start
+  MatchBest best;
+  int64_t first_row, first_column;
+  int done;  // rows that an earlier tile has had
+};
+template <>
+constexpr bool kWritesRows<KeepBest> = false;
+
+// scores: (64 or less,) of columns from `column` on; better: those that beat the row's worst, as bits
+[[gnu::noinline]] inline void keep_best(const MatchBest& best, const float* scores, uint64_t better,
+                                        int64_t row, int64_t column) {
+  float worst = worst_of(best, row);
+  for (; better != 0; better &= better - 1) {
+    const int i = __builtin_ctzll(better);
+    if (scores[i] <= worst) continue;  // beaten by a neighbour in the same panel
+    insert_best(best, row, scores[i], static_cast<int32_t>(column + i));
+    worst = worst_of(best, row);
   }
 }
 
+template <int MR, int NV>
+[[gnu::always_inline]] inline void finish_tile(const F32 (&acc)[MR][NV], const TileOutputOf<KeepBest>& out) {
+  const float* const worst = out.best.scores + out.first_row * out.best.k + out.best.k - 1;
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+    const F32 limit = F32::set(worst[r * out.best.k]);
+    uint64_t better = 0;
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) better |= uint64_t{bits(limit < acc[r][v])} << (v * F32::kLanes);
+    if (better == 0 || r < out.done) continue;
+    alignas(64) float scores[NV * F32::kLanes];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v].store(scores + v * F32::kLanes);
+    keep_best(out.best, scores, better, out.first_row + r, out.first_column);
+  }
+}
+
+template <int MR, class Product>
+inline MicrokernelOf<KeepBest> pick_match_microkernel(bool narrow) {
+  return narrow ? microkernel<MR, 1, Product, KeepBest> : microkernel<MR, kPanelVectors, Product, KeepBest>;
+}
+
 // A panel of b serves all rows of the range before the next: it comes from L3 once, and the rows wait in L2.
-template <class Kernels>
+// The last tile goes over rows of the one before it rather than have fewer; rows that fill none go one by
+// one.
+template <class Product>
 inline void match_rows(const FloatMatch& job, int64_t begin, int64_t end) {
-  alignas(64) float scores[kRowTile * kPanelWidth];
-  TileOutput out;
-  out.activation = {};
+  const int rows = end - begin < kRowTile ? 1 : kRowTile;
+  TileOutputOf<KeepBest> out;
+  out.best = job.best;
   out.has_residual = false;
   out.first = out.last = true;
-  for (int r = 0; r < kRowTile; ++r) out.row[r] = scores + r * kPanelWidth;
   const float* b = job.packed;
   for (int64_t column = 0; column < job.n_b; column += kPanelWidth) {
     const bool narrow = panel_is_narrow(job.n_b - column);
     const int64_t width = narrow ? F32::kLanes : kPanelWidth;
+    const auto microkernel = rows == 1 ? pick_match_microkernel<1, Product>(narrow)
+                                       : pick_match_microkernel<kRowTile, Product>(narrow);
     out.columns = static_cast<int>(width);
     out.bias = job.bias + column;
+    out.first_column = column;
     const float* const next = b + job.d * width;
-    const int64_t passes = (end - begin + kRowTile - 1) / kRowTile;
-    for (int64_t row = begin, pass = 0; row < end; ++pass) {
-      const int rows = Kernels::rows_of(end - row);
-      const TileInput a = {job.a + row * job.d, job.d, 1, 0, job.d};
-      Kernels::pick(rows, narrow)(a, b, PanelAhead::share(next, width, passes).after(pass * job.d), out);
-      keep_best(job.best, scores, row, rows, column, width);
-      row += rows;
+    const int64_t passes = (end - begin + rows - 1) / rows;
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      const int64_t row = begin + pass * rows;
+      out.first_row = row + rows < end ? row : end - rows;
+      out.done = static_cast<int>(row - out.first_row);
+      const TileInput a = {job.a + out.first_row * job.d, job.d, 1, 0, job.d};
+      microkernel(a, b, PanelAhead::share(next, width, passes).after(pass * job.d), out);
     }
     b = next;
   }
@@ -79,7 +99,7 @@ inline float l2_distance(const float* a, const float* b, int64_t d) {
   return __builtin_sqrtf(reduce_add(sum));
 }
 
-const MatchKernels match = {F32::kIsaName, match_rows<L2Kernels>, match_rows<L1Kernels>, l2_distance};
+const MatchKernels match = {F32::kIsaName, match_rows<F32Product>, match_rows<L1Product>, l2_distance};
 const BitMatchKernels match_bits = {F32::kIsaName, Words::kLanes, match_bit_rows};
 
 }  // namespace pyvision::PYVISION_ISA_NS

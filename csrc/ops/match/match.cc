@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "core/arena.h"
@@ -21,30 +22,35 @@ constexpr float kNone = -std::numeric_limits<float>::infinity();
 // Every distance between rows whose own size is no more than this is finite, and so is every score.
 constexpr float kMaxSize = 1e37f;
 
-// The squared norm, or the sum of magnitudes.
-float size_of(MatchMetric metric, const float* x, int64_t d) {
-  double sum = 0;
-  for (int64_t i = 0; i < d; ++i) {
-    const auto value = static_cast<double>(x[i]);
-    sum += metric == MatchMetric::kL2 ? value * value : std::abs(value);
-  }
-  return static_cast<float>(sum);
-}
+constexpr int64_t kRows = 128;  // of a share of what is done once
 
-void check_sizes(MatchMetric metric, const float* x, int64_t n, int64_t d, const char* name, float* sizes) {
-  for (int64_t i = 0; i < n; ++i) {
-    sizes[i] = size_of(metric, x + i * d, d);
-    check(sizes[i] <= kMaxSize, kOp, "expected ", name,
-          " to be finite, and so small that distances are, got row ", i, " of size ", sizes[i]);
-  }
-}
-
-// Rows of a for one share of work.
+// Rows for one share of work, `group` at a time.
 template <class Body>
 void share_rows(int64_t n, int64_t group, Body body) {
   parallel_for((n + group - 1) / group, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) body(i * group, std::min(n, (i + 1) * group));
   });
+}
+
+// The squared norm, or the sum of magnitudes.
+float size_of(MatchMetric metric, const float* x, int64_t d) {
+  constexpr int64_t kSums = 8;  // so that none waits for the one before
+  double sums[kSums] = {};
+  for (int64_t i = 0; i < d; ++i) {
+    const auto value = static_cast<double>(x[i]);
+    sums[i % kSums] += metric == MatchMetric::kL2 ? value * value : std::abs(value);
+  }
+  return static_cast<float>(std::accumulate(sums, sums + kSums, 0.0));
+}
+
+void check_sizes(MatchMetric metric, const float* x, int64_t n, int64_t d, const char* name, float* sizes) {
+  share_rows(n, kRows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) sizes[i] = size_of(metric, x + i * d, d);
+  });
+  for (int64_t i = 0; i < n; ++i) {
+    check(sizes[i] <= kMaxSize, kOp, "expected ", name,
+          " to be finite, and so small that distances are, got row ", i, " of size ", sizes[i]);
+  }
 }
 
 }  // namespace
@@ -60,7 +66,9 @@ void match_floats(MatchMetric metric, const float* a, int64_t n_a, const float* 
   for (int64_t i = 0; i < n_b; ++i) bias[i] = l2 ? -0.5f * bias[i] : 0;
   std::fill_n(bias + n_b, columns - n_b, kNone);
   Scratch<float> packed(gemm.packed_floats(n_b, d));
-  gemm.pack(b, n_b, /*taps=*/1, d, d, 0, 1, packed);
+  share_rows(n_b, gemm.panel_width, [&](int64_t begin, int64_t end) {
+    gemm.pack(b + begin * d, end - begin, /*taps=*/1, d, d, 0, 1, packed + begin * d);
+  });
   Scratch<float> scores(n_a * k);
   Scratch<int32_t> found(n_a * k);
   std::fill_n(scores.get(), n_a * k, kNone);
