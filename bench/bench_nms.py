@@ -265,25 +265,33 @@ def print_curves(rng: np.random.Generator) -> None:
 
 
 def print_overheads() -> None:
-    """What a call of the Cython entries takes without any box, or with a mask of no more than four pixels."""
-    boxes, scores, idxs = np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64)
-    patches, mask = np.empty((0, 28, 28), np.float32), np.eye(2, dtype=np.uint8)
-    counts = masks.rle_encode(mask)
-    calls: dict[str, Run] = {
-        "nms": lambda: detection.nms(boxes, scores, IOU_THRESHOLD),
-        "batched_nms": lambda: detection.batched_nms(boxes, scores, idxs, IOU_THRESHOLD),
-        "box_iou": lambda: detection.box_iou(boxes, boxes),
-        "decode_boxes": lambda: detection.decode_boxes(boxes, boxes),
-        "paste_masks": lambda: masks.paste_masks(patches, boxes, 8, 8),
-        "rle_encode": lambda: masks.rle_encode(mask),
-        "rle_decode": lambda: masks.rle_decode(counts, 2, 2),
-        "rle_area": lambda: masks.rle_area(counts, 2, 2),
-        "rle_iou": lambda: masks.rle_iou(counts, counts, 2, 2),
+    """What a call of the Cython entries takes without any box, or with a mask of no pixel."""
+    boxes, mask = np.empty((0, 4), np.float32), np.empty((0, 0), np.uint8)
+    names = {
+        "detection": detection,
+        "masks": masks,
+        "boxes": boxes,
+        "scores": boxes[:, 0].copy(),
+        "idxs": np.empty(0, np.int64),
+        "patches": np.empty((0, 28, 28), np.float32),
+        "mask": mask,
+        "counts": masks.rle_encode(mask),
     }
+    calls = (
+        "detection.nms(boxes, scores, 0.5)",
+        "detection.batched_nms(boxes, scores, idxs, 0.5)",
+        "detection.box_iou(boxes, boxes)",
+        "detection.decode_boxes(boxes, boxes)",
+        "masks.paste_masks(patches, boxes, 8, 8)",
+        "masks.rle_encode(mask)",
+        "masks.rle_decode(counts, 0, 0)",
+        "masks.rle_area(counts, 0, 0)",
+        "masks.rle_iou(counts, counts, 0, 0)",
+    )
     microseconds = {
-        name: 1e6 * min(timeit.repeat(call, number=1000, repeat=100)) / 1000 for name, call in calls.items()
+        call: 1e6 * min(timeit.repeat(call, number=1000, repeat=100, globals=names)) / 1000 for call in calls
     }
-    print("overhead in Cython: " + ", ".join(f"{name} {t:.2f} µs" for name, t in microseconds.items()))
+    print("overhead in Cython: " + ", ".join(f"{call} {t:.2f} µs" for call, t in microseconds.items()))
 
 
 if __name__ == "__main__":

@@ -62,3 +62,6 @@ cdef int check_buffer(object value, str op, str name, str dtype, int rank) excep
 # What the caller passed for the argument `name` of `op` as a number; raises a TypeError or ValueError.
 cdef int64_t as_int64(object value, str op, str name) except? -1
 cdef double as_double(object value, str op, str name) except? -1
+
+# The memory of a C-contiguous array that the caller keeps, a third of what a memoryview of it would take.
+cdef void* memory_of(object array) except NULL

@@ -2,6 +2,7 @@
 # cython: language_level=3
 """The table of kernels, and the checks of arguments, once for every module here."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 
@@ -59,3 +60,10 @@ cdef int64_t as_int64(object value, str op, str name) except? -1:
 
 cdef double as_double(object value, str op, str name) except? -1:
     return <double>value if type(value) is float else real(value, op, name)
+
+
+cdef void* memory_of(object array) except NULL:
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    PyBuffer_Release(&view)
+    return view.buf

@@ -5,7 +5,7 @@
 from libc.math cimport expf
 from libc.stdint cimport INT64_MAX, int64_t
 
-from pyvision.postprocess._c_api cimport api, as_double, as_int64, check_buffer, checked
+from pyvision.postprocess._c_api cimport api, as_double, as_int64, check_buffer, checked, memory_of
 
 import math
 
@@ -69,7 +69,7 @@ cdef int refuse_suppression(
     int64_t idxs,
     double iou_threshold,
     int64_t max_output,
-    int64_t[::1] keep,
+    int64_t room,
 ) except -1:
     cdef int64_t n = boxes.shape[0]
     if boxes.shape[1] != 4:
@@ -78,11 +78,38 @@ cdef int refuse_suppression(
         raise ValueError(f"[{op}] expected scores of shape ({n},), got ({scores.shape[0]},)")
     if idxs != n:
         raise ValueError(f"[{op}] expected idxs of shape ({n},), got ({idxs},)")
-    if keep.shape[0] < n:
-        raise ValueError(f"[{op}] expected keep to have room for {n} indices, got {keep.shape[0]}")
+    if room < n:
+        raise ValueError(f"[{op}] expected keep to have room for {n} indices, got {room}")
     if max_output < 1:
         raise ValueError(f"[{op}] expected max_output to be positive, got {max_output}")
     raise ValueError(f"[{op}] expected iou_threshold in [0, 1], got {iou_threshold}")
+
+
+# keep: `room` indices
+cdef int64_t nms_to(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t* keep,
+    int64_t room,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0]
+    if (
+        boxes.shape[1] != 4
+        or scores.shape[0] != n
+        or room < n
+        or max_output < 1
+        or not 0 <= iou_threshold <= 1
+    ):
+        with gil:
+            refuse_suppression("nms", boxes, scores, n, iou_threshold, max_output, room)
+    if n == 0:
+        return 0
+    return checked(
+        api.nms_limited(&boxes[0, 0], &scores[0], NULL, n, iou_threshold, max_output, keep),
+        b"[nms] expected fewer than 2^31 boxes, got more",
+    )
 
 
 cdef int64_t nms_limited_into(
@@ -92,28 +119,41 @@ cdef int64_t nms_limited_into(
     int64_t max_output,
     int64_t[::1] keep,
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0]
-    if (
-        boxes.shape[1] != 4
-        or scores.shape[0] != n
-        or keep.shape[0] < n
-        or max_output < 1
-        or not 0 <= iou_threshold <= 1
-    ):
-        with gil:
-            refuse_suppression("nms", boxes, scores, n, iou_threshold, max_output, keep)
-    if n == 0:
-        return 0
-    return checked(
-        api.nms_limited(&boxes[0, 0], &scores[0], NULL, n, iou_threshold, max_output, &keep[0]),
-        b"[nms] expected fewer than 2^31 boxes, got more",
-    )
+    return nms_to(boxes, scores, iou_threshold, max_output, &keep[0], keep.shape[0])
 
 
 cdef int64_t nms_into(
     const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
 ) except -1 nogil:
     return nms_limited_into(boxes, scores, iou_threshold, INT64_MAX, keep)
+
+
+cdef int64_t batched_nms_to(
+    const float[:, ::1] boxes,
+    const float[::1] scores,
+    const int64_t[::1] idxs,
+    double iou_threshold,
+    int64_t max_output,
+    int64_t* keep,
+    int64_t room,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0]
+    if (
+        boxes.shape[1] != 4
+        or scores.shape[0] != n
+        or idxs.shape[0] != n
+        or room < n
+        or max_output < 1
+        or not 0 <= iou_threshold <= 1
+    ):
+        with gil:
+            refuse_suppression("batched_nms", boxes, scores, idxs.shape[0], iou_threshold, max_output, room)
+    if n == 0:
+        return 0
+    return checked(
+        api.nms_limited(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, max_output, keep),
+        b"[batched_nms] expected fewer than 2^31 boxes, got more",
+    )
 
 
 cdef int64_t batched_nms_limited_into(
@@ -124,23 +164,7 @@ cdef int64_t batched_nms_limited_into(
     int64_t max_output,
     int64_t[::1] keep,
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0]
-    if (
-        boxes.shape[1] != 4
-        or scores.shape[0] != n
-        or idxs.shape[0] != n
-        or keep.shape[0] < n
-        or max_output < 1
-        or not 0 <= iou_threshold <= 1
-    ):
-        with gil:
-            refuse_suppression("batched_nms", boxes, scores, idxs.shape[0], iou_threshold, max_output, keep)
-    if n == 0:
-        return 0
-    return checked(
-        api.nms_limited(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, max_output, &keep[0]),
-        b"[batched_nms] expected fewer than 2^31 boxes, got more",
-    )
+    return batched_nms_to(boxes, scores, idxs, iou_threshold, max_output, &keep[0], keep.shape[0])
 
 
 cdef int64_t batched_nms_into(
@@ -153,21 +177,65 @@ cdef int64_t batched_nms_into(
     return batched_nms_limited_into(boxes, scores, idxs, iou_threshold, INT64_MAX, keep)
 
 
-cdef int64_t box_iou_into(
-    const float[:, ::1] boxes1, const float[:, ::1] boxes2, float[:, ::1] iou
+# iou: (n, m)
+cdef int64_t box_iou_to(
+    const float[:, ::1] boxes1, const float[:, ::1] boxes2, float* iou, int64_t n, int64_t m
 ) except -1 nogil:
-    cdef int64_t n = boxes1.shape[0], m = boxes2.shape[0]
-    if boxes1.shape[1] != 4 or boxes2.shape[1] != 4 or iou.shape[0] != n or iou.shape[1] != m:
+    if boxes1.shape[1] != 4 or boxes2.shape[1] != 4 or n != boxes1.shape[0] or m != boxes2.shape[0]:
         with gil:
             raise ValueError(
                 "[box_iou] expected boxes1 (N, 4), boxes2 (M, 4) and iou (N, M), got "
-                f"({n}, {boxes1.shape[1]}), ({m}, {boxes2.shape[1]}) and ({iou.shape[0]}, {iou.shape[1]})"
+                f"({boxes1.shape[0]}, {boxes1.shape[1]}), ({boxes2.shape[0]}, {boxes2.shape[1]}) and ({n}, {m})"
             )
     if n == 0 or m == 0:
         return 0
     return checked(
-        api.box_iou(&boxes1[0, 0], &boxes2[0, 0], &iou[0, 0], n, m),
+        api.box_iou(&boxes1[0, 0], &boxes2[0, 0], iou, n, m),
         b"[box_iou] expected fewer boxes, got too many",
+    )
+
+
+cdef int64_t box_iou_into(
+    const float[:, ::1] boxes1, const float[:, ::1] boxes2, float[:, ::1] iou
+) except -1 nogil:
+    return box_iou_to(boxes1, boxes2, &iou[0, 0], iou.shape[0], iou.shape[1])
+
+
+# decoded: (rows, columns)
+cdef int64_t decode_boxes_to(
+    const float[:, ::1] rel_codes,
+    const float[:, ::1] boxes,
+    float* decoded,
+    int64_t rows,
+    int64_t columns,
+    const float* weights,
+    float bbox_xform_clip,
+) except -1 nogil:
+    cdef int64_t n = boxes.shape[0], per_box = rel_codes.shape[1] // 4
+    if (
+        boxes.shape[1] != 4
+        or rel_codes.shape[0] != n
+        or rel_codes.shape[1] % 4
+        or rows != n
+        or columns != rel_codes.shape[1]
+    ):
+        with gil:
+            raise ValueError(
+                "[decode_boxes] expected rel_codes and decoded (N, 4 * classes) and boxes (N, 4), got "
+                f"({rel_codes.shape[0]}, {rel_codes.shape[1]}), ({rows}, {columns}) and "
+                f"({n}, {boxes.shape[1]})"
+            )
+    return checked(
+        api.decode_boxes(
+            &rel_codes[0, 0] if n > 0 and per_box > 0 else NULL,
+            &boxes[0, 0] if n > 0 else NULL,
+            decoded,
+            n,
+            per_box,
+            weights,
+            bbox_xform_clip,
+        ),
+        b"[decode_boxes] expected weights to be finite and positive and bbox_xform_clip above -infinity, got others",
     )
 
 
@@ -178,31 +246,8 @@ cdef int64_t decode_boxes_into(
     const float* weights,
     float bbox_xform_clip,
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0], per_box = rel_codes.shape[1] // 4
-    if (
-        boxes.shape[1] != 4
-        or rel_codes.shape[0] != n
-        or rel_codes.shape[1] % 4
-        or decoded.shape[0] != n
-        or decoded.shape[1] != rel_codes.shape[1]
-    ):
-        with gil:
-            raise ValueError(
-                "[decode_boxes] expected rel_codes and decoded (N, 4 * classes) and boxes (N, 4), got "
-                f"({rel_codes.shape[0]}, {rel_codes.shape[1]}), ({decoded.shape[0]}, {decoded.shape[1]}) and "
-                f"({n}, {boxes.shape[1]})"
-            )
-    return checked(
-        api.decode_boxes(
-            &rel_codes[0, 0] if n > 0 and per_box > 0 else NULL,
-            &boxes[0, 0] if n > 0 else NULL,
-            &decoded[0, 0] if n > 0 and per_box > 0 else NULL,
-            n,
-            per_box,
-            weights,
-            bbox_xform_clip,
-        ),
-        b"[decode_boxes] expected weights to be finite and positive and bbox_xform_clip above -infinity, got others",
+    return decode_boxes_to(
+        rel_codes, boxes, &decoded[0, 0], decoded.shape[0], decoded.shape[1], weights, bbox_xform_clip
     )
 
 
@@ -317,12 +362,12 @@ def nms(boxes, scores, iou_threshold, *, max_output=None):
         check_buffer(boxes, "nms", "boxes", "float32", 2)
         check_buffer(scores, "nms", "scores", "float32", 1)
         raise
-    keep_array = empty(corners.shape[0], int64)
-    cdef int64_t[::1] keep = keep_array
-    cdef int64_t count
+    cdef int64_t n = corners.shape[0], count
+    keep = empty(n, int64)
+    cdef int64_t* kept = <int64_t*>memory_of(keep)
     with nogil:
-        count = nms_limited_into(corners, values, threshold, limit, keep)
-    return keep_array if count == keep.shape[0] else keep_array[:count]
+        count = nms_to(corners, values, threshold, limit, kept, n)
+    return keep if count == n else keep[:count]
 
 
 def batched_nms(boxes, scores, idxs, iou_threshold, *, max_output=None):
@@ -344,12 +389,12 @@ def batched_nms(boxes, scores, idxs, iou_threshold, *, max_output=None):
         check_buffer(scores, op, "scores", "float32", 1)
         check_buffer(idxs, op, "idxs", "int64", 1)
         raise
-    keep_array = empty(corners.shape[0], int64)
-    cdef int64_t[::1] keep = keep_array
-    cdef int64_t count
+    cdef int64_t n = corners.shape[0], count
+    keep = empty(n, int64)
+    cdef int64_t* kept = <int64_t*>memory_of(keep)
     with nogil:
-        count = batched_nms_limited_into(corners, values, classes, threshold, limit, keep)
-    return keep_array if count == keep.shape[0] else keep_array[:count]
+        count = batched_nms_to(corners, values, classes, threshold, limit, kept, n)
+    return keep if count == n else keep[:count]
 
 
 def box_iou(boxes1, boxes2):
@@ -368,11 +413,12 @@ def box_iou(boxes1, boxes2):
         check_buffer(boxes1, "box_iou", "boxes1", "float32", 2)
         check_buffer(boxes2, "box_iou", "boxes2", "float32", 2)
         raise
-    iou_array = empty((left.shape[0], right.shape[0]), float32)
-    cdef float[:, ::1] iou = iou_array
+    cdef int64_t n = left.shape[0], m = right.shape[0]
+    iou = empty((n, m), float32)
+    cdef float* values = <float*>memory_of(iou)
     with nogil:
-        box_iou_into(left, right, iou)
-    return iou_array
+        box_iou_to(left, right, values, n, m)
+    return iou
 
 
 def decode_boxes(rel_codes, boxes, weights=(1.0, 1.0, 1.0, 1.0), bbox_xform_clip=4.135166556742356):
@@ -410,8 +456,9 @@ def decode_boxes(rel_codes, boxes, weights=(1.0, 1.0, 1.0, 1.0), bbox_xform_clip
         weights = reals(weights, op, "weights", 4)
     for i in range(4):
         factors[i] = as_double(weights[i], op, "weights")
-    decoded_array = empty((codes.shape[0], codes.shape[1]), float32)
-    cdef float[:, ::1] decoded = decoded_array
+    cdef int64_t rows = codes.shape[0], columns = codes.shape[1]
+    decoded = empty((rows, columns), float32)
+    cdef float* values = <float*>memory_of(decoded)
     with nogil:
-        decode_boxes_into(codes, corners, decoded, factors, clip)
-    return decoded_array
+        decode_boxes_to(codes, corners, values, rows, columns, factors, clip)
+    return decoded

@@ -14,6 +14,7 @@ from pyvision.postprocess._c_api cimport (
     as_int64,
     check_buffer,
     checked,
+    memory_of,
 )
 
 import numpy as np
@@ -37,16 +38,41 @@ cdef int check_pasted(const float[:, :, ::1] masks, const float[:, ::1] boxes, i
     return 0
 
 
-cdef int64_t paste_masks_into(
-    const float[:, :, ::1] masks, const float[:, ::1] boxes, int64_t padding, float[:, :, ::1] images
+# images: (n, h, w), n as check_pasted() wants it
+cdef int64_t paste_masks_to(
+    const float[:, :, ::1] masks, const float[:, ::1] boxes, int64_t padding, float* images, int64_t h, int64_t w
 ) except -1 nogil:
-    cdef int64_t n = masks.shape[0], m = masks.shape[1], h = images.shape[1], w = images.shape[2]
-    check_pasted(masks, boxes, images.shape[0])
+    cdef int64_t n = masks.shape[0], m = masks.shape[1]
     if n == 0 or m == 0 or h == 0 or w == 0:
         return 0
     return checked(
-        api.paste_masks(&masks[0, 0, 0], &boxes[0, 0], &images[0, 0, 0], n, m, h, w, padding),
+        api.paste_masks(&masks[0, 0, 0], &boxes[0, 0], images, n, m, h, w, padding),
         b"[paste_masks] expected finite boxes within 2^30 pixels and padding from 0, got others",
+    )
+
+
+cdef int64_t paste_masks_into(
+    const float[:, :, ::1] masks, const float[:, ::1] boxes, int64_t padding, float[:, :, ::1] images
+) except -1 nogil:
+    check_pasted(masks, boxes, images.shape[0])
+    return paste_masks_to(masks, boxes, padding, &images[0, 0, 0], images.shape[1], images.shape[2])
+
+
+cdef int64_t paste_masks_above_to(
+    const float[:, :, ::1] masks,
+    const float[:, ::1] boxes,
+    int64_t padding,
+    double threshold,
+    uint8_t* images,
+    int64_t h,
+    int64_t w,
+) except -1 nogil:
+    cdef int64_t n = masks.shape[0], m = masks.shape[1]
+    if n == 0 or m == 0 or h == 0 or w == 0:
+        return 0
+    return checked(
+        api.paste_masks_above(&masks[0, 0, 0], &boxes[0, 0], images, n, m, h, w, padding, threshold),
+        b"[paste_masks] expected finite boxes within 2^30 pixels, padding from 0 and threshold in [0, 1], got others",
     )
 
 
@@ -57,15 +83,9 @@ cdef int64_t paste_masks_above_into(
     double threshold,
     uint8_t[:, :, ::1] images,
 ) except -1 nogil:
-    cdef int64_t n = masks.shape[0], m = masks.shape[1], h = images.shape[1], w = images.shape[2]
     check_pasted(masks, boxes, images.shape[0])
-    if n == 0 or m == 0 or h == 0 or w == 0:
-        return 0
-    return checked(
-        api.paste_masks_above(
-            &masks[0, 0, 0], &boxes[0, 0], &images[0, 0, 0], n, m, h, w, padding, threshold
-        ),
-        b"[paste_masks] expected finite boxes within 2^30 pixels, padding from 0 and threshold in [0, 1], got others",
+    return paste_masks_above_to(
+        masks, boxes, padding, threshold, &images[0, 0, 0], images.shape[1], images.shape[2]
     )
 
 
@@ -180,8 +200,7 @@ def paste_masks(masks, boxes, height, width, *, padding=1, threshold=None):
     cdef int64_t n = patches.shape[0], h = as_int64(height, op, "height"), w = as_int64(width, op, "width")
     cdef int64_t border = as_int64(padding, op, "padding")
     cdef double limit = 0
-    cdef float[:, :, ::1] values
-    cdef uint8_t[:, :, ::1] above
+    cdef void* memory
     # As doubles, which overflow to infinity: of images without pixels too, or NumPy refuses what it cannot count.
     if h < 0 or w < 0 or <double>max(n, 1) * max(h, 1) * max(w, 1) * sizeof(float) >= 2.0**47:
         raise ValueError(f"[{op}] expected height and width from 0 of images that fit in memory, got {h} and {w}")
@@ -191,17 +210,17 @@ def paste_masks(masks, boxes, height, width, *, padding=1, threshold=None):
     check_pasted(patches, corners, n)
     if threshold is None:
         images = zeros(shape, float32)
-        values = images
+        memory = memory_of(images)
         with nogil:
-            paste_masks_into(patches, corners, border, values)
+            paste_masks_to(patches, corners, border, <float*>memory, h, w)
         return images
     limit = as_double(threshold, op, "threshold")
     if not 0 <= limit <= 1:
         raise ValueError(f"[{op}] expected threshold in [0, 1], got {limit}")
     images = zeros(shape, uint8)
-    above = images
+    memory = memory_of(images)
     with nogil:
-        paste_masks_above_into(patches, corners, border, limit, above)
+        paste_masks_above_to(patches, corners, border, limit, <uint8_t*>memory, h, w)
     return images
 
 
@@ -252,20 +271,20 @@ def rle_decode(counts, height, width):
     cdef int64_t h = as_int64(height, op, "height"), w = as_int64(width, op, "width")
     cdef int64_t length = PyBytes_GET_SIZE(owner), count
     cdef uint32_t* runs = NULL
-    cdef uint8_t[:, ::1] mask
+    cdef uint8_t* pixels
     check_size(h, w, op)
     try:
         with nogil:
             count = read_runs(text, length, h * w, &runs)
         checked_runs(count, h, w, op, "counts")
-        mask_array = empty((h, w), uint8)
-        mask = mask_array
+        mask = empty((h, w), uint8)
+        pixels = <uint8_t*>memory_of(mask)
         with nogil:
             checked(
-                api.rle_decode(runs, count, h, w, &mask[0, 0] if h > 0 and w > 0 else NULL),
+                api.rle_decode(runs, count, h, w, pixels),
                 b"[rle_decode] expected counts that sum to the pixels of the mask, got others",
             )
-        return mask_array
+        return mask
     finally:
         free(runs)
 
