@@ -173,7 +173,8 @@ void start_backward(const char* op, const Stream& stream, const InterpolateProbl
 
 }  // namespace
 
-void interpolate(const char* op, const Stream& stream, const InterpolateProblem& p) {
+void interpolate(const char* op, const Stream& stream, const InterpolateProblem& p, void* workspace) {
+  if (is_wide(p.params)) return interpolate_wide(op, stream, p, workspace, nullptr);
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     p.params.mode == InterpolateMode::kBilinear ? start<T, true>(op, stream, p)
@@ -181,8 +182,9 @@ void interpolate(const char* op, const Stream& stream, const InterpolateProblem&
   });
 }
 
-void interpolate_backward(const char* op, const Stream& stream, const InterpolateProblem& p,
+void interpolate_backward(const char* op, const Stream& stream, const InterpolateProblem& p, void* workspace,
                           void* grad_input) {
+  if (is_wide(p.params)) return interpolate_wide(op, stream, p, workspace, grad_input);
   with_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     p.params.mode == InterpolateMode::kBilinear ? start_backward<T, true>(op, stream, p, grad_input)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resizing on the device: what csrc/ops/interpolate/interpolate.h says without an addend, of maps in f32, f16
-// or bf16, computed in f32: of nearest and bilinear. Planar maps are images of one channel.
+// or bf16, computed in f32. Planar maps are images of one channel.
 #pragma once
 
 #include "common/device.h"
@@ -18,10 +18,19 @@ struct InterpolateProblem {
   void* output = nullptr;  // (n, out_h, out_w, channels)
 };
 
-void interpolate(const char* op, const Stream& stream, const InterpolateProblem& problem);
+// Bytes of the workspace, of the op or of its gradient: none of nearest and bilinear without antialias.
+size_t interpolate_workspace(const InterpolateProblem& problem, bool backward);
+
+void interpolate(const char* op, const Stream& stream, const InterpolateProblem& problem, void* workspace);
 // Its gradient: `output` holds that of the result, and that of the input goes to `grad_input`, (n, h, w,
 // channels). Every pixel pulls from the outputs that read it, in a fixed order.
 void interpolate_backward(const char* op, const Stream& stream, const InterpolateProblem& problem,
-                          void* grad_input);
+                          void* workspace, void* grad_input);
+
+// Whether the filter is none of nearest's and bilinear's, which read two pixels along an axis at most.
+bool is_wide(const InterpolateParams& params);
+// Of those that are: the op, or with grad_input its gradient.
+void interpolate_wide(const char* op, const Stream& stream, const InterpolateProblem& problem,
+                      void* workspace, void* grad_input);
 
 }  // namespace pyvision::cuda

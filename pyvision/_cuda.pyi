@@ -657,22 +657,22 @@ def prepare_image(
     pad_value: float,
     output: DeviceArray,
 ) -> None: ...
-def interpolate(
+
+class Interpolation:
+    @property
+    def workspace_bytes(self) -> int: ...
+    def run(self, workspace: DeviceArray, output: DeviceArray) -> None: ...
+
+def interpolation(
+    backward: bool,
     stream: Stream,
     input: DeviceArray,
+    size: Sequence[int],
     mode: str,
     align_corners: bool,
+    antialias: bool,
     scale: Sequence[float],
-    output: DeviceArray,
-) -> None: ...
-def interpolate_backward(
-    stream: Stream,
-    grad_output: DeviceArray,
-    mode: str,
-    align_corners: bool,
-    scale: Sequence[float],
-    grad_input: DeviceArray,
-) -> None: ...
+) -> Interpolation: ...
 
 TRANSFORM_BYTES: int
 

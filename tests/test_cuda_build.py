@@ -15,9 +15,9 @@ import pytest
 CUDA = Path(__file__).resolve().parents[1] / "cuda"
 ARCHITECTURES = ("80", "90a")
 TUNED = (  # the build, for one architecture, warns of all
-    "conv2d", "conv2d_backward", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate", "match",
-    "nms", "pool2d", "pool2d_backward", "prepare_image", "roi_align", "roi_pool", "separable_conv2d", "warp",
-    "features/fast", "features/sift_pyramid",
+    "conv2d", "conv2d_backward", "deform_conv2d", "depthwise_conv2d", "grid_sample", "interpolate",
+    "interpolate_taps", "match", "nms", "pool2d", "pool2d_backward", "prepare_image", "roi_align", "roi_pool",
+    "separable_conv2d", "warp", "features/fast", "features/sift_pyramid",
 )  # fmt: skip
 ALL = [str(path.relative_to(CUDA).with_suffix("")) for path in sorted(CUDA.glob("**/*.cu"))]
 

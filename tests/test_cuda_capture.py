@@ -85,6 +85,8 @@ CALLS: dict[str, Callable[[Arguments], tuple[Callable[..., Any], tuple[Any, ...]
     "nms_padded": lambda on: (ops.nms_padded, (on(BOXES[:, 1:]), on(2), 0.5, 4), {}),
     "max_pool2d": lambda on: (ops.max_pool2d, (_map(on), 2), NHWC),
     "interpolate": lambda on: (ops.interpolate, (_map(on), (9, 5)), {**NHWC, "mode": "bilinear"}),
+    "interpolate_backward": lambda on: (
+        ops.interpolate_backward, (_map(on), (1, 9, 5, 8), (6, 7)), {**NHWC, "mode": "bicubic"}),
     "grid_sample": lambda on: (ops.grid_sample, (_map(on), on(1, 4, 5, 2)), NHWC),
     "grid_sample_backward": lambda on: (
         ops.grid_sample_backward, (on(1, 4, 5, 8), _map(on), on(1, 4, 5, 2)), NHWC),

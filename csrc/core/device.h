@@ -4,6 +4,8 @@
 
 #ifdef __CUDACC__
 #define PYVISION_DEVICE __device__ inline
+#define PYVISION_HOST_DEVICE __host__ __device__ inline
 #else
 #define PYVISION_DEVICE inline
+#define PYVISION_HOST_DEVICE inline
 #endif

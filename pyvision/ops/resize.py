@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pyvision import _core
 from pyvision._array import Array, as_numpy, from_nhwc, is_channels_last, result_like, to_nhwc
@@ -40,12 +40,12 @@ def interpolate(
         size: the output's extent, one integer or (height, width).
         scale_factor: output over input, one number or (vertical, horizontal), instead of ``size``. The
             output's extents are rounded down; positions are computed from the factor as given.
-        mode: "nearest", "nearest-exact", "bilinear", "bicubic" or "area". On CUDA the first three.
+        mode: "nearest", "nearest-exact", "bilinear", "bicubic" or "area".
         align_corners: for "bilinear" and "bicubic": whether the corner pixels' centres, not the images'
             edges, coincide.
         recompute_scale_factor: whether positions are computed from the extents even so.
         antialias: for "bilinear" and "bicubic": whether each output averages all the pixels that it covers,
-            as Pillow does. Not on CUDA.
+            as Pillow does.
 
     Returns:
         The resized array in ``layout``.
@@ -59,9 +59,10 @@ def interpolate(
     corners, smooth = _filter(op, mode, align_corners, antialias)
     resized = partial(_extents, op, size, scale_factor, recompute_scale_factor)
     if device := device_of(op, input=input):
-        if smooth:
-            raise ValueError(f"[{op}] expected antialias=False on CUDA, got True")
-        return _on_device(device, input, layout, resized, mode, corners)
+        return _on_device(
+            device, op, input, "input", layout,
+            lambda shape: resized(shape[1:3]), mode, corners, smooth,
+        )  # fmt: skip
     x = as_numpy(input, op, "input", FLOATS)
     nhwc = to_nhwc(x, layout, op, "input")
     extents, scales = resized(nhwc.shape[1:3])
@@ -103,13 +104,14 @@ def interpolate_backward(
     n, h, w, c = nhwc_shape(input_shape, layout, op, "input_shape")
     extents, scales = _extents(op, size, scale_factor, recompute_scale_factor, (h, w))
     if device := device_of(op, grad_output=grad_output):
-        if smooth:
-            raise ValueError(f"[{op}] expected antialias=False on CUDA, got True")
-        dy, channels_last = device.nhwc(grad_output, layout, op, "grad_output", CUDA_FLOATS)
-        _check_gradient(op, dy.shape, (n, *extents, c))
-        dx = device.empty((n, h, w, c), dy.dtype)
-        device.kernels.interpolate_backward(device.stream, dy.view, mode, corners, scales, dx.view)
-        return device.from_nhwc(dx, layout, channels_last)
+
+        def checked(shape: tuple[int, ...]) -> tuple[Extents, tuple[float, float]]:
+            _check_gradient(op, shape, (n, *extents, c))
+            return (h, w), scales
+
+        return _on_device(
+            device, op, grad_output, "grad_output", layout, checked, mode, corners, smooth, backward=True
+        )
     grad = as_numpy(grad_output, op, "grad_output", FLOATS)
     nhwc = to_nhwc(grad, layout, op, "grad_output")
     _check_gradient(op, nhwc.shape, (n, *extents, c))
@@ -136,26 +138,38 @@ def _filter(op: str, mode: str, align_corners: bool | None, antialias: bool) -> 
 
 def _on_device(
     device: Device,
+    op: str,
     input: Array,
+    name: str,
     layout: Layout,
     resized: Callable[[tuple[int, ...]], tuple[Extents, tuple[float, float]]],
-    mode: str,
-    corners: bool,
+    *filter: Any,
+    backward: bool = False,
 ) -> Array:
-    op = "interpolate"
-    if planes := device.planes(input, layout, op, "input", CUDA_FLOATS):
+    """``input`` with the extents and by the scales that ``resized`` has of its shape as (N, H, W, C)."""
+
+    def run(x: Any, y: Any, extents: Extents, scales: tuple[float, float]) -> None:
+        resizing = device.kernels.interpolation(backward, device.stream, x, extents, *filter, scales)
+        workspace = device.workspace(resizing.workspace_bytes)
+        resizing.run(workspace.view, y)
+
+    if planes := device.planes(input, layout, op, name, CUDA_FLOATS):
         n, c, h, w = planes.shape
-        (height, width), scales = resized((h, w))
-        y = device.empty((n, c, max(height, 0), max(width, 0)), planes.dtype)
-        x_view, y_view = (device.seen_as(a, (n * c, *a.shape[2:], 1)) for a in (planes, y))
-        device.kernels.interpolate(device.stream, x_view, mode, corners, scales, y_view)
+        extents, scales = resized((n, h, w, c))
+        y = device.empty((n, c, *_at_least_none(extents)), planes.dtype)
+        run(*(device.seen_as(a, (n * c, *a.shape[2:], 1)) for a in (planes, y)), extents, scales)
         return device.give(y)
-    x, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
-    n, h, w, c = x.shape
-    (height, width), scales = resized((h, w))
-    y = device.empty((n, max(height, 0), max(width, 0), c), x.dtype)
-    device.kernels.interpolate(device.stream, x.view, mode, corners, scales, y.view)
+    x, channels_last = device.nhwc(input, layout, op, name, CUDA_FLOATS)
+    extents, scales = resized(x.shape)
+    y = device.empty((x.shape[0], *_at_least_none(extents), x.shape[3]), x.dtype)
+    run(x.view, y.view, extents, scales)
     return device.from_nhwc(y, layout, channels_last)
+
+
+def _at_least_none(extents: Extents) -> Extents:
+    """What an array may have of them; those that are less are refused by the kernels."""
+    height, width = extents
+    return max(height, 0), max(width, 0)
 
 
 def _extents(

@@ -2,75 +2,14 @@
 #include "ops/interpolate/taps.h"
 
 #include <algorithm>
-#include <cmath>
-#include <type_traits>
 
 #include "core/arena.h"
 #include "core/parallel.h"
+#include "ops/interpolate/filter.h"
 #include "ops/interpolate/interpolate.h"
 
 namespace pyvision {
 namespace {
-
-template <class T>
-class TapsBuilder {
- public:
-  // The border's pixel stands for those beyond it, and takes their weights.
-  void add_clamped(int64_t index, int64_t in, T weight) {
-    index = std::clamp<int64_t>(index, 0, in - 1);
-    if (static_cast<int64_t>(taps_.index.size()) > taps_.first.back() && taps_.index.back() == index)
-      taps_.weight.back() += weight;
-    else
-      add(index, weight);
-  }
-  void add(int64_t index, T weight) {
-    taps_.index.push_back(index);
-    taps_.weight.push_back(weight);
-  }
-  void end_output() { taps_.first.push_back(static_cast<int64_t>(taps_.index.size())); }
-  // Divides the weights of the output at hand by their sum.
-  void normalise() {
-    const auto begin = taps_.weight.begin() + taps_.first.back();
-    T sum = 0;
-    for (auto w = begin; w != taps_.weight.end(); ++w) sum += *w;
-    if (sum != 0)
-      for (auto w = begin; w != taps_.weight.end(); ++w) *w /= sum;
-  }
-  AxisTaps<T> take() { return std::move(taps_); }
-
- private:
-  AxisTaps<T> taps_;
-};
-
-// Keys' cubic convolution kernel at distance x; a: its slope at 1
-template <class T>
-T cubic(T x, T a) {
-  x = std::abs(x);
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
-  return 0;
-}
-
-// [0, last], compared as T: the position may lie beyond any integer.
-template <class T>
-int64_t floor_within(T position, int64_t last) {
-  return position < static_cast<T>(last) ? static_cast<int64_t>(std::max(position, T(0))) : last;
-}
-
-// One output of a filter as wide as an output pixel is, where that is wider than an input pixel.
-template <class T>
-void add_antialiased(InterpolateMode mode, T step, int64_t o, int64_t in, TapsBuilder<T>* taps) {
-  const bool is_cubic = mode == InterpolateMode::kBicubic;
-  const T support = (is_cubic ? T(2) : T(1)) * std::max(step, T(1)), inverse = 1 / std::max(step, T(1));
-  const T center = step * (static_cast<T>(o) + T(0.5));
-  const int64_t begin = floor_within(center - support + T(0.5), in),
-                end = floor_within(center + support + T(0.5), in);
-  for (int64_t i = begin; i < end; ++i) {
-    const T x = (static_cast<T>(i) - center + T(0.5)) * inverse;
-    taps->add(i, is_cubic ? cubic(x, T(-0.5)) : std::max(1 - std::abs(x), T(0)));
-  }
-  taps->normalise();
-}
 
 // Sums of rows, or of pixels of one row, in f32 by an ISA's kernels and in f64 by loops.
 void sum_rows(const float* x, const AxisTaps<float>& taps, int64_t at, int64_t stride_h, int64_t stride_w,
@@ -113,34 +52,17 @@ void sum_pixels(const double* row, const AxisTaps<double>& taps, const double* a
 
 template <class T>
 AxisTaps<T> interpolate_taps(const InterpolateParams& params, double stated_scale, int64_t in, int64_t out) {
-  const T step = interpolate_step<T>(params, stated_scale, in, out);
-  TapsBuilder<T> taps;
-  for (int64_t i = 0; i < out; ++i) {
-    const auto o = static_cast<T>(i);
-    const T position = params.align_corners ? o * step : (o + T(0.5)) * step - T(0.5);
-    if (params.antialias) {
-      add_antialiased(params.mode, step, i, in, &taps);
-    } else if (params.mode == InterpolateMode::kArea) {
-      const int64_t begin = i * in / out, end = ((i + 1) * in + out - 1) / out;
-      for (int64_t k = begin; k < end; ++k) taps.add(k, 1 / static_cast<T>(end - begin));
-    } else if (params.mode == InterpolateMode::kBicubic) {
-      // Compared as T, and between positions from which on every tap is the border's.
-      const T within = std::clamp(position, T(-3), static_cast<T>(in + 3)), low = std::floor(within);
-      for (int64_t k = -1; k <= 2; ++k)
-        taps.add_clamped(static_cast<int64_t>(low) + k, in,
-                         cubic(within - low - static_cast<T>(k), T(-0.75)));
-    } else if (params.mode == InterpolateMode::kBilinear) {
-      const int64_t low = floor_within(position, in - 1);
-      const T weight = std::clamp(std::max(position, T(0)) - static_cast<T>(low), T(0), T(1));
-      taps.add(low, 1 - weight);
-      taps.add_clamped(low + 1, in, weight);
-    } else {  // in f32 whatever T is, as torch's
-      const float at = static_cast<float>(i) + (params.mode == InterpolateMode::kNearest ? 0.0f : 0.5f);
-      taps.add(floor_within(at * interpolate_step(params, stated_scale, in, out), in - 1), T(1));
-    }
-    taps.end_output();
+  const AxisFilter<T> filter(params, stated_scale, in, out);
+  AxisTaps<T> taps;
+  std::vector<T> weights(static_cast<size_t>(filter.most_taps()));
+  for (int64_t o = 0; o < out; ++o) {
+    TapRun<T> run(weights.data());
+    filter.take(o, &run);
+    for (int64_t k = 0; k < run.count; ++k) taps.index.push_back(run.begin + k);
+    taps.weight.insert(taps.weight.end(), run.weight, run.weight + run.count);
+    taps.first.push_back(static_cast<int64_t>(taps.index.size()));
   }
-  return taps.take();
+  return taps;
 }
 
 template <class T>
