@@ -53,6 +53,8 @@ SAMPLE = (
     "tests/test_cuda_match.py::test_rows_that_are_not_finite_match_nothing",
     "tests/test_cuda_nms.py::test_batched[True-3]",
     "tests/test_cuda_nms.py::test_chunks_of_groups[float32]",
+    "tests/test_cuda_pixel_shuffle.py::test_channels_last_and_empty_batches",
+    "tests/test_cuda_pixel_shuffle.py::test_indices_outside_move_nothing",
     "tests/test_cuda_pooling.py::test_gradients_of_adaptive[out1-float16]",
     "tests/test_cuda_roi.py::test_a_list_of_boxes_is_one_array_of_them",
     "tests/test_cuda_roi.py::test_boxes_of_any_value_index_no_memory[roi_pool]",

@@ -647,6 +647,21 @@ def avg_pool2d_backward(
 def adaptive_avg_pool2d_backward(
     stream: Stream, grad_output: DeviceArray, grad_input: DeviceArray
 ) -> None: ...
+def max_unpool2d_workspace(stream: Stream, indices: DeviceArray, output: DeviceArray) -> int: ...
+def max_unpool2d(
+    stream: Stream,
+    input: DeviceArray,
+    indices: DeviceArray,
+    workspace: DeviceArray,
+    output: DeviceArray,
+) -> None: ...
+def max_unpool2d_backward(
+    stream: Stream, grad_output: DeviceArray, indices: DeviceArray, grad_input: DeviceArray
+) -> None: ...
+def pixel_shuffle_shape(to_fine: bool, input: DeviceArray, factor: int, nchw: bool) -> list[int]: ...
+def pixel_shuffle(
+    to_fine: bool, stream: Stream, input: DeviceArray, factor: int, nchw: bool, output: DeviceArray
+) -> None: ...
 def prepare_image(
     stream: Stream,
     image: DeviceArray,  # of any strides

@@ -84,6 +84,8 @@ CALLS: dict[str, Callable[[Arguments], tuple[Callable[..., Any], tuple[Any, ...]
         ops.deform_roi_pool_backward, (_bins(on), _map(on), _boxes(on), on(2, 2, 2, 2)), NHWC),
     "nms_padded": lambda on: (ops.nms_padded, (on(BOXES[:, 1:]), on(2), 0.5, 4), {}),
     "max_pool2d": lambda on: (ops.max_pool2d, (_map(on), 2), NHWC),
+    "max_unpool2d": lambda on: (ops.max_unpool2d, (_map(on), on(np.zeros((1, 6, 7, 8), np.int64)), 2), NHWC),
+    "pixel_shuffle": lambda on: (ops.pixel_shuffle, (_map(on), 2), NHWC),
     "interpolate": lambda on: (ops.interpolate, (_map(on), (9, 5)), {**NHWC, "mode": "bilinear"}),
     "interpolate_backward": lambda on: (
         ops.interpolate_backward, (_map(on), (1, 9, 5, 8), (6, 7)), {**NHWC, "mode": "bicubic"}),

@@ -152,9 +152,11 @@ def max_unpool2d(
     """Put values back to where :func:`max_pool2d` found them, among zeros: ``torch.nn.functional``'s.
 
     Args:
-        input: (N, C, H, W) float32 or float64, or (N, H, W, C) with ``layout="NHWC"``.
+        input: (N, C, H, W) float32 or float64, or (N, H, W, C) with ``layout="NHWC"``. On CUDA float32,
+            float16 and bfloat16.
         indices: int64, of the shape and layout of ``input``: places h * W + w in the output's plane. Of
-            several values for one place the last remains, in the order of rows and columns.
+            several values for one place the last remains, in the order of rows and columns. On CUDA, where
+            none is read before it is used, one outside the plane puts nothing there.
         kernel_size, stride, padding: as :func:`max_pool2d` was given them.
         output_size: the output's height and width, or its four extents in ``layout``; less than a stride from
             (extent - 1) * stride - 2 * padding + kernel_size, which is what None stands for.
@@ -172,27 +174,36 @@ def max_unpool2d(
         raise ValueError(
             f"[{op}] expected kernel_size and stride >= 1 and padding >= 0, got {kernel}, {steps}, {sides}"
         )
+    if device := device_of(op, input=input, indices=indices):
+        on, channels_last = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+        places_on, _ = device.nhwc(indices, layout, op, "indices", ("int64",))
+        n, _, _, c = on.shape
+        size = _unpooled(op, on.shape, kernel, steps, sides, output_size, layout)
+        y_on, kernels = device.empty((n, *size, c), on.dtype), device.kernels
+        workspace = device.workspace(kernels.max_unpool2d_workspace(device.stream, places_on.view, y_on.view))
+        kernels.max_unpool2d(device.stream, on.view, places_on.view, workspace.view, y_on.view)
+        return device.from_nhwc(y_on, layout, channels_last)
     x = as_numpy(input, op, "input", FLOATS)
     nhwc = to_nhwc(x, layout, op, "input")
-    if 0 in nhwc.shape[1:]:
-        raise ValueError(f"[{op}] expected input with no empty axis but N, got shape {x.shape}")
     places = to_nhwc(as_numpy(indices, op, "indices", ("int64",)), layout, op, "indices")
-    size = _unpooled(op, nhwc.shape[1:3], kernel, steps, sides, output_size, layout)
+    size = _unpooled(op, nhwc.shape, kernel, steps, sides, output_size, layout)
     y = _core.max_unpool2d(np.ascontiguousarray(nhwc), np.ascontiguousarray(places), size)
     return result_like(from_nhwc(y, layout, is_channels_last(x, layout)), input)
 
 
 def _unpooled(
     op: str,
-    extents: tuple[int, ...],
+    shape: tuple[int, ...],
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],
     output_size: Sequence[int] | None,
     layout: Layout,
 ) -> tuple[int, int]:
-    """Height and width of the map that was pooled."""
-    usual = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(extents, kernel, stride, padding, strict=True)]
+    """Height and width of the map that was pooled to ``shape``, (N, H, W, C)."""
+    if 0 in shape[1:]:
+        raise ValueError(f"[{op}] expected input with no empty axis but N, got shape {shape} as (N, H, W, C)")
+    usual = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(shape[1:3], kernel, stride, padding, strict=True)]
     if max(usual) >= 2**62:
         raise ValueError(f"[{op}] expected an output that fits in memory, got {usual[0]} x {usual[1]}")
     if output_size is None and min(usual) < 1:

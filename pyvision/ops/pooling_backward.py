@@ -93,8 +93,9 @@ def max_unpool2d_backward(grad_output: Array, indices: Array, *, layout: Layout 
     """Gradient of :func:`max_unpool2d` by its input: that of each value's place.
 
     Args:
-        grad_output: float32 or float64, of the shape and layout of the result.
-        indices: as the forward call was given them.
+        grad_output: float32 or float64, of the shape and layout of the result. On CUDA float32, float16 or
+            bfloat16.
+        indices: as the forward call was given them. On CUDA the gradient of one outside the plane is 0.
 
     Returns:
         The gradient, of the shape of ``indices``.
@@ -104,6 +105,12 @@ def max_unpool2d_backward(grad_output: Array, indices: Array, *, layout: Layout 
         ValueError: an index lies outside ``grad_output``, or shapes contradict each other.
     """
     op = "max_unpool2d_backward"
+    if device := device_of(op, grad_output=grad_output, indices=indices):
+        dy, channels_last = device.nhwc(grad_output, layout, op, "grad_output", CUDA_FLOATS)
+        found, _ = device.nhwc(indices, layout, op, "indices", ("int64",))
+        dx = device.empty(found.shape, dy.dtype)
+        device.kernels.max_unpool2d_backward(device.stream, dy.view, found.view, dx.view)
+        return device.from_nhwc(dx, layout, channels_last)
     grad = as_numpy(grad_output, op, "grad_output", FLOATS)
     nhwc = np.ascontiguousarray(to_nhwc(grad, layout, op, "grad_output"))
     places = to_nhwc(as_numpy(indices, op, "indices", ("int64",)), layout, op, "indices")

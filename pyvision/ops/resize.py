@@ -157,7 +157,8 @@ def _on_device(
         n, c, h, w = planes.shape
         extents, scales = resized((n, h, w, c))
         y = device.empty((n, c, *_at_least_none(extents)), planes.dtype)
-        run(*(device.seen_as(a, (n * c, *a.shape[2:], 1)) for a in (planes, y)), extents, scales)
+        x_view, y_view = (device.seen_as(a, (n * c, *a.shape[2:], 1)) for a in (planes, y))
+        run(x_view, y_view, extents, scales)
         return device.give(y)
     x, channels_last = device.nhwc(input, layout, op, name, CUDA_FLOATS)
     extents, scales = resized(x.shape)

@@ -16,6 +16,7 @@ from pyvision._array import (
     is_channels_last,
     result_like,
 )
+from pyvision._device import Device, device_of
 from pyvision.ops._args import integer
 from pyvision.ops.conv import Layout
 
@@ -23,6 +24,7 @@ DTYPES = (
     "float16", "bfloat16", "float32", "float64", "bool",
     "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
 )  # fmt: skip
+CUDA_DTYPES = "float16", "bfloat16", "float32", "float64", "bool", "uint8", "int8", "int32", "int64"
 
 
 def pixel_shuffle(input: Array, upscale_factor: int, *, layout: Layout = "NCHW") -> Array:
@@ -68,6 +70,8 @@ def _moved(op: str, input: Array, factor: int, name: str, layout: Layout) -> Arr
     r = integer(factor, op, name)
     if not 1 <= r < 2**15:
         raise ValueError(f"[{op}] expected {name} in [1, 2^15), got {r}")
+    if device := device_of(op, input=input):
+        return _moved_on_device(device, op, input, r, layout)
     half = is_bf16(input)
     x = bf16_bits(input, op, "input") if half else as_numpy(input, op, "input", DTYPES)
     if x.ndim != 4:
@@ -78,3 +82,15 @@ def _moved(op: str, input: Array, factor: int, name: str, layout: Layout) -> Arr
     else:
         y = move(np.ascontiguousarray(x), r, layout == "NCHW")
     return bf16_like(y, input) if half else result_like(y, input)
+
+
+def _moved_on_device(device: Device, op: str, input: Array, factor: int, layout: Layout) -> Array:
+    kernels, to_fine = device.kernels, op == "pixel_shuffle"
+    channels_last, nchw = False, True
+    x = device.planes(input, layout, op, "input", CUDA_DTYPES)
+    if x is None:
+        x, channels_last = device.nhwc(input, layout, op, "input", CUDA_DTYPES)
+        nchw = False
+    y = device.empty(tuple(kernels.pixel_shuffle_shape(to_fine, x.view, factor, nchw)), x.dtype)
+    kernels.pixel_shuffle(to_fine, device.stream, x.view, factor, nchw, y.view)
+    return device.give(y) if nchw else device.from_nhwc(y, layout, channels_last)

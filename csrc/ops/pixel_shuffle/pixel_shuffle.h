@@ -6,13 +6,9 @@
 
 #include <cstdint>
 
-namespace pyvision {
+#include "ops/pixel_shuffle/params.h"
 
-struct PixelShuffle {
-  int64_t n, channels, h, w;  // channels of the fine map, extents of the coarse one
-  int64_t factor;
-  bool planar;  // both NCHW, else both NHWC
-};
+namespace pyvision {
 
 // coarse: (n, channels * factor^2, h, w), fine: (n, channels, h * factor, w * factor), dense, of elements of
 // `size` bytes: 1, 2, 4 or 8
