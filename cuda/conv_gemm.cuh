@@ -21,10 +21,20 @@ struct Epilogue {
   T* output;
   ActivationParams activation;
 
-  __device__ __forceinline__ T apply(float sum, int64_t at, int channel) const {
-    if (bias != nullptr) sum += to_float(bias[channel]);
-    if (residual != nullptr) sum += to_float(residual[at]);
-    return from_float<T>(activate(activation, sum));
+  // at: where the first of the kVec outputs lies, channel: which one it is of
+  template <int kVec>
+  __device__ __forceinline__ void store(float (&sum)[kVec], int64_t at, int channel) const {
+    float term[kVec];
+    if (bias != nullptr) {
+      load_floats<kVec>(bias + channel, term);
+      for (int i = 0; i < kVec; ++i) sum[i] += term[i];
+    }
+    if (residual != nullptr) {
+      load_floats<kVec>(residual + at, term);
+      for (int i = 0; i < kVec; ++i) sum[i] += term[i];
+    }
+    for (int i = 0; i < kVec; ++i) sum[i] = activate(activation, sum[i]);
+    store_floats<kVec>(sum, output + at);
   }
 };
 
@@ -40,8 +50,56 @@ struct Conv {
   float* partial;  // (splits, rows, out_channels), or null: one split, which stores the result
   int64_t depth;   // taps * group_in
   int stages, stages_per_split, column_blocks;
-  bool paired;  // whether every pair of outputs from an even channel on is aligned
+  bool packed_outputs;  // whether a group's outputs, and what is added to them, come in packs of 16 bytes
 };
+
+// Where a sum lies in a block's tile of them: chunks of 8 columns are permuted by the row, so that neither of
+// the consumers' pairs, of which 16 threads store those of two or of four rows, meet in a bank.
+template <class Consumer>
+__device__ __forceinline__ int sum_index(int row, int column) {
+  return row * Consumer::BLOCK_N + (column ^ ((row & 1) << 4 | (row & 2) << 2));
+}
+
+// Stores the tile of sums `smem`, kVec channels of a row a thread at a time. A loop that stays one: unrolled
+// with the sums in registers there would be an activation, with all its branches, for each of them, and ptxas
+// would take half of its time for that.
+template <class Consumer, int kVec, class Source>
+__device__ __forceinline__ void store_tile(const Conv<Source>& job, const float* smem, float* partial,
+                                           int64_t first_row, int first_column, int group) {
+  constexpr int kVectors = Consumer::BLOCK_N / kVec;
+  const ConvGeometry& g = job.g;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < Consumer::BLOCK_M * kVectors; i += kGemmThreads) {
+    const int row = i / kVectors, column = i % kVectors * kVec, n = first_column + column;
+    const int64_t m = first_row + row;
+    if (m >= g.rows || n >= g.group_out) continue;
+    const float* const from = smem + sum_index<Consumer>(row, column);
+    float sum[kVec];
+#pragma unroll
+    for (int j = 0; j < kVec; j += 4) {
+      if constexpr (kVec == 1) {
+        sum[0] = *from;
+      } else {
+        const float4 four = *reinterpret_cast<const float4*>(from + j);
+        sum[j] = four.x, sum[j + 1] = four.y, sum[j + 2] = four.z, sum[j + 3] = four.w;
+      }
+    }
+    const int channel = group * g.group_out + n;
+    if (partial != nullptr) {
+      float* const to = partial + m * g.out_channels + channel;
+#pragma unroll
+      for (int j = 0; j < kVec; j += 4) {
+        if constexpr (kVec == 1)
+          *to = sum[0];
+        else
+          *reinterpret_cast<float4*>(to + j) = make_float4(sum[j], sum[j + 1], sum[j + 2], sum[j + 3]);
+      }
+    } else {
+      job.epilogue.template store<kVec>(sum, job.source.output_pixel(g, m) * g.out_channels + channel,
+                                        channel);
+    }
+  }
+}
 
 // Two blocks on a multiprocessor, which is what their registers and stages allow.
 // blockIdx.x: row and column blocks, columns first, for blocks side by side share rows of the input;
@@ -60,36 +118,22 @@ __global__ void __launch_bounds__(kGemmThreads, 2) conv_gemm(Conv<Source> job) {
   WeightProducer<T, Consumer::BLOCK_N, kPacked> weights(job.weight + group * g.group_out * job.depth,
                                                         g.group_out, job.depth, first_column, begin);
   Consumer consumer;
-  multiply_tile(inputs, weights, end - begin, dynamic_shared<unsigned char>(), consumer);
+  unsigned char* const smem = dynamic_shared<unsigned char>();
+  multiply_tile(inputs, weights, end - begin, smem, consumer);
 
-  float* const partial = job.partial == nullptr ? nullptr : job.partial + split * g.rows * g.out_channels;
+  static_assert(sizeof(float) * Consumer::BLOCK_M * Consumer::BLOCK_N <= kGemmSharedBytes<Consumer>,
+                "the sums take the place of the stages");
+  float* const sums = reinterpret_cast<float*>(smem);
+  __syncthreads();  // all are done with the stages
   consumer.for_each_pair([&](int row, int column, float first, float second) {
-    const int64_t m = first_row + row;
-    const int n = first_column + column;
-    if (m >= g.rows || n >= g.group_out) return;
-    const int channel = group * g.group_out + n;
-    const bool both = n + 1 < g.group_out;
-    if (partial != nullptr) {
-      float* const to = partial + m * g.out_channels + channel;
-      to[0] = first;
-      if (both) to[1] = second;
-      return;
-    }
-    const int64_t at = job.source.output_pixel(g, m) * g.out_channels + channel;
-    T* const output = job.epilogue.output + at;
-    const T result = job.epilogue.apply(first, at, channel);
-    if (!both) {
-      *output = result;
-      return;
-    }
-    const T next = job.epilogue.apply(second, at + 1, channel + 1);
-    if (job.paired) {
-      store_pair(output, result, next);
-    } else {
-      output[0] = result;
-      output[1] = next;
-    }
+    *reinterpret_cast<float2*>(sums + sum_index<Consumer>(row, column)) = make_float2(first, second);
   });
+  __syncthreads();
+  float* const partial = job.partial == nullptr ? nullptr : job.partial + split * g.rows * g.out_channels;
+  if (job.packed_outputs)
+    store_tile<Consumer, kPack<T>>(job, sums, partial, first_row, first_column, group);
+  else
+    store_tile<Consumer, 1>(job, sums, partial, first_row, first_column, group);
 }
 
 // The splits in rising order, so that the result does not hang on which block came first.
@@ -98,11 +142,11 @@ __global__ void finish_splits(Conv<Source> job, int splits) {
   const ConvGeometry& g = job.g;
   const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, count = g.rows * g.out_channels;
   if (index >= count) return;
-  float sum = 0;
-  for (int split = 0; split < splits; ++split) sum += job.partial[split * count + index];
+  float sum[1] = {};
+  for (int split = 0; split < splits; ++split) sum[0] += job.partial[split * count + index];
   const auto channel = static_cast<int>(index % g.out_channels);
   const int64_t at = job.source.output_pixel(g, index / g.out_channels) * g.out_channels + channel;
-  job.epilogue.output[at] = job.epilogue.apply(sum, at, channel);
+  job.epilogue.template store<1>(sum, at, channel);
 }
 
 struct Plan {
@@ -180,7 +224,7 @@ void run_gemm(const char* op, const Stream& stream, const ConvGeometry& g, const
   job.weight = weight;
   job.epilogue = epilogue;
   job.depth = depth_of(g);
-  job.paired = g.group_out % 2 == 0 && reinterpret_cast<uintptr_t>(epilogue.output) % (2 * sizeof(T)) == 0;
+  job.packed_outputs = in_packs<T>(g.group_out, epilogue.output, epilogue.bias, epilogue.residual);
   job.stages = plan.stages;
   job.stages_per_split = static_cast<int>(blocks_of(plan.stages, plan.splits));
   const int64_t count = g.rows * g.out_channels;
