@@ -10,7 +10,7 @@ namespace pyvision::cuda {
 
 struct SeparableProblem {
   ConvProblem depthwise;  // weight: (kernel_h, kernel_w, out_channels); its output is not stored
-  ConvProblem pointwise;  // 1x1, without input or residual
+  ConvProblem pointwise;  // 1x1, without input
 };
 
 size_t separable_conv2d_workspace_bytes(const Stream& stream, const SeparableProblem& problem);

@@ -12,9 +12,10 @@ struct Launchable {
 
   Launchable(const Stream& stream, const std::string& op_name, const DeviceArray& input,
              const DeviceArray& depthwise_weight, const DeviceArray& pointwise_weight,
-             const OptionalArray& depthwise_bias, const OptionalArray& pointwise_bias, Pair stride,
-             Sides padding, Pair dilation, const std::string& depthwise_activation, float depthwise_slope,
-             const std::string& activation, float slope)
+             const OptionalArray& depthwise_bias, const OptionalArray& pointwise_bias,
+             const OptionalArray& residual, Pair stride, Sides padding, Pair dilation,
+             const std::string& depthwise_activation, float depthwise_slope, const std::string& activation,
+             float slope)
       : op(op_name), stream(stream) {
     const char* const op = op_name.c_str();
     check(input.tensor.rank == 4, op, "expected input of shape (N, H, W, C), got ", shape_text(input.tensor));
@@ -36,6 +37,7 @@ struct Launchable {
     checked_numel(op, output_shape().data(), 4);
     p.bias = data_or_null<const void>(pointwise_bias, op, "pointwise_bias", stream, p.dtype,
                                       {p.params.out_channels});
+    p.residual = data_or_null<const void>(residual, op, "residual", stream, p.dtype, output_shape());
   }
 
   std::vector<int64_t> output_shape() const {
@@ -54,12 +56,13 @@ struct Launchable {
 void define(py::module_& m) {
   py::class_<Launchable>(m, "SeparableConv2d")
       .def(py::init<const Stream&, const std::string&, const DeviceArray&, const DeviceArray&,
-                    const DeviceArray&, const OptionalArray&, const OptionalArray&, Pair, Sides, Pair,
-                    const std::string&, float, const std::string&, float>(),
+                    const DeviceArray&, const OptionalArray&, const OptionalArray&, const OptionalArray&,
+                    Pair, Sides, Pair, const std::string&, float, const std::string&, float>(),
            py::arg("stream"), py::arg("op"), py::arg("input"), py::arg("depthwise_weight"),
            py::arg("pointwise_weight"), py::arg("depthwise_bias"), py::arg("pointwise_bias"),
-           py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("depthwise_activation"),
-           py::arg("depthwise_slope"), py::arg("activation"), py::arg("slope"))
+           py::arg("residual"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+           py::arg("depthwise_activation"), py::arg("depthwise_slope"), py::arg("activation"),
+           py::arg("slope"))
       .def_property_readonly("output_shape", &Launchable::output_shape)
       .def_property_readonly("workspace_bytes", &Launchable::workspace_bytes)
       .def("run", &Launchable::run, py::arg("workspace"), py::arg("output"));

@@ -475,6 +475,7 @@ class SeparableConv2d(_Launchable):
         pointwise_weight: DeviceArray,
         depthwise_bias: DeviceArray | None,
         pointwise_bias: DeviceArray | None,
+        residual: DeviceArray | None,
         stride: Sequence[int],
         padding: Sequence[int],
         dilation: Sequence[int],

@@ -22,7 +22,7 @@ on_a_device = pytest.mark.skipif(
     reason="doubles of these libraries are in test_device.py",
 )
 DEVICE = "cuda"
-ELSEWHERE = "box_iou", "inverted_residual"  # no kernels
+ELSEWHERE = "box_iou"  # no kernels
 ON_THE_DEVICE = {name: case for name, case in CASES.items() if not name.startswith(ELSEWHERE)}
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from pyvision._array import (
 from pyvision._device import Device, Operand, device_of, view_of
 from pyvision.ops._activation import ActivationSpec, activation_pair
 from pyvision.ops._args import IntPair, flag, integer, pair
+from pyvision.ops._boxes import check_shape
 from pyvision.ops._halves import takes_halves
 
 Layout = Literal["NCHW", "NHWC"]
@@ -293,9 +295,11 @@ def separable_conv2d(
         "depthwise_bias": depthwise_bias, "pointwise_bias": pointwise_bias,
     }  # fmt: skip
     if device := device_of(op, **arrays):
-        return _separable_on_device(
-            device, op, arrays, stride, padding, dilation, depthwise_activation, activation, layout
+        x_on, channels_last_input = device.nhwc(input, layout, op, "input", CUDA_FLOATS)
+        y_on = _separable_on_device(
+            device, op, x_on, arrays, stride, padding, dilation, depthwise_activation, activation
         )
+        return device.from_nhwc(y_on, layout, channels_last_input)
     given = as_numpy(input, op, "input", FLOATS)
     planar = is_planes(given, layout)
     x = given if planar else to_nhwc(given, layout, op, "input")
@@ -325,33 +329,41 @@ def separable_conv2d(
 def _separable_on_device(
     device: Device,
     op: str,
-    arrays: dict[str, Array],
+    x: Operand,
+    arrays: dict[str, Array | None],
     stride: IntPair,
     padding: IntPair | str,
     dilation: IntPair,
     depthwise_activation: ActivationSpec,
     activation: ActivationSpec,
-    layout: Layout,
-) -> Array:
-    x, channels_last_input = device.nhwc(arrays["input"], layout, op, "input", CUDA_FLOATS)
+    residual: Operand | None = None,
+    pointwise: str = "pointwise",
+    fill: Callable[[], object] | None = None,
+) -> Operand:
+    """:func:`separable_conv2d` of NHWC arrays, weights and biases by their names, that of the 1x1 convolution
+    being ``pointwise``. ``fill`` puts values into ``x``, once the arguments are checked."""
+    names = f"{pointwise}_weight", f"{pointwise}_bias"
     d, w = (
-        device.nhwc(arrays[name], "NCHW", op, name, (x.dtype,))[0]
-        for name in ("depthwise_weight", "pointwise_weight")
+        device.nhwc(arrays[name], "NCHW", op, name, (x.dtype,))[0] for name in ("depthwise_weight", names[0])
     )
     d_shape, w_shape = ((k.shape[0], k.shape[3], *k.shape[1:3]) for k in (d, w))
-    _check_separable(op, x.shape[3], d_shape, w_shape)
+    check_separable(op, x.shape[3], d_shape, w_shape, names[0])
     d_bias, w_bias = (
-        device.take_optional(arrays[name], op, name, (x.dtype,))
-        for name in ("depthwise_bias", "pointwise_bias")
+        device.take_optional(arrays[name], op, name, (x.dtype,)) for name in ("depthwise_bias", names[1])
     )
+    for name, bias, shape in (("depthwise_bias", d_bias, d_shape), (names[1], w_bias, w_shape)):
+        if bias is not None:
+            check_shape(bias, shape[:1], op, name)
     strides, dilations = pair(stride, op, "stride"), pair(dilation, op, "dilation")
     taps = taps_first(device, d)  # as long as the kernel may read it
     conv = device.kernels.SeparableConv2d(
-        device.stream, op, x.view, taps.view, w.view, view_of(d_bias), view_of(w_bias),
+        device.stream, op, x.view, taps.view, w.view, view_of(d_bias), view_of(w_bias), view_of(residual),
         strides, padding_sides(op, padding, d_shape, strides, dilations), dilations,
         *activation_pair(depthwise_activation, op), *activation_pair(activation, op),
     )  # fmt: skip
-    return device.from_nhwc(device.run(conv, x.dtype), layout, channels_last_input)
+    if fill is not None:
+        fill()
+    return device.run(conv, x.dtype)
 
 
 @takes_halves
@@ -391,6 +403,9 @@ def inverted_residual(
         residual: float32, of the output's shape and layout (``input``, mostly); added before ``activation``.
         layout: of ``input``, ``residual`` and the result.
 
+    On CUDA arrays are float32, float16 or bfloat16, and of one of them; sums are float32. The expanded map is
+    stored there, of that type; the depthwise results are not.
+
     Returns:
         (N, C_out, H_out, W_out) in ``layout``, of the same kind as ``input``; sizes as in :func:`conv2d`.
 
@@ -399,6 +414,16 @@ def inverted_residual(
         ValueError: shapes or parameters contradict each other.
     """
     op = "inverted_residual"
+    arrays = {
+        "input": input, "expand_weight": expand_weight, "depthwise_weight": depthwise_weight,
+        "project_weight": project_weight, "expand_bias": expand_bias, "depthwise_bias": depthwise_bias,
+        "project_bias": project_bias, "residual": residual,
+    }  # fmt: skip
+    if device := device_of(op, **arrays):
+        return _inverted_on_device(
+            device, op, arrays, stride, padding, dilation, expand_activation, depthwise_activation,
+            activation, layout,
+        )  # fmt: skip
     x = as_numpy(input, op, "input", FLOATS)
     dtype = (x.dtype.name,)
     r = None if residual is None else as_numpy(residual, op, "residual", dtype)
@@ -434,6 +459,40 @@ def inverted_residual(
     if planar:
         return result_like(block.run_nchw(x, r), input)
     return _result(block.run(x, r), input, layout, op)
+
+
+def _inverted_on_device(
+    device: Device,
+    op: str,
+    arrays: dict[str, Array | None],
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    expand_activation: ActivationSpec,
+    depthwise_activation: ActivationSpec,
+    activation: ActivationSpec,
+    layout: Layout,
+) -> Array:
+    x, channels_last_input = device.nhwc(arrays["input"], layout, op, "input", CUDA_FLOATS)
+    dtypes = (x.dtype,)
+    e, _ = device.nhwc(arrays["expand_weight"], "NCHW", op, "expand_weight", dtypes)
+    check_expansion(op, x.shape[3], (e.shape[0], e.shape[3], *e.shape[1:3]))
+    bias = device.take_optional(arrays["expand_bias"], op, "expand_bias", dtypes)
+    if bias is not None:
+        check_shape(bias, e.shape[:1], op, "expand_bias")
+    residual = arrays["residual"]
+    r = None if residual is None else device.nhwc(residual, layout, op, "residual", dtypes)[0]
+    expand = device.kernels.Conv2d(
+        device.stream, op, x.view, e.view, view_of(bias), None, (1, 1), (0, 0, 0, 0), (1, 1), 1,
+        *activation_pair(expand_activation, op), False, False,
+    )  # fmt: skip
+    expanded = device.empty(tuple(expand.output_shape), x.dtype)
+    workspace = device.workspace(expand.workspace_bytes)
+    y = _separable_on_device(
+        device, op, expanded, arrays, stride, padding, dilation, depthwise_activation, activation, r,
+        "project", lambda: expand.run(workspace.view, expanded.view),
+    )  # fmt: skip
+    return device.from_nhwc(y, layout, channels_last_input)
 
 
 @takes_halves
@@ -586,11 +645,11 @@ def separable_weights(
         np.ascontiguousarray(as_numpy(weight, op, name, (dtype.name,)))
         for weight, name in ((depthwise_weight, "depthwise_weight"), (pointwise_weight, pointwise_name))
     )
-    _check_separable(op, channels, d.shape, w.shape, pointwise_name)
+    check_separable(op, channels, d.shape, w.shape, pointwise_name)
     return d, w
 
 
-def _check_separable(
+def check_separable(
     op: str,
     channels: int,
     d: tuple[int, ...],
@@ -617,13 +676,16 @@ def inverted_weights(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same of an inverted residual block."""
     e = np.ascontiguousarray(as_numpy(expand_weight, op, "expand_weight", (dtype.name,)))
-    if e.ndim != 4 or 0 in e.shape or e.shape[2:] != (1, 1):
-        raise ValueError(
-            f"[{op}] expected expand_weight of shape (channels, in_channels, 1, 1), got {e.shape}"
-        )
-    if e.shape[1] != channels:
-        raise ValueError(f"[{op}] expected input with {e.shape[1]} channels, got {channels}")
+    check_expansion(op, channels, e.shape)
     return e, *separable_weights(op, dtype, e.shape[0], depthwise_weight, project_weight, "project_weight")
+
+
+def check_expansion(op: str, channels: int, e: tuple[int, ...]) -> None:
+    """Raise ValueError unless the first weight's shape, in torch's order, fits so many input channels."""
+    if len(e) != 4 or 0 in e or e[2:] != (1, 1):
+        raise ValueError(f"[{op}] expected expand_weight of shape (channels, in_channels, 1, 1), got {e}")
+    if e[1] != channels:
+        raise ValueError(f"[{op}] expected input with {e[1]} channels, got {channels}")
 
 
 def channels_last(weight: np.ndarray, op: str) -> np.ndarray:

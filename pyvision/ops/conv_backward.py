@@ -21,6 +21,8 @@ from pyvision.ops.conv import (
     Layout,
     channel_count,
     channels_last,
+    check_expansion,
+    check_separable,
     conv_on_device,
     convolve,
     inverted_weights,
@@ -160,7 +162,7 @@ def separable_conv2d_backward(
 
     Args:
         grad_output: float32, the gradient with respect to the output: of its shape and layout. Or all arrays
-            float64, for gradient checks: plain loops.
+            float64, for gradient checks: plain loops. On CUDA float32, float16 or bfloat16.
         input: (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
         depthwise_weight: (C_in * multiplier, 1, kernel_h, kernel_w).
         pointwise_weight: (C_out, C_in * multiplier, 1, 1).
@@ -177,15 +179,28 @@ def separable_conv2d_backward(
     """
     op = "separable_conv2d_backward"
     wanted = _mask(op, output_mask, 5)
+    geometry = stride, padding, dilation
+    weights = {"depthwise_weight": depthwise_weight, "pointwise_weight": pointwise_weight}
+    biases: dict[str, Array | None] = {"depthwise_bias": depthwise_bias}
+    if device := device_of(op, grad_output=grad_output, input=input, **weights, **biases):
+        on = _ArraysOn(device, op, grad_output, input, weights, biases, layout)
+        depthwise_on, pointwise_on = on.weights
+        check_separable(op, on.input.shape[3], depthwise_on.shape, pointwise_on.shape)
+        (bias_on,) = on.biases_of(depthwise_on)
+        a, b, c, d, e = on.given(
+            _separable_gradients(
+                op, on.grad.array, on.input.array, depthwise_on.array, pointwise_on.array, bias_on,
+                *geometry, "NHWC", wanted,
+            )
+        )  # fmt: skip
+        return a, b, c, d, e
     g, x, planar = _grad_and_input(op, grad_output, input, layout, _WHOLE_BYTES)
     inner: Layout = "NCHW" if planar else "NHWC"
     depthwise, pointwise = separable_weights(
         op, x.dtype, x.shape[1 if planar else 3], depthwise_weight, pointwise_weight
     )
     bias = _bias_of(op, depthwise, depthwise_bias, "depthwise_bias")
-    gradients = _separable_gradients(
-        op, g, x, depthwise, pointwise, bias, stride, padding, dilation, inner, wanted
-    )
+    gradients = _separable_gradients(op, g, x, depthwise, pointwise, bias, *geometry, inner, wanted)
     a, b, c, d, e = _as_given(op, gradients, input, depthwise_weight, "NHWC" if planar else layout)
     return a, b, c, d, e
 
@@ -212,7 +227,7 @@ def inverted_residual_backward(
 
     Args:
         grad_output: float32, the gradient with respect to the output: of its shape and layout. Or all arrays
-            float64, for gradient checks: plain loops.
+            float64, for gradient checks: plain loops. On CUDA float32, float16 or bfloat16.
         input: (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
         expand_weight: (C_mid, C_in, 1, 1).
         depthwise_weight: (C_mid * multiplier, 1, kernel_h, kernel_w).
@@ -230,6 +245,24 @@ def inverted_residual_backward(
     """
     op = "inverted_residual_backward"
     wanted = _mask(op, output_mask, 7)
+    geometry = stride, padding, dilation
+    weights = {
+        "expand_weight": expand_weight, "depthwise_weight": depthwise_weight,
+        "project_weight": project_weight,
+    }  # fmt: skip
+    biases: dict[str, Array | None] = {"expand_bias": expand_bias, "depthwise_bias": depthwise_bias}
+    if device := device_of(op, grad_output=grad_output, input=input, **weights, **biases):
+        on = _ArraysOn(device, op, grad_output, input, weights, biases, layout)
+        e, d, p = on.weights
+        check_expansion(op, on.input.shape[3], e.shape)
+        check_separable(op, e.shape[0], d.shape, p.shape, "project_weight")
+        e_bias_on, d_bias_on = on.biases_of(e, d)
+        return on.given(
+            _inverted_gradients(
+                op, on.grad.array, on.input.array, e.array, d.array, p.array, e_bias_on, d_bias_on,
+                *geometry, "NHWC", wanted,
+            )
+        )  # fmt: skip
     g, x, planar = _grad_and_input(op, grad_output, input, layout, _WHOLE_BYTES)
     inner: Layout = "NCHW" if planar else "NHWC"
     expand, depthwise, project = inverted_weights(
@@ -237,21 +270,40 @@ def inverted_residual_backward(
     )
     e_bias = _bias_of(op, expand, expand_bias, "expand_bias")
     d_bias = _bias_of(op, depthwise, depthwise_bias, "depthwise_bias")
-    expanded = convolve(op, x, expand, e_bias, 1, 0, 1, 1, None, None, inner)
+    gradients = _inverted_gradients(
+        op, g, x, expand, depthwise, project, e_bias, d_bias, *geometry, inner, wanted
+    )
+    return _as_given(op, gradients, input, expand_weight, "NHWC" if planar else layout)
+
+
+def _inverted_gradients(
+    op: str,
+    g: Array,
+    x: Array,
+    expand: Array,
+    depthwise: Array,
+    project: Array,
+    expand_bias: Array | None,
+    depthwise_bias: Array | None,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    layout: Layout,
+    wanted: tuple[bool, ...],
+) -> tuple[Array | None, ...]:
+    """:func:`inverted_residual_backward` of arrays that fit each other."""
+    expanded = convolve(op, x, expand, expand_bias, 1, 0, 1, 1, None, None, layout)
     want_expanded = wanted[0] or wanted[1] or wanted[4]
     grad_expanded, grad_depthwise, grad_project, grad_d_bias, grad_p_bias = _separable_gradients(
-        op, g, expanded, depthwise, project, d_bias, stride, padding, dilation, inner,
+        op, g, expanded, depthwise, project, depthwise_bias, stride, padding, dilation, layout,
         (want_expanded, wanted[2], wanted[3], *wanted[5:]),
     )  # fmt: skip
     grad_input = grad_expand = grad_e_bias = None
     if want_expanded:
         grad_input, grad_expand, grad_e_bias = _conv2d_gradients(
-            op, grad_expanded, x, expand, 1, 0, 1, 1, inner, (wanted[0], wanted[1], wanted[4])
+            op, grad_expanded, x, expand, 1, 0, 1, 1, layout, (wanted[0], wanted[1], wanted[4])
         )
-    gradients = (
-        grad_input, grad_expand, grad_depthwise, grad_project, grad_e_bias, grad_d_bias, grad_p_bias,
-    )  # fmt: skip
-    return _as_given(op, gradients, input, expand_weight, "NHWC" if planar else layout)
+    return grad_input, grad_expand, grad_depthwise, grad_project, grad_e_bias, grad_d_bias, grad_p_bias
 
 
 def _bias_of(op: str, weight: np.ndarray, bias: Array | None, name: str) -> np.ndarray | None:
@@ -265,11 +317,11 @@ def _bias_of(op: str, weight: np.ndarray, bias: Array | None, name: str) -> np.n
 
 def _separable_gradients(
     op: str,
-    g: np.ndarray,
-    x: np.ndarray,
-    depthwise: np.ndarray,
-    pointwise: np.ndarray,
-    bias: np.ndarray | None,
+    g: Array,
+    x: Array,
+    depthwise: Array,
+    pointwise: Array,
+    bias: Array | None,
     stride: IntPair,
     padding: IntPair | str,
     dilation: IntPair,
@@ -294,7 +346,7 @@ def _separable_gradients(
 
 
 def _as_given(
-    op: str, gradients: tuple[np.ndarray | None, ...], input: Array, weight: Array, layout: Layout
+    op: str, gradients: tuple[Array | None, ...], input: Array, weight: Array, layout: Layout
 ) -> tuple[Array | None, ...]:
     """The input's gradient, NHWC, in ``layout``, and those of weights and biases, of the caller's kinds."""
     grad_input, *others = gradients
@@ -350,6 +402,46 @@ def _grad_and_input(
     if is_planes(g, layout) and is_planes(x, layout) and g.nbytes + x.nbytes > whole_bytes:
         return g, x, True
     return to_nhwc(g, layout, op, "grad_output"), to_nhwc(x, layout, op, "input"), False
+
+
+class _ArraysOn:
+    """What the gradients of several convolutions are made of, on the device and dense: maps as NHWC, weights
+    and biases as they are given. All are of the gradient's dtype."""
+
+    def __init__(
+        self,
+        device: Device,
+        op: str,
+        grad_output: Array,
+        input: Array,
+        weights: dict[str, Array],
+        biases: dict[str, Array | None],
+        layout: Layout,
+    ) -> None:
+        self._device, self._op, self._layout = device, op, layout
+        self.grad, _ = device.nhwc(grad_output, layout, op, "grad_output", CUDA_FLOATS)
+        self._dtypes = (self.grad.dtype,)
+        self.input, self._channels_last = device.nhwc(input, layout, op, "input", self._dtypes)
+        self.weights = [device.take(x, op, name, self._dtypes) for name, x in weights.items()]
+        self._biases = {name: device.take_optional(x, op, name, self._dtypes) for name, x in biases.items()}
+
+    def biases_of(self, *weights: Operand) -> list[Array | None]:
+        """The biases, of as many values as the convolutions of these weights have outputs."""
+        for (name, bias), weight in zip(self._biases.items(), weights, strict=True):
+            if bias is not None:
+                check_shape(bias, weight.shape[:1], self._op, name)
+        return [None if bias is None else bias.array for bias in self._biases.values()]
+
+    def given(self, gradients: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+        """The input's gradient, NHWC, in the caller's layout, and the others; all of the caller's kind."""
+        by_input, *others = (
+            None if x is None else self._device.take(x, self._op, "gradient", self._dtypes) for x in gradients
+        )
+        return (
+            None if by_input is None
+            else self._device.from_nhwc(by_input, self._layout, self._channels_last),
+            *(None if x is None else self._device.give(x) for x in others),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
