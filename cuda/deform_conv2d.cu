@@ -50,22 +50,24 @@ class BilinearProducer {
   __device__ __forceinline__ void fill(unsigned char* tile) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      T items[kPack<T>];
+      unsigned char* const to = tile + swizzled(row_ + i * kRowsApart, chunk_);
       if constexpr (kPacked) {
         float values[kPack<T>] = {};
         sample(i, tap_, values);
+        T items[kPack<T>];
         for (int j = 0; j < kPack<T>; ++j) items[j] = from_float<T>(values[j]);
+        uint4 raw;
+        memcpy(&raw, items, sizeof raw);
+        *reinterpret_cast<uint4*>(to) = raw;
       } else {
         Tap tap = tap_;
+#pragma unroll 1  // few layers come here, and unrolled they would take most of the time to compile
         for (int j = 0; j < kPack<T>; ++j, tap.advance(g_, 1)) {
           float value[1] = {};
           sample(i, tap, value);
-          items[j] = from_float<T>(value[0]);
+          reinterpret_cast<T*>(to)[j] = from_float<T>(value[0]);
         }
       }
-      uint4 raw;
-      memcpy(&raw, items, sizeof raw);
-      *reinterpret_cast<uint4*>(tile + swizzled(row_ + i * kRowsApart, chunk_)) = raw;
     }
     tap_.advance(g_, kDepth);
   }

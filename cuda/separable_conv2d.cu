@@ -48,15 +48,17 @@ class DepthwiseProducer {
   __device__ __forceinline__ void fill(unsigned char* tile) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      T items[kPack<T>];
+      unsigned char* const to = tile + swizzled(row_ + i * kRowsApart, chunk_);
       if constexpr (kPacked) {
+        T items[kPack<T>];
         convolve<kPack<T>>(i, channel_, items);
+        uint4 raw;
+        memcpy(&raw, items, sizeof raw);
+        *reinterpret_cast<uint4*>(to) = raw;
       } else {
-        for (int j = 0; j < kPack<T>; ++j) convolve<1>(i, channel_ + j, items + j);
+#pragma unroll 1  // few layers come here, and unrolled they would take most of the time to compile
+        for (int j = 0; j < kPack<T>; ++j) convolve<1>(i, channel_ + j, reinterpret_cast<T*>(to) + j);
       }
-      uint4 raw;
-      memcpy(&raw, items, sizeof raw);
-      *reinterpret_cast<uint4*>(tile + swizzled(row_ + i * kRowsApart, chunk_)) = raw;
     }
     channel_ += kDepth;
   }
