@@ -151,7 +151,10 @@ def main() -> int:
     if steps.run("build", build_command(site), ROOT, environment):
         copy_tests()
         paths = os.pathsep.join(map(str, (site, WORK, ROOT / "bench")))
-        environment |= {"PYTHONPATH": paths, "PYVISION_TEST_DEVICE": "cuda"}
+        # JAX would take most of the device's memory, beside processes that share it.
+        environment |= {
+            "PYTHONPATH": paths, "PYVISION_TEST_DEVICE": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        }  # fmt: skip
         steps.run("tests", tests_command(quick), WORK, environment)
         steps.run("timings", timings_command(results, steps.left("timings"), quick), WORK, environment)
         steps.run("profile", profile_command(), WORK, environment)
