@@ -41,7 +41,7 @@ def check(actual: np.ndarray, expected: np.ndarray, x: np.ndarray, mode: str, dt
 def test_against_float64(
     cuda: Cuda, dtype: str, mode: str, align_corners: bool | None, antialias: bool
 ) -> None:
-    for size, out in SIZES:
+    for size, out in SIZES if dtype == "float32" else SIZES[:-1]:  # the largest once
         for channels in (8, 3, 1):
             x_on = cuda.array(random((2, channels, *size)), dtype)
             x = cuda.numpy(x_on).astype(np.float32)
@@ -58,7 +58,7 @@ def test_against_float64(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("mode", "align_corners", "antialias"), SMOOTH, ids=str)
 def test_backward(cuda: Cuda, dtype: str, mode: str, align_corners: bool | None, antialias: bool) -> None:
-    for size, out in SIZES:
+    for size, out in SIZES if dtype == "float32" else SIZES[:-1]:  # the largest once
         for channels in (8, 3, 1):
             grad_on = cuda.array(random((2, channels, *out)), dtype)
             grad = cuda.numpy(grad_on).astype(np.float32)
