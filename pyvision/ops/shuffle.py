@@ -35,7 +35,8 @@ def pixel_shuffle(input: Array, upscale_factor: int, *, layout: Layout = "NCHW")
     convolutional neural network", 2016. Its gradient is :func:`pixel_unshuffle`.
 
     Args:
-        input: (N, C * r * r, H, W) of any real type, or (N, H, W, C * r * r) with ``layout="NHWC"``.
+        input: (N, C * r * r, H, W) of any real type, or (N, H, W, C * r * r) with ``layout="NHWC"``. On CUDA
+            of any but int16 and the wider unsigned ones.
         upscale_factor: r.
 
     Returns:
@@ -52,7 +53,8 @@ def pixel_unshuffle(input: Array, downscale_factor: int, *, layout: Layout = "NC
     """The inverse of :func:`pixel_shuffle`, and its gradient: ``torch.nn.functional.pixel_unshuffle``.
 
     Args:
-        input: (N, C, H * r, W * r) of any real type, or (N, H * r, W * r, C) with ``layout="NHWC"``.
+        input: (N, C, H * r, W * r) of any real type, or (N, H * r, W * r, C) with ``layout="NHWC"``. Types on
+            CUDA are as there.
         downscale_factor: r.
 
     Returns:
