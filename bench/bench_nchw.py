@@ -11,7 +11,7 @@ from pyvision.profile.machine import compare_with_peak
 from pyvision.profile.peers import ConvCase
 from pyvision.profile.report import OURS, Case
 
-PROBLEMS = [ConvCase(size, size, 64, 64, 3, padding=(1, 1, 1, 1)) for size in (56, 112)]
+PROBLEMS = [ConvCase(size, size, 64, 64, 3, padding=(1, 1, 1, 1)) for size in (56, 112, 224)]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyvision import ops
+from pyvision import _core, ops
 from tests._guard import guarded
 from tests.helpers import random
 
@@ -177,6 +177,37 @@ def test_conv2d_with_a_residual(
     residual = random((*shape[:3], out_channels), seed=2)
     options = {"padding": 1, "groups": groups, "residual": residual, "activation": "relu"}
     check(Case(ops.conv2d, (random(shape),), (weight,), options, ("residual",)))
+
+
+@pytest.mark.parametrize("algorithm", ["winograd_2x2", "winograd_4x4", "winograd_6x6"])
+@pytest.mark.parametrize(
+    "case",
+    [  # input's shape, out_channels, padding (top, left, bottom, right), groups, activation
+        ((1, 131, 131, 17), 33, (1, 1, 1, 1), 1, "relu"),  # runs that end within a vector, and a block
+        ((2, 40, 200, 24), 16, (0, 37, 5, 2), 2, "silu"),  # tiles that lie left of the image
+        ((60, 11, 11, 40), 7, (2, 0, 0, 40), 1, "none"),  # and right of it
+        ((900, 3, 3, 40), 8, (0, 0, 0, 0), 1, "gelu"),  # one output an image
+    ],
+    ids=ids,
+)
+def test_conv2d_by_winograd(isa: str, threads: int, algorithm: str, case: tuple[Any, ...]) -> None:
+    shape, out_channels, padding, groups, activation = case
+    weight = random((out_channels, shape[3] // groups, 3, 3), seed=1)
+    bias = random((out_channels,), seed=2)
+    conv = _core.Conv2d(
+        weight, bias, padding=padding, groups=groups, activation=activation, algorithm=algorithm
+    )
+    x = random(shape)
+    y = conv.run(x)
+    residual = random(y.shape, seed=3)
+    for before in (False, True):
+        planes, added = (
+            guarded(np.ascontiguousarray(a.transpose(0, 3, 1, 2)), before=before) for a in (x, residual)
+        )
+        np.testing.assert_array_equal(conv.run_nchw(planes).transpose(0, 2, 3, 1), y)
+        np.testing.assert_array_equal(
+            conv.run_nchw(planes, added).transpose(0, 2, 3, 1), conv.run(x, residual)
+        )
 
 
 def check_gradients(op: Callable[..., Any], maps: tuple[np.ndarray, ...], *constants: Any) -> None:

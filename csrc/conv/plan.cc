@@ -240,6 +240,10 @@ WinogradPlan plan_winograd(const Conv2dParams& p, WinogradTiling tiling, int64_t
   return plan;
 }
 
+// They prefetch planes, which copies in L2 do without, and take short runs from threads that share a block.
+// Measured.
+bool winograd_planes_pay(int64_t map_floats) { return map_floats > 2 * kL2Floats; }
+
 DirectPlan plan_direct(int64_t rows, int64_t out_channels, int64_t k, int64_t groups,
                        const ConvMachine& machine) {
   DirectPlan plan;

@@ -55,6 +55,8 @@ struct WinogradPlan {
 };
 WinogradPlan plan_winograd(const Conv2dParams& params, WinogradTiling tiling, int64_t tiles,
                            const ConvMachine& machine);
+// Whether transforms of NCHW maps, the larger of which has so many floats, beat those of NHWC copies.
+bool winograd_planes_pay(int64_t map_floats);
 
 // For producers that cost more than a copy: a row's A serves as many columns as can be. Rows are split as far
 // as the threads want, and columns only where there are fewer row tiles than threads.

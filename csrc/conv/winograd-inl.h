@@ -178,6 +178,18 @@ struct WinogradPatch {
   }
 };
 
+// The second half of a patch's transform: one row of what the first half made of its columns -> points.
+template <class W>
+[[gnu::always_inline]] inline void transform_row(const F32* row, int lanes, float* to, int64_t point) {
+  constexpr int kInputs = W::kTiling.inputs();
+  F32 d[kInputs], r[kInputs];
+#pragma GCC unroll 8
+  for (int j = 0; j < kInputs; ++j) d[j] = row[j];
+  W::input(d, r);
+#pragma GCC unroll 8
+  for (int j = 0; j < kInputs; ++j) store_lanes(r[j], to + j * point, lanes);
+}
+
 // One vector of channels of one tile: patch -> points, `point` floats apart from `to` on.
 template <class W>
 inline void transform_patch(const WinogradPatch<W>& patch, int64_t c, int lanes, float* to, int64_t point) {
@@ -193,12 +205,7 @@ inline void transform_patch(const WinogradPatch<W>& patch, int64_t c, int lanes,
     for (int i = 0; i < kInputs; ++i) t[i][j] = r[i];
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < kInputs; ++i) {
-    F32 r[kInputs];
-    W::input(t[i], r);
-#pragma GCC unroll 8
-    for (int j = 0; j < kInputs; ++j) store_lanes(r[j], to + (i * kInputs + j) * point, lanes);
-  }
+  for (int i = 0; i < kInputs; ++i) transform_row<W>(t[i], lanes, to + i * kInputs * point, point);
 }
 
 // Producer: tiles [first, last) of the block, all channels.
@@ -277,10 +284,11 @@ inline void winograd_multiply(const WinogradConv& job, const WinogradBlock& bloc
   }
 }
 
-// One vector of output channels of one tile: points -> outputs, of which h x w are inside the image.
-template <class W>
-inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile, const float* from,
-                              int64_t point, int64_t o, int lanes, int h, int w) {
+// One vector of output channels of one tile: points -> outputs, of which h x w are inside the image. Calls
+// take(i, y) with each row of theirs.
+template <class W, class Take>
+[[gnu::always_inline]] inline void transform_outputs(const WinogradConv& job, const float* from,
+                                                     int64_t point, int64_t o, int h, Take take) {
   constexpr int kInputs = W::kTiling.inputs(), kOutputs = W::kTiling.outputs;
   F32 t[kOutputs][kInputs];
 #pragma GCC unroll 8
@@ -299,21 +307,15 @@ inline void transform_outputs(const WinogradConv& job, const WinogradTile& tile,
     F32 y[kOutputs];
     W::output(t[i], y);
 #pragma GCC unroll 8
-    for (int j = 0; j < kOutputs; ++j) {
-      y[j] = y[j] + bias;
-      if (job.rows.residual.data != nullptr && j < w)
-        y[j] = y[j] + load_lanes(job.rows.residual.at(tile.n, tile.oh + i, tile.ow + j) + o, lanes);
-    }
-    // Chosen anew for each row: around the whole transform, it would be compiled six times.
-    with_cheap_activation(job.epilogue.activation, [&](auto f) {
-#pragma GCC unroll 8
-      for (int j = 0; j < kOutputs; ++j) y[j] = f(y[j]);
-    });
-    float* to = job.rows.output.at(tile.n, tile.oh + i, tile.ow) + o;
-#pragma GCC unroll 8
-    for (int j = 0; j < kOutputs; ++j)
-      if (j < w) store_lanes(y[j], to + j * job.rows.output.stride_w, lanes);
+    for (int j = 0; j < kOutputs; ++j) y[j] = y[j] + bias;
+    take(i, y);
   }
+}
+
+// How many of a tile's outputs, along an axis with `left` of them from its first on, are inside the image.
+template <class W>
+inline int outputs_inside(int64_t left) {
+  return static_cast<int>(left < W::kTiling.outputs ? left : W::kTiling.outputs);
 }
 
 // Epilogue: tiles [first, last) of the block, all output channels.
@@ -323,13 +325,29 @@ inline void winograd_output(const WinogradConv& job, const WinogradBlock& block,
   constexpr int kOutputs = W::kTiling.outputs;
   for (int64_t t = first; t < last; ++t) {
     const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
-    const int64_t below = job.rows.out_h - tile.oh, right = job.rows.out_w - tile.ow;
-    const int h = static_cast<int>(below < kOutputs ? below : kOutputs);
-    const int w = static_cast<int>(right < kOutputs ? right : kOutputs);
+    const int h = outputs_inside<W>(job.rows.out_h - tile.oh),
+              w = outputs_inside<W>(job.rows.out_w - tile.ow);
     for (int64_t o = 0; o < job.out_channels; o += F32::kLanes) {
       const int64_t left = job.out_channels - o;
       const int lanes = static_cast<int>(left < F32::kLanes ? left : F32::kLanes);
-      transform_outputs<W>(job, tile, block.m + t * job.m_stride + o, block.m_per_point, o, lanes, h, w);
+      const float* const from = block.m + t * job.m_stride + o;
+      transform_outputs<W>(job, from, block.m_per_point, o, h, [&](int i, F32(&y)[kOutputs]) {
+        if (job.rows.residual.data != nullptr) {
+          const float* residual = job.rows.residual.at(tile.n, tile.oh + i, tile.ow) + o;
+#pragma GCC unroll 8
+          for (int j = 0; j < kOutputs; ++j)
+            if (j < w) y[j] = y[j] + load_lanes(residual + j * job.rows.residual.stride_w, lanes);
+        }
+        // Chosen anew for each row: around the whole transform, it would be compiled six times.
+        with_cheap_activation(job.epilogue.activation, [&](auto f) {
+#pragma GCC unroll 8
+          for (int j = 0; j < kOutputs; ++j) y[j] = f(y[j]);
+        });
+        float* to = job.rows.output.at(tile.n, tile.oh + i, tile.ow) + o;
+#pragma GCC unroll 8
+        for (int j = 0; j < kOutputs; ++j)
+          if (j < w) store_lanes(y[j], to + j * job.rows.output.stride_w, lanes);
+      });
     }
     for (int i = 0; i < h; ++i)
       finish_exponential(job.epilogue.activation, job.rows.output.at(tile.n, tile.oh + i, tile.ow),

@@ -24,6 +24,24 @@ struct WinogradTiling {
   constexpr int points() const { return inputs() * inputs(); }  // matrix products
 };
 
+// A map in planes, whose rows are dense. A slice of its channels leaves images further apart than its own
+// planes reach.
+template <class T>
+struct Nchw {
+  T* data = nullptr;  // (n, c, h, w)
+  int64_t n = 0, c = 0, h = 0, w = 0;
+  int64_t stride_n = 0;  // in elements
+
+  T* at(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
+    return data + in * stride_n + (ic * h + ih) * w + iw;
+  }
+};
+
+template <class T>
+Nchw<T> dense_nchw(T* data, int64_t n, int64_t c, int64_t h, int64_t w) {
+  return {data, n, c, h, w, c * h * w};
+}
+
 struct WinogradConv {
   WinogradTiling tiling;
   Nhwc<const float> input;
@@ -36,8 +54,25 @@ struct WinogradConv {
   RowMap rows;
   Epilogue epilogue;
   int64_t tiles_h, tiles_w;  // per image
-  const float* zeros;        // a pixel outside the image, and the bias of a product: max(channels, m_stride)
+  const float* zeros;        // see winograd_zeros: a pixel outside the image, and the bias of a product
 };
+
+// Of a row of a plane, what the input transform takes at a time: whole vectors of every ISA, 16 KB in L1 of
+// 16 channels and 8 rows.
+constexpr int64_t kWinogradColumns = 32;
+
+// Over maps in planes: of the base's maps only the extents are used.
+struct WinogradPlanes : WinogradConv {
+  Nchw<const float> input_planes;
+  Nchw<float> output_planes;
+  Nchw<const float> residual_planes;  // data null when there is none
+};
+
+// How many zeros there have to be; channels: of all groups of a block.
+inline int64_t winograd_zeros(int64_t channels, int64_t m_stride) {
+  const int64_t pixel = channels > m_stride ? channels : m_stride;
+  return pixel > kWinogradColumns ? pixel : kWinogradColumns;
+}
 
 // The transformed values of one block of tiles.
 struct WinogradBlock {

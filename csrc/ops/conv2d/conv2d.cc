@@ -28,6 +28,30 @@ void run_row_blocks(const Job& job, const DepthwisePlan& plan, Kernel kernel) {
   });
 }
 
+template <class Job>
+using WinogradStage = void (*)(const Job& job, const WinogradBlock& block, int64_t first, int64_t last);
+
+// Of the maps' channels, those that a block's groups read and write.
+void slice_maps(WinogradConv* job, int64_t in, int64_t in_count, int64_t out, int64_t out_count) {
+  job->input = channel_slice(job->input, in, in_count);
+  job->rows.output = channel_slice(job->rows.output, out, out_count);
+  if (job->rows.residual.data != nullptr)
+    job->rows.residual = channel_slice(job->rows.residual, out, out_count);
+}
+void slice_maps(WinogradPlanes* job, int64_t in, int64_t in_count, int64_t out, int64_t /*out_count*/) {
+  job->input.c = in_count;
+  job->input_planes.data = job->input_planes.at(0, in, 0, 0);
+  job->output_planes.data = job->output_planes.at(0, out, 0, 0);
+  if (job->residual_planes.data != nullptr) job->residual_planes.data = job->residual_planes.at(0, out, 0, 0);
+}
+
+// Of a block that the threads share, how many tiles one takes at a time: of planes, neighbours that share
+// their rows' lines.
+int64_t tiles_at_a_time(const WinogradConv&, int64_t) { return 2; }
+int64_t tiles_at_a_time(const WinogradPlanes& job, int64_t tiles) {
+  return std::max<int64_t>(2, std::min(job.tiles_w, tiles / (2 * num_threads())));
+}
+
 }  // namespace
 
 struct Conv2d::Impl {
@@ -62,6 +86,12 @@ struct Conv2d::Impl {
   void run_depthwise(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
   void run_grouped(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
   void run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const;
+  void run_winograd_planes(const Nchw<const float>& input, const Nchw<const float>& residual,
+                           const Nchw<float>& output) const;
+  // Maps and pad_top are the job's already.
+  template <class Job>
+  void run_winograd_blocks(Job all, WinogradStage<Job> transform_input,
+                           WinogradStage<Job> transform_output) const;
 };
 
 ConvWeight channels_first_weight(const Conv2dParams& p, const float* weight) {
@@ -202,23 +232,38 @@ void Conv2d::Impl::run_grouped(const Nhwc<const float>& input, const RowMap& row
 }
 
 void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& rows, int64_t pad_top) const {
+  WinogradConv job;
+  job.input = input, job.rows = rows, job.pad_top = pad_top;
+  run_winograd_blocks(job, kernels->winograd_input, kernels->winograd_output);
+}
+
+void Conv2d::Impl::run_winograd_planes(const Nchw<const float>& input, const Nchw<const float>& residual,
+                                       const Nchw<float>& output) const {
+  WinogradPlanes job;
+  job.input = dense_nhwc<const float>(nullptr, input.n, input.h, input.w, input.c);
+  job.rows = {{output.h, output.w}, {}, {}};
+  job.pad_top = params.pad_top;
+  job.input_planes = input, job.residual_planes = residual, job.output_planes = output;
+  run_winograd_blocks(job, kernels->winograd_input_planes, kernels->winograd_output_planes);
+}
+
+template <class Job>
+void Conv2d::Impl::run_winograd_blocks(Job all, WinogradStage<Job> transform_input,
+                                       WinogradStage<Job> transform_output) const {
   const int64_t width = kernels->panel_width;
   const WinogradTiling tiling = winograd_tiling(params, method);
   const int points = tiling.points();
-  WinogradConv all;
   all.tiling = tiling;
-  all.input = input;
-  all.pad_top = pad_top, all.pad_left = params.pad_left;
+  all.pad_left = params.pad_left;
   all.packed_per_point = packed_per_group / points;
-  all.rows = rows;
-  all.tiles_h = (rows.out_h + tiling.outputs - 1) / tiling.outputs;
-  all.tiles_w = (rows.out_w + tiling.outputs - 1) / tiling.outputs;
-  const int64_t tiles = input.n * all.tiles_h * all.tiles_w;
+  all.tiles_h = (all.rows.out_h + tiling.outputs - 1) / tiling.outputs;
+  all.tiles_w = (all.rows.out_w + tiling.outputs - 1) / tiling.outputs;
+  const int64_t tiles = all.input.n * all.tiles_h * all.tiles_w;
   const WinogradPlan plan = plan_winograd(params, tiling, tiles, conv_machine(*kernels));
   const int64_t most_in = plan.groups_per_block * group_in;
   all.k_block = params.groups == 1 ? k_block_size(group_in, kernels->row_tile) : most_in;
   all.m_stride = winograd_m_stride(plan.groups_per_block, group_out, width);
-  const int64_t zero_count = std::max(most_in, all.m_stride);
+  const int64_t zero_count = winograd_zeros(most_in, all.m_stride);
   const Scratch<float> zeros(zero_count);
   std::memset(zeros.get(), 0, static_cast<size_t>(zero_count) * sizeof(float));
   all.zeros = zeros;
@@ -231,13 +276,10 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
   // Block `index` of all: some groups of some tiles.
   const auto job_at = [&](int64_t index) {
     const int64_t g = index / plan.tile_blocks * plan.groups_per_block;
-    WinogradConv job = all;
+    Job job = all;
     job.groups = std::min(plan.groups_per_block, params.groups - g);
-    job.input = channel_slice(all.input, g * group_in, job.groups * group_in);
     job.out_channels = job.groups * group_out;
-    job.rows.output = channel_slice(rows.output, g * group_out, job.out_channels);
-    if (rows.residual.data != nullptr)
-      job.rows.residual = channel_slice(rows.residual, g * group_out, job.out_channels);
+    slice_maps(&job, g * group_in, job.groups * group_in, g * group_out, job.out_channels);
     job.packed = packed.as<float>() + g * packed_per_group;
     job.epilogue = {bias.as<float>() + g * bias_per_group, params.activation};
     return job;
@@ -252,24 +294,23 @@ void Conv2d::Impl::run_winograd(const Nhwc<const float>& input, const RowMap& ro
     parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
       const Scratch<float> memory(v_floats + points * m_per_point);
       for (int64_t index = begin; index < end; ++index) {
-        const WinogradConv job = job_at(index);
+        const Job job = job_at(index);
         const WinogradBlock block = block_at(index, memory);
-        kernels->winograd_input(job, block, 0, block.tile_count);
+        transform_input(job, block, 0, block.tile_count);
         kernels->winograd_multiply(job, block, 0, points);
-        kernels->winograd_output(job, block, 0, block.tile_count);
+        transform_output(job, block, 0, block.tile_count);
       }
     });
     return;
   }
   const Scratch<float> memory(v_floats + points * m_per_point);
   for (int64_t index = 0; index < blocks; ++index) {
-    const WinogradConv job = job_at(index);
+    const Job job = job_at(index);
     const WinogradBlock block = block_at(index, memory);
-    parallel_for(block.tile_count, 2,
-                 [&](int64_t b, int64_t e) { kernels->winograd_input(job, block, b, e); });
+    const int64_t grain = tiles_at_a_time(job, block.tile_count);
+    parallel_for(block.tile_count, grain, [&](int64_t b, int64_t e) { transform_input(job, block, b, e); });
     parallel_for(points, 3, [&](int64_t b, int64_t e) { kernels->winograd_multiply(job, block, b, e); });
-    parallel_for(block.tile_count, 2,
-                 [&](int64_t b, int64_t e) { kernels->winograd_output(job, block, b, e); });
+    parallel_for(block.tile_count, grain, [&](int64_t b, int64_t e) { transform_output(job, block, b, e); });
   }
 }
 
@@ -296,6 +337,11 @@ void Conv2d::run_nchw(const float* input, int64_t n, int64_t h, int64_t w, const
                           });
     }
   }
+  if (winograd_tiling(p, s.method).outputs > 0 &&
+      winograd_planes_pay(n * std::max(p.in_channels * h * w, p.out_channels * out_h * out_w)))
+    return s.run_winograd_planes(dense_nchw(input, n, p.in_channels, h, w),
+                                 dense_nchw(residual, n, p.out_channels, out_h, out_w),
+                                 dense_nchw(output, n, p.out_channels, out_h, out_w));
   run_strips<float, float>(
       s.strips(n, h, w, out_h, out_w), input, residual, output,
       [&](int64_t first, int64_t last) { return rows_seen(p, first, last); },

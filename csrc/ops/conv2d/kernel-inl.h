@@ -3,7 +3,7 @@
 #include "conv/depthwise_planes-inl.h"
 #include "conv/direct-inl.h"
 #include "conv/grouped-inl.h"
-#include "conv/winograd-inl.h"
+#include "conv/winograd_planes-inl.h"
 #include "ops/conv2d/bf16-inl.h"
 #include "ops/conv2d/kernels.h"
 
@@ -31,10 +31,15 @@ inline int64_t packed_floats(int64_t out_channels, int64_t k) {
 }
 
 const Conv2dKernels conv2d = {
-    F32::kIsaName,  kRowTile,       kPanelWidth,       F32::kLanes,
-    kTileStride,    packed_floats,  pack_floats,       run_tiles<CopyProducer>,
-    kDepthwiseRows, depthwise_conv, grouped_conv,      depthwise_planes,
-    winograd_pack,  winograd_input, winograd_multiply, winograd_output,
+    F32::kIsaName,         kRowTile,
+    kPanelWidth,           F32::kLanes,
+    kTileStride,           packed_floats,
+    pack_floats,           run_tiles<CopyProducer>,
+    kDepthwiseRows,        depthwise_conv,
+    grouped_conv,          depthwise_planes,
+    winograd_pack,         winograd_input,
+    winograd_multiply,     winograd_output,
+    winograd_input_planes, winograd_output_planes,
 };
 
 }  // namespace pyvision::PYVISION_ISA_NS

@@ -36,6 +36,11 @@ struct Conv2dKernels {
   void (*winograd_input)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
   void (*winograd_multiply)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
   void (*winograd_output)(const WinogradConv& job, const WinogradBlock& block, int64_t first, int64_t last);
+  // The first and the last of them over NCHW.
+  void (*winograd_input_planes)(const WinogradPlanes& job, const WinogradBlock& block, int64_t first,
+                                int64_t last);
+  void (*winograd_output_planes)(const WinogradPlanes& job, const WinogradBlock& block, int64_t first,
+                                 int64_t last);
 };
 
 PYVISION_KERNELS(Conv2dKernels, conv2d)
