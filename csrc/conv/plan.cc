@@ -45,10 +45,22 @@ int64_t wanted_tasks(int64_t work, const ConvMachine& machine) {
   return std::max(balanced, work / kMaxTaskWork);
 }
 
+// Transformed input and products of one block of tiles stay in L2 (1 MB) with the weights of a few points. On
+// Zen 4 they may fill it, since its L3 is nearly as fast; with Cascade Lake's, all weights of 64 channels had
+// better stay too (0.75 to 0.95 of the time on its maps from 56 x 56 on). Measured.
+constexpr int64_t kWinogradFloats = (1 << 20) / sizeof(float);
+int64_t winograd_floats_of_cpu() {
+#if defined(__x86_64__)
+  static const bool is_intel = __builtin_cpu_is("intel");
+  if (is_intel) return kWinogradFloats / 2;
+#endif
+  return kWinogradFloats;
+}
+
 }  // namespace
 
 ConvMachine conv_machine(const Conv2dKernels& kernels) {
-  return {kernels.row_tile, kernels.panel_width, kernels.lanes, num_threads()};
+  return {kernels.row_tile, kernels.panel_width, kernels.lanes, num_threads(), winograd_floats_of_cpu()};
 }
 
 const char* conv2d_algorithm_name(Conv2dAlgorithm algorithm) {
@@ -80,8 +92,6 @@ WinogradTiling winograd_tiling(const Conv2dParams& params, Conv2dAlgorithm algor
 
 namespace {
 
-// Transformed input and products of one block of tiles stay in L2 (1 MB) with the weights of a few points.
-constexpr int64_t kWinogradBlockFloats = (1 << 20) / sizeof(float);
 // Weights beyond this come from memory at each pass over them, and not from L3: then as many tiles as may be
 // share a pass. What a thread may hold for that: 4 MB.
 constexpr int64_t kL3Floats = (12 << 20) / sizeof(float);
@@ -99,7 +109,7 @@ int64_t winograd_tiles_per_block(WinogradTiling tiling, int64_t group_in, int64_
                                  const ConvMachine& machine) {
   const int64_t floats_per_tile = tiling.points() * (group_in + group_out) * groups;
   const bool streams = winograd_streams(tiling, group_in, group_out, groups);
-  const int64_t floats = streams ? kMostBlockFloats * machine.threads : kWinogradBlockFloats;
+  const int64_t floats = streams ? kMostBlockFloats * machine.threads : machine.winograd_floats;
   const int64_t most = streams ? kGroupRows : 4 * machine.row_tile;
   const int64_t row_tiles = std::min(floats / floats_per_tile, most) / machine.row_tile;
   return std::max<int64_t>(1, row_tiles) * machine.row_tile;
@@ -110,12 +120,12 @@ int64_t winograd_groups_per_block(const Conv2dParams& p, WinogradTiling tiling, 
                                   const ConvMachine& machine) {
   const int64_t per_tile = tiling.points() * (p.in_channels + p.out_channels) / p.groups;
   const int64_t rows = std::min(tiles, 2 * machine.row_tile);
-  return std::clamp<int64_t>(kWinogradBlockFloats / (rows * per_tile), 1, p.groups);
+  return std::clamp<int64_t>(machine.winograd_floats / (rows * per_tile), 1, p.groups);
 }
 
 // Times in units of one vector's multiply-add, fitted to thread times of 12 layers x 3 sizes of tile x 10
 // sizes of block, 16 to 512 channels, on a Zen 4 core: within 20 % of each. They depend on nothing but the
-// shape and the ISA's widths: not on the number of threads, lest results do.
+// shape and the ISA's widths: not on the number of threads or the CPU, lest results do.
 constexpr double kPerMultiply = 1.1;         // 90 % of the peak rate
 constexpr double kPerGroupedMultiply = 1.2;  // of the grouped kernel
 // More, of a product of few channels, for vectors of 16 floats: entry, exit, and rows that come from L2.
@@ -161,9 +171,9 @@ double winograd_cost(WinogradTiling tiling, const Conv2dParams& p, int64_t out_h
   const int64_t out_vectors = ceil_div(p.out_channels, machine.lanes);
   const int64_t products =
       points * p.groups * ceil_div(tiles, machine.row_tile) * ceil_div(group_out, machine.panel_width);
-  const int64_t per_block =
-      winograd_tiles_per_block(tiling, group_in, group_out, p.groups,
-                               {machine.row_tile, machine.panel_width, machine.lanes, /*threads=*/1});
+  ConvMachine any = machine;
+  any.threads = 1, any.winograd_floats = kWinogradFloats;
+  const int64_t per_block = winograd_tiles_per_block(tiling, group_in, group_out, p.groups, any);
   const double per_product = p.groups > 1 ? kPerGroupProduct * 16 / static_cast<double>(machine.lanes) : 0;
   return kPerMultiply *
              static_cast<double>(points * tiles * p.groups * group_in * ceil_div(group_out, machine.lanes)) +

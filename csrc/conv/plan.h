@@ -14,9 +14,10 @@ namespace pyvision {
 struct ConvMachine {
   int64_t row_tile, panel_width, lanes;  // of the kernels
   int threads;
+  int64_t winograd_floats = 0;  // of a block's transformed values. Results do not depend on it.
 };
 
-// These kernels, and the threads there are.
+// These kernels, the threads there are, and what suits this CPU's caches.
 ConvMachine conv_machine(const Conv2dKernels& kernels);
 
 // What kAuto becomes for inputs of h x w (0 where unknown). Throws std::invalid_argument when the algorithm
