@@ -24,15 +24,14 @@ namespace pyvision::PYVISION_ISA_NS {
 }
 
 // Calls body(t, tile, count) for runs of at most `most` tiles, neighbours in one row, that cover tiles
-// [first, last) of the block; they end at multiples of `most` in their row.
+// [first, last) of the block.
 template <class Body>
 inline void for_each_run(const WinogradPlanes& job, const WinogradBlock& block, int64_t first, int64_t last,
                          int64_t most, Body body) {
   for (int64_t t = first; t < last;) {
     const WinogradTile tile = winograd_tile(job, block.tile_begin + t);
     const int64_t column = tile.ow / job.tiling.outputs;  // [0, tiles_w)
-    int64_t count = most - column % most;
-    count = count < last - t ? count : last - t;
+    int64_t count = most < last - t ? most : last - t;
     count = count < job.tiles_w - column ? count : job.tiles_w - column;
     body(t, tile, count);
     t += count;
