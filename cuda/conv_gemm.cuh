@@ -17,7 +17,7 @@ constexpr int kStagesPerSplit = 8;  // fewer do not fill the pipeline
 template <class T>
 struct Epilogue {
   const T* bias;
-  const T* residual;
+  const T* residual;  // never the output's memory: it is read as what does not change
   T* output;
   ActivationParams activation;
 

@@ -100,7 +100,7 @@ void run(const char* op, const Stream& stream, const PixelShuffle& p, bool to_fi
 
 void pixel_shuffle(const char* op, const Stream& stream, const PixelShuffle& job, bool to_fine,
                    size_t item_bytes, const void* from, void* to) {
-  if (job.n * job.channels * job.h * job.w == 0) return;
+  if (job.n == 0 || job.channels == 0 || job.h == 0 || job.w == 0) return;
   if (item_bytes == 1) return run<uint8_t>(op, stream, job, to_fine, from, to);
   if (item_bytes == 2) return run<uint16_t>(op, stream, job, to_fine, from, to);
   if (item_bytes == 4) return run<uint32_t>(op, stream, job, to_fine, from, to);

@@ -95,6 +95,18 @@ def test_shapes(cuda: Cuda, dtype: str, size: Any, channels: Any, kernel: Any) -
     check(cuda, name, size, channels, kernel, tf32=dtype == "tf32", padding=(kernel[0] // 2, kernel[1] // 2))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bias_off_its_packs(cuda: Cuda, dtype: str) -> None:
+    """Channels that fill packs of 16 bytes, and yet what is added to them begins within one."""
+    bias = random((17,), seed=2)
+    x, weight, longer, aligned = (
+        cuda.array(a, dtype)
+        for a in (random((1, 5, 6, 16)), random((16, 16, 3, 3), seed=1), bias, bias[1:].copy())
+    )
+    expected, got = (cuda.numpy(ops.conv2d(x, weight, b, layout="NHWC")) for b in (aligned, longer[1:]))
+    np.testing.assert_array_equal(got, expected)
+
+
 def map_of_large_tiles(cuda: Cuda) -> tuple[int, int, int]:
     """Its pixels fill as many tiles of 128 as the device has processors, but for the last one."""
     return 1, (128 * cuda.processors() - 75) // 19, 19

@@ -128,6 +128,13 @@ def test_refused_unpoolings(
         ops.max_unpool2d(x, indices, **{"kernel_size": 2, **options})
 
 
+def test_refused_sizes(cuda: Cuda) -> None:
+    x, indices = cuda.array(random((1, 1, 1, 1))), cuda.array(np.zeros((1, 1, 1, 1), np.int64))
+    for size in ((-1, -1), (0, 1)):  # near enough to one pixel by a stride of 3
+        with pytest.raises(ValueError, match=r"^\[max_unpool2d\] expected an output of at least 1 x 1"):
+            ops.max_unpool2d(x, indices, 1, 3, output_size=size)
+
+
 def test_refused_kinds(cuda: Cuda) -> None:
     x = cuda.array(random((1, 2, 3, 4)))
     with pytest.raises(TypeError, match=r"^\[max_unpool2d\] expected indices of dtype"):

@@ -179,10 +179,15 @@ def test_conv2d_with_a_residual(
     check(Case(ops.conv2d, (random(shape),), (weight,), options, ("residual",)))
 
 
-@pytest.mark.parametrize("algorithm", ["winograd_2x2", "winograd_4x4", "winograd_6x6"])
+@pytest.mark.parametrize(
+    ("algorithm", "kernel"),
+    [("winograd_2x2", 3), ("winograd_4x4", 3), ("winograd_6x6", 3), ("winograd_4x4", 2)],
+)
 @pytest.mark.parametrize(
     "case",
-    [  # input's shape, out_channels, padding (top, left, bottom, right), groups, activation
+    # input's shape, out_channels, padding (top, left, bottom, right), groups, activation. The larger maps are
+    # of more than 2^18 floats, from which on planes are read and written as they are.
+    [
         ((1, 131, 131, 17), 33, (1, 1, 1, 1), 1, "relu"),  # runs that end within a vector, and a block
         ((2, 40, 200, 24), 16, (0, 37, 5, 2), 2, "silu"),  # tiles that lie left of the image
         ((60, 11, 11, 40), 7, (2, 0, 0, 40), 1, "none"),  # and right of it
@@ -190,9 +195,11 @@ def test_conv2d_with_a_residual(
     ],
     ids=ids,
 )
-def test_conv2d_by_winograd(isa: str, threads: int, algorithm: str, case: tuple[Any, ...]) -> None:
+def test_conv2d_by_winograd(
+    isa: str, threads: int, algorithm: str, kernel: int, case: tuple[Any, ...]
+) -> None:
     shape, out_channels, padding, groups, activation = case
-    weight = random((out_channels, shape[3] // groups, 3, 3), seed=1)
+    weight = random((out_channels, shape[3] // groups, kernel, kernel), seed=1)
     bias = random((out_channels,), seed=2)
     conv = _core.Conv2d(
         weight, bias, padding=padding, groups=groups, activation=activation, algorithm=algorithm

@@ -288,9 +288,11 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   using Sum = typename Product::Sum;
   constexpr bool kIsPacked = kBStep == NV * F32::kLanes;
   Sum acc[MR][NV];
-  if (kWritesRows<E> && !out.fetched) {
+  if constexpr (kWritesRows<E>) {
+    if (!out.fetched) {
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) fetch_columns<NV, true>(out.row[r] + out.column);
+      for (int r = 0; r < MR; ++r) fetch_columns<NV, true>(out.row[r] + out.column);
+    }
   }
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
@@ -307,8 +309,8 @@ void microkernel(const TileInput& a, const float* b, const PanelAhead& ahead, co
   for (int64_t run = 0; run < a.runs; ++run) {
     Address rows(run_rows, a.stride);
     for (int64_t left = a.run_length; left > 0; left -= segment) {
-      if (kWritesRows<E> && next_row < MR)
-        fetch_columns<NV, true>(out.row[next_row++] + out.column + out.next);
+      if constexpr (kWritesRows<E>)
+        if (next_row < MR) fetch_columns<NV, true>(out.row[next_row++] + out.column + out.next);
       for (int64_t i = left < segment ? left : segment; i > 0; --i) {
         F32 bv[NV];
 #pragma GCC unroll 8

@@ -76,8 +76,8 @@ inline void transform_columns(WinogradRows<W>* rows, int lanes, float* to) {
   constexpr int64_t kRow = F32::kLanes * kWinogradColumns;
   const int64_t begin = rows->begin, end = rows->end;
   for (int lane = 0; lane < lanes; ++lane, to += kWinogradColumns) {
-    // The hardware's prefetchers cannot foresee jumps from plane to plane. All that the next run does not
-    // share with this one is in two lines of each row.
+    // The hardware's prefetchers cannot foresee jumps from plane to plane. All that the next run of a row
+    // does not share with this one is in two lines.
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) {
       __builtin_prefetch(rows->row[i] + rows->ahead + kWinogradColumns / 2 - 1, 0, 2);
@@ -107,7 +107,8 @@ inline void winograd_input_planes(const WinogradPlanes& job, const WinogradBlock
                                   int64_t last) {
   constexpr int kInputs = W::kTiling.inputs(), kOutputs = W::kTiling.outputs;
   constexpr int64_t kMost = (kWinogradColumns - W::kTiling.taps + 1) / kOutputs;
-  alignas(64) float strip[kInputs * F32::kLanes * kWinogradColumns] = {};  // lanes of no channel stay 0
+  alignas(64) float strip[kInputs * F32::kLanes * kWinogradColumns] =
+      {};  // what is of no channel or no run is dropped
   const int64_t channels = job.input.c, k_block = job.k_block;
   const int64_t point = block.tile_count * block.v_stride;
   const int64_t last_tile = job.input.n * job.tiles_h * job.tiles_w - 1;

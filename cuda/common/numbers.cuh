@@ -78,19 +78,6 @@ __device__ __forceinline__ void store_floats(const float (&from)[kVec], T* y) {
   }
 }
 
-// Both in one access; y: at a multiple of their size.
-template <class T>
-__device__ __forceinline__ void store_pair(T* y, T first, T second) {
-  if constexpr (sizeof(T) == 4) {
-    *reinterpret_cast<float2*>(y) = make_float2(first, second);
-  } else {
-    const T items[2] = {first, second};
-    uint32_t raw;
-    memcpy(&raw, items, sizeof raw);
-    *reinterpret_cast<uint32_t*>(y) = raw;
-  }
-}
-
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ __forceinline__ float hard_sigmoid(float x, float sixth) {
   return fmaxf(0.0f, fminf(6.0f, x + 3.0f)) * sixth;

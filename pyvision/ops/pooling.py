@@ -217,6 +217,8 @@ def _unpooled(
     if not isinstance(output_size, tuple | list):
         raise TypeError(f"[{op}] expected output_size to be two or four integers, got {output_size!r}")
     size = pair(tuple(output_size), op, "output_size")
+    if min(size) < 1:
+        raise ValueError(f"[{op}] expected an output of at least 1 x 1 pixels, got {size[0]} x {size[1]}")
     if any(abs(n - u) >= s for n, u, s in zip(size, usual, stride, strict=True)):
         raise ValueError(
             f"[{op}] expected output_size less than a stride {stride} from {tuple(usual)}, got {size}"

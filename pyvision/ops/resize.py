@@ -143,13 +143,17 @@ def _on_device(
     name: str,
     layout: Layout,
     resized: Callable[[tuple[int, ...]], tuple[Extents, tuple[float, float]]],
-    *filter: Any,
+    mode: str,
+    corners: bool,
+    smooth: bool,
     backward: bool = False,
 ) -> Array:
     """``input`` with the extents and by the scales that ``resized`` has of its shape as (N, H, W, C)."""
 
     def run(x: Any, y: Any, extents: Extents, scales: tuple[float, float]) -> None:
-        resizing = device.kernels.interpolation(backward, device.stream, x, extents, *filter, scales)
+        resizing = device.kernels.interpolation(
+            backward, device.stream, x, extents, mode, corners, smooth, scales
+        )
         workspace = device.workspace(resizing.workspace_bytes)
         resizing.run(workspace.view, y)
 

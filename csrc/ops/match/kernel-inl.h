@@ -24,7 +24,7 @@ struct KeepBest {
 template <>
 constexpr bool kWritesRows<KeepBest> = false;
 
-// scores: (64 or less,) of columns from `column` on; better: those that beat the row's worst, as bits
+// scores: at most 64, of the columns from `column` on; better: those that beat the row's worst, as bits
 [[gnu::noinline]] inline void keep_best(const MatchBest& best, const float* scores, uint64_t better,
                                         int64_t row, int64_t column) {
   float worst = worst_of(best, row);
