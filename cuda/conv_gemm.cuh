@@ -86,14 +86,7 @@ __device__ __forceinline__ void store_tile(const Conv<Source>& job, const float*
     }
     const int channel = group * g.group_out + n;
     if (partial != nullptr) {
-      float* const to = partial + m * g.out_channels + channel;
-#pragma unroll
-      for (int j = 0; j < kVec; j += 4) {
-        if constexpr (kVec == 1)
-          *to = sum[0];
-        else
-          *reinterpret_cast<float4*>(to + j) = make_float4(sum[j], sum[j + 1], sum[j + 2], sum[j + 3]);
-      }
+      store_packs<kVec>(sum, partial + m * g.out_channels + channel);
     } else {
       job.epilogue.template store<kVec>(sum, job.source.output_pixel(g, m) * g.out_channels + channel,
                                         channel);

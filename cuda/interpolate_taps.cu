@@ -73,26 +73,6 @@ struct Resampling {
   RowGrid grid;
 };
 
-// load_floats and store_floats of kVec items, which may be several packs.
-template <int kVec, class T>
-__device__ __forceinline__ void load_packs(const T* x, float (&to)[kVec]) {
-  constexpr int kPart = kVec < kPack<T> ? kVec : kPack<T>;
-  for (int i = 0; i < kVec; i += kPart) {
-    float part[kPart];
-    load_floats<kPart>(x + i, part);
-    for (int j = 0; j < kPart; ++j) to[i + j] = part[j];
-  }
-}
-template <int kVec, class T>
-__device__ __forceinline__ void store_packs(const float (&from)[kVec], T* y) {
-  constexpr int kPart = kVec < kPack<T> ? kVec : kPack<T>;
-  for (int i = 0; i < kVec; i += kPart) {
-    float part[kPart];
-    for (int j = 0; j < kPart; ++j) part[j] = from[i + j];
-    store_floats<kPart>(part, y + i);
-  }
-}
-
 // A thread: kVec values of some positions of y. kColumns: a row of the grid is y's (out, pitch), of channels;
 // else it is one position of y, with a row of pixels. Neighbours read what lies side by side, or at most a
 // few steps apart; what the next positions read of it again comes from L1 and L2.

@@ -78,6 +78,26 @@ __device__ __forceinline__ void store_floats(const float (&from)[kVec], T* y) {
   }
 }
 
+// load_floats and store_floats of kVec items, which may be several packs.
+template <int kVec, class T>
+__device__ __forceinline__ void load_packs(const T* x, float (&to)[kVec]) {
+  constexpr int kPart = kVec < kPack<T> ? kVec : kPack<T>;
+  for (int i = 0; i < kVec; i += kPart) {
+    float part[kPart];
+    load_floats<kPart>(x + i, part);
+    for (int j = 0; j < kPart; ++j) to[i + j] = part[j];
+  }
+}
+template <int kVec, class T>
+__device__ __forceinline__ void store_packs(const float (&from)[kVec], T* y) {
+  constexpr int kPart = kVec < kPack<T> ? kVec : kPack<T>;
+  for (int i = 0; i < kVec; i += kPart) {
+    float part[kPart];
+    for (int j = 0; j < kPart; ++j) part[j] = from[i + j];
+    store_floats<kPart>(part, y + i);
+  }
+}
+
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ __forceinline__ float hard_sigmoid(float x, float sixth) {
   return fmaxf(0.0f, fminf(6.0f, x + 3.0f)) * sixth;
