@@ -27,9 +27,7 @@ void interpolate(const char* op, const Stream& stream, const InterpolateProblem&
 void interpolate_backward(const char* op, const Stream& stream, const InterpolateProblem& problem,
                           void* workspace, void* grad_input);
 
-// Whether the filter is none of nearest's and bilinear's, which read two pixels along an axis at most.
-bool is_wide(const InterpolateParams& params);
-// Of those that are: the op, or with grad_input its gradient.
+// Of wide filters: the op, or with grad_input its gradient.
 void interpolate_wide(const char* op, const Stream& stream, const InterpolateProblem& problem,
                       void* workspace, void* grad_input);
 

@@ -162,11 +162,6 @@ void find(const char* op, const Stream& stream, const AxisFilter<float>& filter,
 
 }  // namespace
 
-bool is_wide(const InterpolateParams& params) {
-  return params.antialias || params.mode == InterpolateMode::kBicubic ||
-         params.mode == InterpolateMode::kArea;
-}
-
 size_t interpolate_workspace(const InterpolateProblem& p, bool backward) {
   if (!is_wide(p.params) || p.n == 0) return 0;
   Workspace counted;

@@ -76,8 +76,7 @@ template void interpolate_backward(const InterpolateParams&, const Nhwc<const do
 void interpolate(const InterpolateParams& params, const Nhwc<const float>& x, const Nhwc<const float>* addend,
                  const Nhwc<float>& y) {
   if (y.pixels() * y.c == 0) return;
-  if (params.antialias || params.mode == InterpolateMode::kBicubic || params.mode == InterpolateMode::kArea)
-    return interpolate_by_taps(params, x, addend, y);
+  if (is_wide(params)) return interpolate_by_taps(params, x, addend, y);
   const InterpolateKernels& kernels = interpolate_kernels();
   const Axis vertical(params, params.scale_h, x.h, y.h), horizontal(params, params.scale_w, x.w, y.w);
   const bool bilinear = params.mode == InterpolateMode::kBilinear;

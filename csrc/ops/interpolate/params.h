@@ -20,6 +20,12 @@ struct InterpolateParams {
   double scale_h = 0, scale_w = 0;  // output / input as the caller stated it; 0: from the extents
 };
 
+// Whether the filter is none of nearest's and bilinear's, which read two pixels along an axis at most.
+inline bool is_wide(const InterpolateParams& params) {
+  return params.antialias || params.mode == InterpolateMode::kBicubic ||
+         params.mode == InterpolateMode::kArea;
+}
+
 // Throws std::invalid_argument where they contradict each other. size: of the output
 InterpolateParams interpolate_params(const char* op, const std::array<int64_t, 2>& size,
                                      const std::string& mode, bool align_corners, bool antialias,
