@@ -5,7 +5,15 @@
 from libc.math cimport expf
 from libc.stdint cimport INT64_MAX, int64_t
 
-from pyvision.postprocess._c_api cimport api, as_double, as_int64, check_buffer, checked, memory_of
+from pyvision.postprocess._c_api cimport (
+    PYVISION_BAD_ARGUMENT,
+    api,
+    as_double,
+    as_int64,
+    check_buffer,
+    checked,
+    memory_of,
+)
 
 import math
 
@@ -66,7 +74,7 @@ cdef int refuse_suppression(
     str op,
     const float[:, ::1] boxes,
     const float[::1] scores,
-    int64_t idxs,
+    int64_t classes,
     double iou_threshold,
     int64_t max_output,
     int64_t room,
@@ -76,40 +84,45 @@ cdef int refuse_suppression(
         raise ValueError(f"[{op}] expected boxes of shape (N, 4), got ({n}, {boxes.shape[1]})")
     if scores.shape[0] != n:
         raise ValueError(f"[{op}] expected scores of shape ({n},), got ({scores.shape[0]},)")
-    if idxs != n:
-        raise ValueError(f"[{op}] expected idxs of shape ({n},), got ({idxs},)")
+    if classes != n:
+        raise ValueError(f"[{op}] expected idxs of shape ({n},), got ({classes},)")
     if room < n:
         raise ValueError(f"[{op}] expected keep to have room for {n} indices, got {room}")
     if max_output < 1:
         raise ValueError(f"[{op}] expected max_output to be positive, got {max_output}")
-    raise ValueError(f"[{op}] expected iou_threshold in [0, 1], got {iou_threshold}")
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"[{op}] expected iou_threshold in [0, 1], got {iou_threshold}")
+    raise ValueError(f"[{op}] expected fewer than 2^31 boxes, got {n}")
 
 
-# keep: `room` indices
+# idxs: (classes,) of batched_nms, or null: as many as boxes; keep: `room` indices
 cdef int64_t nms_to(
+    const char* op,
     const float[:, ::1] boxes,
     const float[::1] scores,
+    const int64_t* idxs,
+    int64_t classes,
     double iou_threshold,
     int64_t max_output,
     int64_t* keep,
     int64_t room,
 ) except -1 nogil:
-    cdef int64_t n = boxes.shape[0]
+    cdef int64_t n = boxes.shape[0], kept = PYVISION_BAD_ARGUMENT
     if (
-        boxes.shape[1] != 4
-        or scores.shape[0] != n
-        or room < n
-        or max_output < 1
-        or not 0 <= iou_threshold <= 1
+        boxes.shape[1] == 4
+        and scores.shape[0] == n
+        and classes == n
+        and room >= n
+        and max_output >= 1
+        and 0 <= iou_threshold <= 1
     ):
+        if n == 0:
+            return 0
+        kept = api.nms_limited(&boxes[0, 0], &scores[0], idxs, n, iou_threshold, max_output, keep)
+    if kept == PYVISION_BAD_ARGUMENT:
         with gil:
-            refuse_suppression("nms", boxes, scores, n, iou_threshold, max_output, room)
-    if n == 0:
-        return 0
-    return checked(
-        api.nms_limited(&boxes[0, 0], &scores[0], NULL, n, iou_threshold, max_output, keep),
-        b"[nms] expected fewer than 2^31 boxes, got more",
-    )
+            refuse_suppression(op.decode(), boxes, scores, classes, iou_threshold, max_output, room)
+    return checked(kept, op)
 
 
 cdef int64_t nms_limited_into(
@@ -119,41 +132,15 @@ cdef int64_t nms_limited_into(
     int64_t max_output,
     int64_t[::1] keep,
 ) except -1 nogil:
-    return nms_to(boxes, scores, iou_threshold, max_output, &keep[0], keep.shape[0])
+    return nms_to(
+        b"nms", boxes, scores, NULL, boxes.shape[0], iou_threshold, max_output, &keep[0], keep.shape[0]
+    )
 
 
 cdef int64_t nms_into(
     const float[:, ::1] boxes, const float[::1] scores, double iou_threshold, int64_t[::1] keep
 ) except -1 nogil:
     return nms_limited_into(boxes, scores, iou_threshold, INT64_MAX, keep)
-
-
-cdef int64_t batched_nms_to(
-    const float[:, ::1] boxes,
-    const float[::1] scores,
-    const int64_t[::1] idxs,
-    double iou_threshold,
-    int64_t max_output,
-    int64_t* keep,
-    int64_t room,
-) except -1 nogil:
-    cdef int64_t n = boxes.shape[0]
-    if (
-        boxes.shape[1] != 4
-        or scores.shape[0] != n
-        or idxs.shape[0] != n
-        or room < n
-        or max_output < 1
-        or not 0 <= iou_threshold <= 1
-    ):
-        with gil:
-            refuse_suppression("batched_nms", boxes, scores, idxs.shape[0], iou_threshold, max_output, room)
-    if n == 0:
-        return 0
-    return checked(
-        api.nms_limited(&boxes[0, 0], &scores[0], &idxs[0], n, iou_threshold, max_output, keep),
-        b"[batched_nms] expected fewer than 2^31 boxes, got more",
-    )
 
 
 cdef int64_t batched_nms_limited_into(
@@ -164,7 +151,9 @@ cdef int64_t batched_nms_limited_into(
     int64_t max_output,
     int64_t[::1] keep,
 ) except -1 nogil:
-    return batched_nms_to(boxes, scores, idxs, iou_threshold, max_output, &keep[0], keep.shape[0])
+    return nms_to(
+        b"batched_nms", boxes, scores, &idxs[0], idxs.shape[0], iou_threshold, max_output, &keep[0], keep.shape[0]
+    )
 
 
 cdef int64_t batched_nms_into(
@@ -366,7 +355,7 @@ def nms(boxes, scores, iou_threshold, *, max_output=None):
     keep = empty(n, int64)
     cdef int64_t* kept = <int64_t*>memory_of(keep)
     with nogil:
-        count = nms_to(corners, values, threshold, limit, kept, n)
+        count = nms_to(b"nms", corners, values, NULL, n, threshold, limit, kept, n)
     return keep if count == n else keep[:count]
 
 
@@ -393,7 +382,9 @@ def batched_nms(boxes, scores, idxs, iou_threshold, *, max_output=None):
     keep = empty(n, int64)
     cdef int64_t* kept = <int64_t*>memory_of(keep)
     with nogil:
-        count = batched_nms_to(corners, values, classes, threshold, limit, kept, n)
+        count = nms_to(
+            b"batched_nms", corners, values, &classes[0], classes.shape[0], threshold, limit, kept, n
+        )
     return keep if count == n else keep[:count]
 
 
