@@ -64,21 +64,20 @@ inline MicrokernelOf<KeepBest> pick_match_microkernel(bool narrow) {
 template <class Product>
 inline void match_rows(const FloatMatch& job, int64_t begin, int64_t end) {
   const int rows = end - begin < kRowTile ? 1 : kRowTile;
+  const int64_t passes = (end - begin + rows - 1) / rows;
   TileOutputOf<KeepBest> out;
   out.best = job.best;
   out.has_residual = false;
-  out.first = out.last = true;
+  out.first = true;
   const float* b = job.packed;
   for (int64_t column = 0; column < job.n_b; column += kPanelWidth) {
     const bool narrow = panel_is_narrow(job.n_b - column);
     const int64_t width = narrow ? F32::kLanes : kPanelWidth;
     const auto microkernel = rows == 1 ? pick_match_microkernel<1, Product>(narrow)
                                        : pick_match_microkernel<kRowTile, Product>(narrow);
-    out.columns = static_cast<int>(width);
     out.bias = job.bias + column;
     out.first_column = column;
     const float* const next = b + job.d * width;
-    const int64_t passes = (end - begin + rows - 1) / rows;
     for (int64_t pass = 0; pass < passes; ++pass) {
       const int64_t row = begin + pass * rows;
       out.first_row = row + rows < end ? row : end - rows;
