@@ -168,7 +168,6 @@ inline void store_planes(const WinogradPlanes& job, const float* strip, const Wi
 // For stores to `rows` rows of a plane. Inlined: GCC drops calls of functions that do nothing but prefetch.
 [[gnu::always_inline]] inline void prefetch_lines(const float* first, int64_t stride, int rows,
                                                   int64_t columns) {
-  constexpr int64_t kFloatsPerLine = 16;
   for (int i = 0; i < rows; ++i, first += stride)
     for (int64_t line = 0; line < columns; line += kFloatsPerLine) __builtin_prefetch(first + line, 1, 2);
 }
