@@ -100,4 +100,22 @@ Nhwc<T> dense_nhwc(T* data, int64_t n, int64_t h, int64_t w, int64_t c) {
   return {data, n, h, w, c, h * w * c, w * c, c};
 }
 
+// A map in planes, whose rows are dense. A slice of its channels leaves images further apart than its own
+// planes reach.
+template <class T>
+struct Nchw {
+  T* data = nullptr;  // (n, c, h, w)
+  int64_t n = 0, c = 0, h = 0, w = 0;
+  int64_t stride_n = 0;  // in elements
+
+  T* at(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
+    return data + in * stride_n + (ic * h + ih) * w + iw;
+  }
+};
+
+template <class T>
+Nchw<T> dense_nchw(T* data, int64_t n, int64_t c, int64_t h, int64_t w) {
+  return {data, n, c, h, w, c * h * w};
+}
+
 }  // namespace pyvision

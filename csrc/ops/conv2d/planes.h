@@ -8,18 +8,12 @@
 
 namespace pyvision {
 
-template <class T>
-struct Planes {
-  const T* data;  // (n, c, h, w)
-  int64_t n, c, h, w;
-};
-
 // An input of that many channels.
 template <class T>
-Planes<T> input_planes(const py::array& input, const char* op, int64_t channels) {
+Nchw<const T> input_planes(const py::array& input, const char* op, int64_t channels) {
   const Tensor x = dense_view<const T>(input, op, "input", 4);
   check(x.shape[1] == channels, op, "expected input with ", channels, " channels, got ", x.shape[1]);
-  return {x.as<const T>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3]};
+  return dense_nchw(x.as<const T>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3]);
 }
 
 // Null, or of the output's shape (n, c, h, w).
