@@ -138,6 +138,53 @@ def test_enough_boxes_for_a_grid_equal_the_naive_loop(isa: str, kind: str, dtype
         assert ops.batched_nms(boxes, scores, one_class, threshold).tolist() == expected
 
 
+@cache
+def cluster(kind: str) -> tuple[np.ndarray, np.ndarray, dict[float, list[int]]]:
+    """So many boxes around so few objects that the first few are held against all others unsorted."""
+    rng = np.random.default_rng(len(kind))
+    n, objects = 2500, np.array([[60 * i, 9 * i, 60 * i + 20, 9 * i + 10 + 10 * (i % 3)] for i in range(6)])
+    jitter = rng.integers(-1, 2, (n, 4)) * 5 if kind == "tied" else rng.normal(0, 1, (n, 4))
+    boxes = objects[rng.integers(0, 6, n)] + jitter
+    if kind == "degenerate":
+        boxes = np.where(rng.random((n, 1)) < 0.1, boxes[:, [2, 1, 0, 3]], boxes)
+    if kind == "not finite":
+        boxes[rng.random((n, 4)) < 0.05] = rng.choice([np.nan, np.inf, -np.inf])
+    if kind == "identical":
+        boxes = boxes[rng.integers(0, 50, n)]
+    scores = rng.integers(0, 9, n) / 4 if kind == "tied" else rng.standard_normal(n)
+    scores[rng.random(n) < (0.1 if kind == "not finite" else 0)] = np.nan
+    boxes, scores = boxes.astype(np.float32), scores.astype(np.float32)
+    return boxes, scores, {t: naive_loop(boxes, scores, t) for t in (0.0, 0.25, 1 / 3, 0.5, 0.6, 1.0)}
+
+
+@pytest.mark.parametrize("kind", ["random", "tied", "degenerate", "not finite", "identical"])
+def test_clusters_equal_the_naive_loop(isa: str, threads: int, kind: str) -> None:
+    boxes, scores, known = cluster(kind)
+    for threshold, expected in known.items():
+        for limit in (None, 1, 40):
+            kept = ops.nms(boxes, scores, threshold, max_output=limit)
+            assert kept.tolist() == expected[:limit]
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e19, 1e36])
+def test_one_box_that_float32_cannot_hold_has_all_decided_in_double(isa: str, scale: float) -> None:
+    boxes, scores, _ = cluster("tied")
+    boxes, one_class = boxes.copy(), np.zeros(len(boxes), np.int64)
+    boxes[1234] = [0, 0, scale, scale]
+    for threshold in THRESHOLDS:
+        expected = naive_loop(boxes.astype(np.float64), scores.astype(np.float64), threshold)
+        assert ops.nms(boxes, scores, threshold).tolist() == expected
+        assert ops.batched_nms(boxes, scores, one_class, threshold).tolist() == expected
+
+
+def test_same_and_absent_scores_of_a_cluster(isa: str) -> None:
+    boxes = cluster("random")[0]
+    same, absent = np.ones(len(boxes), np.float32), np.full(len(boxes), np.nan, np.float32)
+    assert ops.nms(boxes, same, 0.5).tolist() == naive_loop(boxes, same, 0.5)
+    assert ops.nms(boxes, absent, 0.5).size == 0
+    assert ops.nms(np.full_like(boxes, np.nan), same, 0.5).size == 0
+
+
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_sizes_of_all_scales_in_one_call(isa: str, threshold: float) -> None:
     rng = np.random.default_rng(1)

@@ -15,7 +15,7 @@
 // suppresses nor is kept. At most max_output boxes are kept per image: the first in this order.
 //
 // Greedy NMS as in Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006; how a grid makes it
-// fast is told in grid-inl.h.
+// fast is told in grid-inl.h, and what comes before it where boxes crowd in nms.cc.
 #pragma once
 
 #include <cstdint>
@@ -29,10 +29,24 @@ namespace pyvision {
 template <class T>
 using NmsBoxes = NmsBlock<T, 5>;  // the bounds, and the area
 
+// A few boxes that are kept. With share = t / (1 + t), I > share * (A(a) + A(b)) is IoU > t in exact numbers;
+// the slack, on top of the share, is more than rounding can take from an IoU in float32.
+struct NmsLeaders {
+  static constexpr int kMost = 128;  // held against more, the others would lose what they save
+  static constexpr float kSlack = 0x1p-18f;
+  int count = 0;
+  float share;
+  float box[kMost][5];  // x1, y1, x2, y2, share * area
+};
+
 struct NmsKernels {
   const char* isa;
   NmsGreedy<float, NmsBoxes<float>> greedy_f32;  // boxes: (n, 4), finite; threshold: [0, 1]
   NmsGreedy<double, NmsBoxes<double>> greedy_f64;
+  // left: (n / 64,) words, bit i % 64 of word i / 64 for box i, 0 where a leader suppresses the box or it is
+  // not finite; a leader that suppresses it by a hair may not be seen. begin: a multiple of 64. Returns false
+  // where float32 may not decide about one of the boxes: then `left` means nothing.
+  bool (*thin)(const float* boxes, int64_t begin, int64_t end, const NmsLeaders& leaders, uint64_t* left);
 };
 
 PYVISION_KERNELS(NmsKernels, nms)

@@ -72,13 +72,14 @@ void radix_sort(Item*& items, Item*& spare, int64_t n, KeyOf key_of) {
   }
 }
 
-// scores: (n,), n < 2^31; valid(i): whether candidate i takes part at all, NaN scores do not.
+// scores: (n,), n < 2^31; for_each(take): calls take(i, takes_part) for candidates by rising index, each once
+// at most. Those it leaves out, and those with a NaN score, do not take part either.
 // greedy(indices, size, limit, survives): candidates of one group by falling score; sets survives[i], and
 // need not keep more than `limit`. Called from several threads, one group each.
 // keep: room for n indices; receives those kept, by image and then by falling score. Returns how many.
-template <class T, class Valid, class Greedy>
-int64_t suppress(const T* scores, int64_t n, const NmsGroups& groups, Valid valid, Greedy greedy,
-                 int64_t* keep) {
+template <class T, class ForEach, class Greedy>
+int64_t suppress_among(const T* scores, int64_t n, const NmsGroups& groups, ForEach for_each, Greedy greedy,
+                       int64_t* keep) {
   using Key = decltype(falling_key(T{}));
   struct Entry {
     Key key;
@@ -90,9 +91,10 @@ int64_t suppress(const T* scores, int64_t n, const NmsGroups& groups, Valid vali
   {
     Scratch<Entry> entry_memory(n), spare_memory(n);
     Entry *entries = entry_memory, *spare = spare_memory;
-    for (int64_t i = 0; i < n; ++i)
-      if (!std::isnan(scores[i]) && valid(i))
-        entries[m++] = {falling_key(scores[i]), static_cast<uint32_t>(i)};
+    for_each([&](int64_t i, bool takes_part) {
+      entries[m] = {falling_key(scores[i]), static_cast<uint32_t>(i)};
+      m += static_cast<int>(takes_part) & static_cast<int>(!std::isnan(scores[i]));
+    });
     radix_sort(entries, spare, m, [](const Entry& e) { return e.key; });
     for (int64_t r = 0; r < m; ++r) order[r] = entries[r].index;
   }
@@ -155,6 +157,16 @@ int64_t suppress(const T* scores, int64_t n, const NmsGroups& groups, Valid vali
     keep[count++] = order[by_image[i]];
   }
   return count;
+}
+
+// The same of all candidates i for which valid(i) holds.
+template <class T, class Valid, class Greedy>
+int64_t suppress(const T* scores, int64_t n, const NmsGroups& groups, Valid valid, Greedy greedy,
+                 int64_t* keep) {
+  const auto for_each = [&](auto take) {
+    for (int64_t i = 0; i < n; ++i) take(i, valid(i));
+  };
+  return suppress_among(scores, n, groups, for_each, greedy, keep);
 }
 
 }  // namespace pyvision
