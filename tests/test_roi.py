@@ -712,23 +712,58 @@ def test_more_channels_than_sums_wait_for() -> None:
     np.testing.assert_array_equal(grad[1], x[0] + x[1])
 
 
-@pytest.mark.parametrize("op", ["ps_roi_align", "ps_roi_pool"])
-def test_many_boxes_with_channels_of_their_own(op: str, isa: str) -> None:
-    """Bins that end in many tiles of a large map, at 1 and 2 threads."""
+@pytest.mark.parametrize(("op", "outputs"), [("ps_roi_align", 5), ("ps_roi_pool", 5), ("ps_roi_pool", 21)])
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_many_boxes_with_channels_of_their_own(op: str, outputs: int, layout: str, isa: str) -> None:
+    """Bins that end in many tiles of a large map, at 1 and 2 threads; its gradient is the transpose."""
     rng = np.random.default_rng(0)
     corner = rng.uniform(-4, 40, (60, 2))
     boxes = np.concatenate(
         [rng.integers(0, 2, (60, 1)), corner, corner + rng.uniform(0, 50, (60, 2))], axis=1
     )
-    x = rng.standard_normal((2, 37, 50, 45), dtype=np.float32)
+    x = rng.standard_normal((2, 37, 50, 9 * outputs), dtype=np.float32)
     arguments: Arguments = {
         "input": x, "boxes": boxes.astype(np.float32), "output_size": (3, 3), "spatial_scale": 1.0,
     }  # fmt: skip
     if op == "ps_roi_align":
         arguments["sampling_ratio"] = 0
     y, bound = expected(op, arguments)
-    assert_within(run(op, arguments), y, 40 * EPS * (bound + np.abs(x).max()))
-    check_threads_agree(lambda: run(op, arguments))
+    assert_within(run(op, arguments, layout), y, 40 * EPS * (bound + np.abs(x).max()))
+    check_threads_agree(lambda: run(op, arguments, layout))
+
+    order = (0, 1, 2, 3) if layout == "NHWC" else (0, 3, 1, 2)
+    grad = rng.standard_normal(y.shape, dtype=np.float32)
+    backward = getattr(ops, f"{op}_backward")
+    rest = {k: v for k, v in arguments.items() if k not in ("input", "output_size")}
+    given = np.ascontiguousarray(grad.transpose(order))
+    shape = tuple(x.shape[i] for i in order)
+    dx = backward(given, input_shape=shape, layout=layout, **rest)
+    np.testing.assert_allclose(
+        np.sum(dx.astype(np.float64) * x.transpose(order)), np.sum(y * grad.astype(np.float64)), rtol=1e-4
+    )
+    check_threads_agree(lambda: backward(given, input_shape=shape, layout=layout, **rest))
+
+
+@pytest.mark.parametrize("times", [1, 60])  # few and many reads of a pixel
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_pixels_between_taps_do_not_count(layout: str, times: int, isa: str) -> None:
+    """Infinite pixels that no sample of ps_roi_align touches leave no trace."""
+    x = np.full((1, 30, 40, 9), np.inf, np.float32)
+    boxes = np.array([[0, 3, 3, 33, 27], [0, 5, 5, 11, 11], [0, 60, 60, 90, 90]], np.float32)
+    touched = np.zeros((30, 40), bool)
+    for _, x1, y1, x2, y2 in boxes[:2]:
+        taps = []
+        for low, high in ((y1, y2), (x1, x2)):
+            samples = low - 0.5 + (np.arange(6) + 0.5) * (high - low) / 6
+            taps.append(np.unique([np.floor(samples), np.ceil(samples)]).astype(int))
+        touched[np.ix_(*taps)] = True
+    x[:, touched] = 1
+    arguments: Arguments = {
+        "input": x, "boxes": np.tile(boxes, (times, 1)), "output_size": 3, "spatial_scale": 1.0, "sampling_ratio": 2,
+    }  # fmt: skip
+    y = run("ps_roi_align", arguments, layout).reshape(times, 3, -1)
+    np.testing.assert_allclose(y[:, :2], 1, rtol=1e-6)
+    assert (y[:, 2] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,35 @@
 
 namespace pyvision {
 
-// How one channel of a bin is summed, for many channels. Few taps, as of two samples an axis, are 4 x 4
-// whatever they are: the sum then has no branch that hangs on their number.
+// A bin's taps along one axis, one to four, as four: the last has its weight in halves of halves where there
+// are fewer. Sums of them have no branch that hangs on their number. `at`: of the pixels in the map
+template <class T>
+struct FourTaps {
+  int64_t at[4];
+  T weight[4];
+
+  FourTaps() = default;
+  FourTaps(const int32_t* index, const T* weights, int64_t count, int64_t stride) {
+    for (int64_t i = 0; i < 4; ++i) {
+      at[i] = index[std::min(i, count - 1)] * stride;
+      if (i >= count) weight[i - 1] /= 2;
+      weight[i] = i < count ? weights[i] : weight[i - 1];
+    }
+  }
+};
+
+template <class T>
+T sum_few(const FourTaps<T>& y, const FourTaps<T>& x, const T* map) {
+  T sum = 0;
+  for (int64_t i = 0; i < 4; ++i) {
+    const T* const row = map + y.at[i];
+    sum += y.weight[i] * ((x.weight[0] * row[x.at[0]] + x.weight[1] * row[x.at[1]]) +
+                          (x.weight[2] * row[x.at[2]] + x.weight[3] * row[x.at[3]]));
+  }
+  return sum;
+}
+
+// How one channel of a bin is summed, for many channels.
 template <class T>
 class BinSum {
  public:
@@ -21,11 +48,13 @@ class BinSum {
     y_index_ = y.index + y_first, y_weight_ = y.weight + y_first, rows_ = y.first[y_bin + 1] - y_first;
     x_index_ = x.index + x_first, x_weight_ = x.weight + x_first, columns_ = x.first[x_bin + 1] - x_first;
     if (empty() || !few()) return;
-    fill(y_index_, y_weight_, rows_, stride_h, row_, row_weight_);
-    fill(x_index_, x_weight_, columns_, stride_w, column_, column_weight_);
+    few_y_ = {y_index_, y_weight_, rows_, stride_h};
+    few_x_ = {x_index_, x_weight_, columns_, stride_w};
   }
 
-  T operator()(const T* map) const { return empty() ? 0 : few() ? sum_few(map) : sum_many(map); }
+  T operator()(const T* map) const {
+    return empty() ? 0 : few() ? sum_few(few_y_, few_x_, map) : sum_many(map);
+  }
 
   // The same of `count` channels that lie `step` apart.
   void operator()(const T* map, int64_t step, int64_t count, T* out) const {
@@ -38,28 +67,9 @@ class BinSum {
  private:
   typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
 
-  // Four taps: the last has its weight in halves of halves where there are fewer.
-  static void fill(const int32_t* index, const T* weight, int64_t count, int64_t stride, int64_t* offsets,
-                   T* weights) {
-    for (int64_t i = 0; i < 4; ++i) {
-      offsets[i] = index[std::min(i, count - 1)] * stride;
-      if (i >= count) weights[i - 1] /= 2;
-      weights[i] = i < count ? weight[i] : weights[i - 1];
-    }
-  }
-
   bool empty() const { return rows_ == 0 || columns_ == 0; }
   bool few() const { return rows_ <= 4 && columns_ <= 4; }
 
-  T sum_few(const T* map) const {
-    T sum = 0;
-    for (int64_t i = 0; i < 4; ++i) {
-      const T* const row = map + row_[i];
-      sum += row_weight_[i] * ((column_weight_[0] * row[column_[0]] + column_weight_[1] * row[column_[1]]) +
-                               (column_weight_[2] * row[column_[2]] + column_weight_[3] * row[column_[3]]));
-    }
-    return sum;
-  }
   T sum_many(const T* map) const {
     if (stride_w_ == 1 && columns_ >= 4 && x_index_[columns_ - 1] - x_index_[0] == columns_ - 1)
       return sum_neighbours(map);
@@ -101,8 +111,7 @@ class BinSum {
   int64_t stride_h_, stride_w_, rows_, columns_;
   const int32_t *y_index_, *x_index_;
   const T *y_weight_, *x_weight_;
-  int64_t row_[4], column_[4];  // of few taps
-  T row_weight_[4], column_weight_[4];
+  FourTaps<T> few_y_, few_x_;
 };
 
 }  // namespace pyvision

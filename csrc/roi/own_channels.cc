@@ -15,18 +15,35 @@ class OwnBins {
  public:
   OwnBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group, int64_t width,
           int64_t lanes)
-      : grid_(grid), y_(static_cast<size_t>(grid.h)), x_(static_cast<size_t>(grid.w)) {
+      : grid_(grid),
+        y_(static_cast<size_t>(grid.h)),
+        x_(static_cast<size_t>(grid.w)),
+        few_y_(y_.size()),
+        few_x_(x_.size()) {
+    are_few_ = true;
+    for (int64_t k = group.begin; k < group.end; ++k)
+      are_few_ = are_few_ && most(regions[k].taps.y, grid.h) <= 4 && most(regions[k].taps.x, grid.w) <= 4;
     parallel_for(grid.h + grid.w, 1, [&](int64_t begin, int64_t end) {
       for (int64_t bin = begin; bin < end; ++bin) {
+        const bool is_row = bin < grid.h;
+        const int64_t i = is_row ? bin : bin - grid.h;
         for (int64_t k = group.begin; k < group.end; ++k) {
-          if (bin < grid.h)
-            add_rows(regions[k].taps.y, bin);
+          const RoiAxis<T>& taps = is_row ? regions[k].taps.y : regions[k].taps.x;
+          if (are_few_)
+            add_few(taps, i, is_row ? width : 1, &(is_row ? few_y_ : few_x_)[static_cast<size_t>(i)]);
+          else if (is_row)
+            add_rows(taps, i);
           else
-            add_spans(regions[k].taps.x, bin - grid.h, width, lanes);
+            add_spans(taps, i, width, lanes);
         }
       }
     });
   }
+
+  // At most four taps an axis: these are to be used then, and the lists of all regions are empty.
+  bool are_few() const { return are_few_; }
+  const FourTaps<T>* few_y(int64_t bin) const { return few_y_[static_cast<size_t>(bin / grid_.w)].data(); }
+  const FourTaps<T>* few_x(int64_t bin) const { return few_x_[static_cast<size_t>(bin % grid_.w)].data(); }
 
   RoiAxis<T> y(int64_t bin) const { return y_[static_cast<size_t>(bin / grid_.w)].from(0); }
   RoiSpans<T> x(int64_t bin) const {
@@ -41,6 +58,16 @@ class OwnBins {
     std::vector<T> weight;
   };
 
+  static int64_t most(const RoiAxis<T>& taps, int64_t bins) {
+    int64_t most = 0;
+    for (int64_t bin = 0; bin < bins; ++bin) most = std::max(most, taps.first[bin + 1] - taps.first[bin]);
+    return most;
+  }
+  static void add_few(const RoiAxis<T>& taps, int64_t bin, int64_t stride, std::vector<FourTaps<T>>* few) {
+    const int64_t first = taps.first[bin], count = taps.first[bin + 1] - first;
+    few->push_back(count > 0 ? FourTaps<T>(taps.index + first, taps.weight + first, count, stride)
+                             : FourTaps<T>{});
+  }
   void add_rows(const RoiAxis<T>& y, int64_t bin) {
     AxisBuilder<T>& rows = y_[static_cast<size_t>(bin)];
     for (int64_t i = y.first[bin]; i < y.first[bin + 1]; ++i) rows.append(y.index[i], y.weight[i]);
@@ -63,6 +90,8 @@ class OwnBins {
   const RoiGrid& grid_;
   std::vector<AxisBuilder<T>> y_;
   std::vector<Spans> x_;
+  bool are_few_;
+  std::vector<std::vector<FourTaps<T>>> few_y_, few_x_;
 };
 
 // Planar maps with a channel for every bin: bin after bin, and of each the planes of all outputs. A plane
@@ -70,7 +99,7 @@ class OwnBins {
 template <class T>
 void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                        const OwnChannelKernels<T>& kernels, bool fetch, T* out) {
-  constexpr int64_t kLine = 64 / sizeof(T), kStep = 16;  // regions between prefetches
+  constexpr int64_t kLine = 64 / sizeof(T), kStep = 4;  // regions between prefetches
   const RoiLevel<const T>& level = maps.levels[0];
   const int64_t all = maps.channels, bins = grid.bins(), outputs = all / bins, plane_size = level.h * level.w;
   const auto channel = [&](int64_t i) { return i % outputs * bins + i / outputs; };
@@ -84,15 +113,23 @@ void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
     const OwnBins<T> taps(grid, regions, group, level.w, kernels.lanes);
     parallel_for(all, outputs, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const RoiAxis<T> y = taps.y(i / outputs);
-        const RoiSpans<T> x = taps.x(i / outputs);
+        const int64_t bin = i / outputs;
+        const RoiAxis<T> y = taps.y(bin);
+        const RoiSpans<T> x = taps.x(bin);
+        const FourTaps<T>*few_y = taps.few_y(bin), *few_x = taps.few_x(bin);
         const T *const plane = image + channel(i) * plane_size, *next = image + channel(i + 1) * plane_size;
         const T* const next_end = i + 1 < all ? next + plane_size : next;
         for (int64_t k = 0; k < count; k += kStep) {
           for (int64_t line = 0; line < lines && next < next_end; ++line, next += kLine)
             __builtin_prefetch(next, 0, 2);
-          kernels.sum_plane(y, x, k, std::min(k + kStep, count), plane, level.w,
-                            sums + channel(i) * regions.size() + group.begin);
+          const int64_t last = std::min(k + kStep, count);
+          T* const to = sums + channel(i) * regions.size() + group.begin;
+          if (taps.are_few())
+            for (int64_t j = k; j < last; ++j)
+              to[j] = few_y[j].weight[0] == 0 || few_x[j].weight[0] == 0 ? T(0)
+                                                                         : sum_few(few_y[j], few_x[j], plane);
+          else
+            kernels.sum_plane(y, x, k, last, plane, level.w, to);
         }
       }
     });
@@ -106,17 +143,25 @@ void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
   });
 }
 
+// What regions have within one tile: their taps in each of its rows, and bits for the columns they touch.
+template <class T>
+struct TileRows {
+  std::vector<std::vector<TileTap<T>>> taps;
+  uint32_t columns;
+};
+
 // The taps of regions of one image, cut where tiles of the map end. What the tiles add to a region's bins
 // makes a table, with a row for every cut of its rows of bins and a column for every cut of its columns of
 // bins.
 template <class T>
 class TiledBins {
  public:
-  static constexpr int64_t kHeight = 16, kWidth = kTileWidth;
+  static constexpr int32_t kHeight = 64, kWidth = kTileWidth;
 
-  // Takes the first regions of a group, one at least, until their tables have `most` entries together.
+  // Takes the first regions of a group, one at least, until their tables have `most` entries together. step:
+  // from one pixel to the next in a plane
   TiledBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group, int64_t height,
-            int64_t width, int64_t most)
+            int64_t width, int64_t step, int64_t most)
       : grid_(grid),
         regions_(&regions[group.begin]),
         rows_((height + kHeight - 1) / kHeight),
@@ -130,19 +175,18 @@ class TiledBins {
       next.at = tables_.back().at + (next.row - tables_.back().row) * (next.column - tables_.back().column);
       tables_.push_back(next);
     }
-    x_weight_.resize(x.size() * kWidth);
-    for (const Cut& cut : x) {
-      const RoiAxis<T>& taps = regions_[cut.region].taps.x;
-      for (int64_t i = cut.begin; i < cut.end; ++i)
-        x_weight_[static_cast<size_t>(cut.at * kWidth + taps.index[i] % kWidth)] += taps.weight[i];
-    }
-    y_bin_.reserve(y.size()), x_bin_.reserve(x.size());
+    y_bin_.reserve(y.size()), x_bin_.reserve(x.size()), spans_.reserve(x.size());
     for (const Cut& cut : y) y_bin_.push_back(cut.bin);
-    for (const Cut& cut : x) x_bin_.push_back(cut.bin);
-    y_.resize(y.size()), x_.resize(x.size());
+    y_.resize(y.size());
+    std::vector<Cut> sorted(x.size());
     y_end_ = counting_sort(y, rows_, [](const Cut& cut) { return cut.tile; }, y_.data());
     x_end_ = counting_sort(
-        x, size() * columns_, [&](const Cut& cut) { return cut.region * columns_ + cut.tile; }, x_.data());
+        x, size() * columns_, [&](const Cut& cut) { return int64_t{cut.region} * columns_ + cut.tile; },
+        sorted.data());
+    for (const Cut& cut : sorted) {
+      spans_.push_back(span_of(cut, step));
+      x_bin_.push_back(cut.bin);
+    }
   }
 
   int64_t size() const { return static_cast<int64_t>(tables_.size()) - 1; }  // regions
@@ -151,22 +195,29 @@ class TiledBins {
   int64_t column(int64_t tile) const { return tile % columns_ * kWidth; }
   int64_t table_size() const { return tables_.back().at; }  // of all regions together
 
-  // Sets parts[bin] to the parts of all regions' bins within the tile.
-  void parts_of(int64_t tile, std::vector<std::vector<TilePart<T>>>* parts) const {
-    for (std::vector<TilePart<T>>& of_bin : *parts) of_bin.clear();
+  // Sets rows to those of the tile.
+  void rows_of(int64_t tile, TileRows<T>* rows) const {
+    rows->taps.resize(kHeight), rows->columns = 0;
+    for (std::vector<TileTap<T>>& taps : rows->taps) taps.clear();
     const int64_t row = tile / columns_, column = tile % columns_;
+    int64_t region = -1;
+    const TileSpan<T>*begin = nullptr, *end = nullptr;  // of that region
     for (int64_t i = begin_of(row, y_end_); i < end_of(row, y_end_); ++i) {
       const Cut& y = y_[static_cast<size_t>(i)];
-      const Table* const table = &tables_[static_cast<size_t>(y.region)];
-      const int64_t at = table->at + (y.at - table->row) * (table[1].column - table->column) - table->column;
-      const RoiAxis<T>& taps = regions_[y.region].taps.y;
-      const int64_t key = y.region * columns_ + column;
-      for (int64_t j = begin_of(key, x_end_); j < end_of(key, x_end_); ++j) {
-        const Cut& x = x_[static_cast<size_t>(j)];
-        (*parts)[static_cast<size_t>(y.bin * grid_.w + x.bin)].push_back(
-            {taps.index + y.begin, taps.weight + y.begin, x_weight_.data() + x.at * kWidth, y.end - y.begin,
-             at + x.at});
+      if (y.region != region) {
+        region = y.region;
+        begin = spans_.data() + begin_of(region * columns_ + column, x_end_);
+        end = spans_.data() + end_of(region * columns_ + column, x_end_);
+        for (const TileSpan<T>* span = begin; span < end; ++span) rows->columns |= span->touched;
       }
+      if (begin == end) continue;
+      const RoiAxis<T>& taps = regions_[region].taps.y;
+      const Table* const table = &tables_[static_cast<size_t>(region)];
+      const int64_t entry =
+          table->at + (y.at - table->row) * (table[1].column - table->column) - table->column;
+      for (int64_t k = y.begin; k < y.end; ++k)
+        rows->taps[static_cast<size_t>(taps.index[k] - row * kHeight)].push_back(
+            TileTap<T>(begin, end, y.bin * grid_.w, entry, taps.weight[k], k == y.begin));
     }
   }
 
@@ -195,24 +246,44 @@ class TiledBins {
   }
 
  private:
-  // A bin's taps [begin, end) along one axis, all in one tile; `at`: its place in the order of regions and
-  // bins.
+  // A bin's taps [begin, end) along one axis, all in one tile; `at`: its place by region, then by bin.
   struct Cut {
-    int64_t tile, region, bin, at, begin, end;
+    int32_t tile, region, bin, at;
+    int64_t begin, end;
   };
   struct Table {
     int64_t at, row, column;  // its first sum, row and column
   };
 
-  static void cut(const RoiAxis<T>& taps, int64_t bins, int64_t side, int64_t region,
+  static void cut(const RoiAxis<T>& taps, int64_t bins, int32_t side, int64_t region,
                   std::vector<Cut>* cuts) {
     for (int64_t bin = 0; bin < bins; ++bin) {
       for (int64_t i = taps.first[bin], end = i; i < taps.first[bin + 1]; i = end) {
-        const int64_t tile = taps.index[i] / side;
+        const int32_t tile = taps.index[i] / side;
         while (end < taps.first[bin + 1] && taps.index[end] / side == tile) ++end;
-        cuts->push_back({tile, region, bin, static_cast<int64_t>(cuts->size()), i, end});
+        cuts->push_back({tile, static_cast<int32_t>(region), static_cast<int32_t>(bin),
+                         static_cast<int32_t>(cuts->size()), i, end});
       }
     }
+  }
+  TileSpan<T> span_of(const Cut& cut, int64_t step) const {
+    const RoiAxis<T>& taps = regions_[cut.region].taps.x;
+    T weights[kWidth] = {};
+    TileSpan<T> span = {{}, {}, cut.bin, static_cast<int32_t>(spans_.size()), 0, 0};
+    for (int64_t i = cut.begin; i < cut.end; ++i) {
+      const int32_t column = taps.index[i] % kWidth;
+      weights[column] += taps.weight[i];
+      span.touched = static_cast<uint8_t>(span.touched | 1 << column);
+    }
+    const auto append = [&](int32_t column, T weight) {
+      span.weight[span.count] = weight;
+      span.at[span.count++] = static_cast<uint16_t>(column * step);
+    };
+    int32_t last = 0;
+    for (int32_t column = 0; column < kWidth; ++column)
+      if (span.touched >> column & 1) append(last = column, weights[column]);
+    while (span.count % 4 != 0) append(last, span.weight[span.count - 1] /= 2);
+    return span;
   }
   static int64_t end_of(int64_t key, const std::vector<int64_t>& ends) {
     return ends[static_cast<size_t>(key)];
@@ -225,41 +296,48 @@ class TiledBins {
   const Region<T>* const regions_;
   const int64_t rows_, columns_;  // of tiles
   std::vector<Table> tables_;     // and where the last ends
-  std::vector<T> x_weight_;
   std::vector<int64_t> y_bin_, x_bin_;
-  std::vector<Cut> y_, x_;  // by tile, and the latter by region first
+  std::vector<Cut> y_;              // by tile
+  std::vector<TileSpan<T>> spans_;  // by region, then by tile
   std::vector<int64_t> y_end_, x_end_;
 };
 
-// Fetches a tile of maps of neighbouring channels in order, some of it at a time; of rows beyond the map,
-// none.
+// Fetches channels [channel, channel + channels) of a tile of maps of neighbouring channels in order, some of
+// them at a time; of rows beyond the map, none.
 template <class T>
 class Ahead {
  public:
   Ahead(const RoiMaps<const T>& maps, int64_t image, int64_t row, int64_t column, int64_t height,
-        int64_t width)
-      : stride_h_(maps.levels[0].w * maps.channels),
-        width_(std::min(width, maps.levels[0].w - column) * maps.channels),
+        int64_t width, int64_t channel, int64_t channels)
+      : stride_w_(maps.channels),
+        stride_h_(maps.levels[0].w * stride_w_),
+        columns_(std::min(width, maps.levels[0].w - column)),
+        run_(channels),
         rows_(std::min(height, maps.levels[0].h - row)),
-        row_(maps.levels[0].data + (image * maps.levels[0].h + row) * stride_h_ + column * maps.channels) {}
+        row_(maps.levels[0].data + (image * maps.levels[0].h + row) * stride_h_ + column * stride_w_ +
+             channel) {
+    if (run_ == stride_w_) run_ *= columns_, columns_ = 1;  // nothing lies between its pixels
+  }
 
   void fetch(int64_t values) {
     constexpr int64_t kLine = 64 / sizeof(T);
-    for (; values > 0 && rows_ > 0; values -= kLine) {
-      __builtin_prefetch(row_ + at_, 0, 2);
-      at_ += kLine;
-      if (at_ >= width_) at_ = 0, row_ += stride_h_, --rows_;
+    while (values > 0 && rows_ > 0) {
+      const T* const run = row_ + column_ * stride_w_;
+      for (; values > 0 && at_ < run_; values -= kLine, at_ += kLine) __builtin_prefetch(run + at_, 0, 2);
+      if (at_ >= run_) at_ = 0, ++column_;
+      if (column_ == columns_) column_ = 0, row_ += stride_h_, --rows_;
     }
   }
 
  private:
-  const int64_t stride_h_, width_;
-  int64_t rows_, at_ = 0;
+  const int64_t stride_w_, stride_h_;
+  int64_t columns_, run_, rows_, column_ = 0, at_ = 0;
   const T* row_;
 };
 
-// Maps of neighbouring channels: tile after tile, of which a cache line of every pixel at a time becomes
-// planes that stay in L1 for all bins that read them, or add to them. Map: const T, or T where they are set
+// Maps of neighbouring channels: tile after tile, row after row, of which the outputs of every bin become
+// neighbours. What a bin reads of the row, or adds to it, are vectors of all its outputs then, in L1.
+// Map: const T, or T where they are set
 template <class T, class Map>
 class OwnTiles {
  public:
@@ -269,6 +347,8 @@ class OwnTiles {
         level_(maps.levels[0]),
         bins_(grid.bins()),
         outputs_(maps.channels / bins_),
+        step_((std::min(outputs_, kOutputs) + 3) / 4 * 4),
+        plane_((kTileWidth * step_ / kLine | 1) * kLine),
         grid_(grid),
         regions_(regions),
         kernels_(kernels) {}
@@ -277,10 +357,20 @@ class OwnTiles {
   void gather(T* out) const {
     for (const RegionGroup& group : regions_.groups()) {
       for_each_batch(group, [&](const TiledBins<T>& tiled, int64_t first, T* sums) {
-        for_each_tile(tiled, [&](int64_t tile, const Parts& parts, std::vector<T>* own) {
-          if (own->empty()) return;
-          sum(tiled, regions_[first].image, tile, parts, own->data());
-          exchange(parts, own, [&](int64_t at, T* value) { sums[at] = *value; });
+        for_each_row(tiled, regions_[first].image, [&](const Row& row, const SplitRow& shape, T* planes) {
+          if (row.taps.empty()) return;
+          const auto count = static_cast<int64_t>(row.taps.size());
+          Ahead<T> ahead = next_of(row, shape);
+          for_each_pixel(row, shape, row.columns, [&](const T* pixel, int64_t at) {
+            ahead.fetch(shape.outputs * bins_ / 2);
+            kernels_.split_pixel(shape, pixel, planes + at);
+          });
+          const int64_t rest = kTileWidth * shape.outputs * bins_ / 2, share = rest * kTaps / count;
+          for (int64_t k = 0; k < count; k += kTaps) {
+            ahead.fetch(share);
+            kernels_.sum_row(shape, row.taps.data() + k, std::min(kTaps, count - k), planes, sums + row.first,
+                             outputs_);
+          }
         });
         parallel_for(tiled.size(), 32, [&](int64_t begin, int64_t end) {
           for (int64_t k = begin; k < end; ++k)
@@ -301,9 +391,23 @@ class OwnTiles {
             tiled.spread(k, grad + regions_[first + k].box * maps_.channels, outputs_, sums);
         });
         const bool add_to_it = is_set[static_cast<size_t>(image)];
-        for_each_tile(tiled, [&](int64_t tile, const Parts& parts, std::vector<T>* own) {
-          exchange(parts, own, [&](int64_t at, T* value) { *value = sums[at]; });
-          add(tiled, image, tile, parts, *own, add_to_it);
+        for_each_row(tiled, image, [&](const Row& row, const SplitRow& shape, T* planes) {
+          const bool has_taps = !row.taps.empty();
+          if (!has_taps && add_to_it) return;
+          if (add_to_it)
+            for_each_pixel(row, shape, row.columns, [&](const T* pixel, int64_t at) {
+              kernels_.split_pixel(shape, pixel, planes + at);
+            });
+          else
+            std::fill_n(planes, has_taps ? bins_ * plane_ : 0, T(0));
+          kernels_.add_row(shape, row.taps.data(), static_cast<int64_t>(row.taps.size()), sums + row.first,
+                           outputs_, planes);
+          for_each_pixel(row, shape, add_to_it ? row.columns : ~0u, [&](T* pixel, int64_t at) {
+            if (has_taps)
+              transpose<T>(planes + at, plane_, pixel, bins_, bins_, shape.outputs);
+            else
+              std::fill_n(pixel, shape.outputs * bins_, T(0));
+          });
         });
         is_set[static_cast<size_t>(image)] = true;
       });
@@ -317,128 +421,69 @@ class OwnTiles {
   }
 
  private:
-  static constexpr int64_t kHeight = TiledBins<T>::kHeight, kWidth = TiledBins<T>::kWidth;
   static constexpr int64_t kLine = 64 / sizeof(T);
-  static constexpr int64_t kPlane = kHeight * kWidth + kLine;  // rows of two planes do not share a set of L1
-  static constexpr int64_t kSums = (16 << 20) / sizeof(T);     // that wait
+  static constexpr int64_t kOutputs = 16;                   // at a time: the planes of a row stay in L1
+  static constexpr int64_t kSums = (16 << 20) / sizeof(T);  // that wait
+  static constexpr int64_t kTaps = 2;                       // between prefetches
 
-  using Parts = std::vector<std::vector<TilePart<T>>>;  // by bin
+  // Some outputs of a tile's row.
+  struct Row {
+    int64_t image, row, column;  // of the map
+    int64_t first;               // output
+    uint32_t columns;            // bits for those that any tap of the tile touches
+    const std::vector<TileTap<T>>& taps;
+  };
 
   // Calls body(tiled, first, sums) for as many regions at a time, from `first` on, as have room for their
   // tables' entries in sums: (entries, outputs).
   template <class Body>
   void for_each_batch(RegionGroup group, Body body) const {
     while (group.begin < group.end) {
-      const TiledBins<T> tiled(grid_, regions_, group, level_.h, level_.w, kSums / outputs_);
+      const TiledBins<T> tiled(grid_, regions_, group, level_.h, level_.w, step_, kSums / outputs_);
       const Scratch<T> sums(tiled.table_size() * outputs_);
       body(tiled, group.begin, sums.get());
       group.begin += tiled.size();
     }
   }
 
-  // Calls body(tile, parts, own), with room in own for a value for every part of every output: (outputs,
-  // parts of all bins).
+  // Calls body(row, shape, planes) for all rows of all tiles, with room for the planes.
   template <class Body>
-  void for_each_tile(const TiledBins<T>& tiled, Body body) const {
-    parallel_for(tiled.tiles(), 8, [&](int64_t begin, int64_t end) {
-      Parts parts(static_cast<size_t>(bins_));
-      std::vector<T> own;
+  void for_each_row(const TiledBins<T>& tiled, int64_t image, Body body) const {
+    parallel_for(tiled.tiles(), 2, [&](int64_t begin, int64_t end) {
+      TileRows<T> rows;
+      const Scratch<T> planes(bins_ * plane_);
       for (int64_t tile = begin; tile < end; ++tile) {
-        tiled.parts_of(tile, &parts);
-        size_t count = 0;
-        for (const auto& of_bin : parts) count += of_bin.size();
-        own.resize(count * static_cast<size_t>(outputs_));
-        body(tile, parts, &own);
+        tiled.rows_of(tile, &rows);
+        const int64_t height = std::min<int64_t>(TiledBins<T>::kHeight, level_.h - tiled.row(tile));
+        for (int64_t i = 0; i < height; ++i)
+          for (int64_t o = 0; o < outputs_; o += kOutputs)
+            body(Row{image, tiled.row(tile) + i, tiled.column(tile), o, rows.columns,
+                     rows.taps[static_cast<size_t>(i)]},
+                 SplitRow{bins_, std::min(kOutputs, outputs_ - o), step_, plane_}, planes.get());
       }
     });
   }
 
-  // Calls move(at, value) for the place of every one of `own` in the tables.
-  template <class Move>
-  void exchange(const Parts& parts, std::vector<T>* own, Move move) const {
-    const int64_t count = static_cast<int64_t>(own->size()) / outputs_;
-    T* value = own->data();
-    for (const auto& of_bin : parts) {
-      for (const TilePart<T>& part : of_bin) {
-        for (int64_t o = 0; o < outputs_; ++o) move(part.at * outputs_ + o, value + o * count);
-        ++value;
-      }
-    }
-  }
-
-  // Where a tile lies in the map.
-  struct Extent {
-    int64_t row, rows, columns;
-    Map* pixels;  // the first one's channels
-  };
-  Extent extent_of(const TiledBins<T>& tiled, int64_t image, int64_t tile) const {
-    const int64_t row = tiled.row(tile), column = tiled.column(tile);
-    return {row, std::min(kHeight, level_.h - row), std::min(kWidth, level_.w - column),
-            level_.data + ((image * level_.h + row) * level_.w + column) * maps_.channels};
-  }
-  // Channels [c, c + channels) of a tile as planes.
-  void read_planes(const Extent& tile, int64_t c, int64_t channels, T* planes) const {
-    const int64_t all = maps_.channels;
-    for (int64_t i = 0; i < tile.rows; ++i)
-      transpose<T>(tile.pixels + i * level_.w * all + c, all, planes + i * kWidth, kPlane, tile.columns,
-                   channels);
-  }
-
-  // Calls body(of_bin, plane) for the channels [c, c + channels), whose planes begin where the map's would.
+  // Calls body(pixel, at) for the row's pixels in the given columns, with what the map has for its outputs,
+  // and with its place in a plane.
   template <class Body>
-  void for_each_plane(const Extent& tile, const Parts& parts, int64_t c, int64_t channels, T* planes,
-                      Body body) const {
-    for (int64_t k = 0; k < channels; ++k)
-      body(parts[static_cast<size_t>((c + k) % bins_)], planes + k * kPlane - tile.row * kWidth);
+  void for_each_pixel(const Row& row, const SplitRow& shape, uint32_t columns, Body body) const {
+    const int64_t first = (row.image * level_.h + row.row) * level_.w + row.column;
+    for (int64_t j = 0; j < std::min(kTileWidth, level_.w - row.column); ++j)
+      if (columns >> j & 1)
+        body(level_.data + (first + j) * maps_.channels + row.first * bins_, j * shape.step);
   }
 
-  // own: what the tile adds to the parts. The next tile is fetched in order meanwhile.
-  void sum(const TiledBins<T>& tiled, int64_t image, int64_t tile, const Parts& parts, T* own) const {
-    const Extent extent = extent_of(tiled, image, tile);
-    Ahead<T> ahead(maps_, image, tiled.row(tile + 1), tiled.column(tile + 1), kHeight, kWidth);
-    const Scratch<T> planes(kLine * kPlane);
-    for (int64_t c = 0; c < maps_.channels; c += kLine) {
-      const int64_t channels = std::min(kLine, maps_.channels - c);
-      read_planes(extent, c, channels, planes);
-      for_each_plane(extent, parts, c, channels, planes, [&](const auto& of_bin, const T* plane) {
-        kernels_.sum_tile(of_bin.data(), static_cast<int64_t>(of_bin.size()), plane, own);
-        own += of_bin.size();
-        ahead.fetch(kHeight * kWidth);
-      });
-    }
-  }
-
-  // own: what the parts add to the tile, or to zeros
-  void add(const TiledBins<T>& tiled, int64_t image, int64_t tile, const Parts& parts,
-           const std::vector<T>& own, bool add_to_it) const {
-    const Extent extent = extent_of(tiled, image, tile);
-    const int64_t all = maps_.channels;
-    if (own.empty()) {
-      for (int64_t i = 0; i < extent.rows && !add_to_it; ++i)
-        std::fill_n(extent.pixels + i * level_.w * all, extent.columns * all, T(0));
-      return;
-    }
-    const Scratch<T> planes(kLine * kPlane);
-    const T* grads = own.data();
-    for (int64_t c = 0; c < all; c += kLine) {
-      const int64_t channels = std::min(kLine, all - c);
-      if (add_to_it)
-        read_planes(extent, c, channels, planes);
-      else
-        std::fill_n(planes.get(), channels * kPlane, T(0));
-      for_each_plane(extent, parts, c, channels, planes, [&](const auto& of_bin, T* plane) {
-        kernels_.add_tile(of_bin.data(), static_cast<int64_t>(of_bin.size()), grads, plane);
-        grads += of_bin.size();
-      });
-      for (int64_t i = 0; i < extent.rows; ++i)
-        transpose<T>(planes.get() + i * kWidth, kPlane, extent.pixels + i * level_.w * all + c, all, channels,
-                     extent.columns);
-    }
+  // Fetches what follows in the tile.
+  Ahead<T> next_of(const Row& row, const SplitRow& shape) const {
+    const int64_t o = row.first + shape.outputs, first = o < outputs_ ? o : 0;
+    return {maps_,      row.image,     first > 0 ? row.row : row.row + 1,           row.column, 1,
+            kTileWidth, first * bins_, std::min(kOutputs, outputs_ - first) * bins_};
   }
 
   const RoiMaps<Map>& maps_;
   const RoiLevel<Map>& level_;
-  const int64_t bins_, outputs_;
+  const int64_t bins_, outputs_, step_, plane_;  // of the latter planes: from pixel to pixel, and to the next
   const RoiGrid& grid_;
   const Regions<T>& regions_;
   const OwnChannelKernels<T>& kernels_;
@@ -449,6 +494,7 @@ class OwnTiles {
 template <class T>
 void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
   constexpr int64_t kTileBytes = 256 << 10, kTileHeight = 24;
+  constexpr int64_t kStep = 4;  // outputs between prefetches
   const RoiLevel<const T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), outputs = maps.channels / bins;
   const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
@@ -483,21 +529,25 @@ void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
       const bool follows = next < tiles && ends[static_cast<size_t>(next)] > last;
       Ahead<T> ahead(maps, next / tiles_w / tiles_h,
                      follows ? next / tiles_w % tiles_h * kTileHeight : level.h, next % tiles_w * tile_width,
-                     kTileHeight, tile_width);
-      const int64_t share = kTileHeight * tile_width * stride_w / (last - first) + 1;
+                     kTileHeight, tile_width, 0, stride_w);
+      const int64_t calls = (last - first) * ((outputs + kStep - 1) / kStep);
+      const int64_t share = kTileHeight * tile_width * stride_w / calls + 1;
       for (int64_t i = first; i < last; ++i) {
-        ahead.fetch(share);
         const Bin& bin = sorted[static_cast<size_t>(i)];
         const Region<T>& region = regions[bin.region];
         const BinSum<T> sum(grid, region, bin.bin, stride_h, stride_w);
-        sum(level.data + region.image * level.h * stride_h + bin.bin, bins, outputs,
-            out + (region.box * bins + bin.bin) * outputs);
+        const T* const map = level.data + region.image * level.h * stride_h + bin.bin;
+        T* const to = out + (region.box * bins + bin.bin) * outputs;
+        for (int64_t o = 0; o < outputs; o += kStep) {
+          ahead.fetch(share);
+          sum(map + o * bins, bins, std::min(kStep, outputs - o), to + o);
+        }
       }
     }
   });
 }
 
-constexpr double kDense = 0.4;  // reads of a channel's pixel from which on planes of tiles pay
+constexpr double kDense = 0.35;  // reads of a channel's pixel from which on splitting whole pixels pays
 
 // Its transpose.
 template <class T>

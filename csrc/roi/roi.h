@@ -88,27 +88,52 @@ template <class T>
 using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t end,
                           const T* plane, int64_t width, T* sums);
 
-// A part of a bin: its taps within a tile of kTileWidth columns of the map, of which the kernel gets a plane
-// with nothing between the rows.
-constexpr int64_t kTileWidth = 16;
-template <class T>
-struct TilePart {
-  const int32_t* y_index;        // `rows` of them
-  const T *y_weight, *x_weight;  // the latter of all columns, 0 where the bin has no tap
-  int64_t rows, at;              // of its sum in its table
+// A few pixels of a map's row, split: a plane for every bin, of `step` values a pixel, the first `outputs` of
+// which are those of the bin's outputs.
+constexpr int64_t kTileWidth = 8;  // pixels
+struct SplitRow {
+  int64_t bins, outputs, step, plane;  // the last: values from one plane to the next
 };
-// sums[i] = parts[i] of the plane
+// pixel: (outputs, bins); planes: the pixel's place in the first plane
 template <class T>
-using SumTile = void (*)(const TilePart<T>* parts, int64_t count, const T* plane, T* sums);
-// The transpose: the plane gets grads[i] times parts[i] in addition.
+using SplitPixel = void (*)(const SplitRow& shape, const T* pixel, T* planes);
+
+// The x taps of a bin within a tile, 4 or 8 whatever they are: the last has its weight in halves of halves
+// where there are fewer.
 template <class T>
-using AddTile = void (*)(const TilePart<T>* parts, int64_t count, const T* grads, T* plane);
+struct TileSpan {
+  T weight[kTileWidth];
+  uint16_t at[kTileWidth];  // of a pixel in a plane
+  int32_t bin, entry;       // of a row of bins; where its sum belongs
+  uint8_t count, touched;   // the latter: bits for the columns
+};
+// A y tap of a row of bins, beside all its x taps within a tile.
+template <class T>
+struct TileTap {
+  const TileSpan<T>*begin, *end;
+  int64_t bin, entry;  // to which those of the spans are added
+  T weight;
+  bool is_first;  // its sums are set, not added to
+
+  TileTap(const TileSpan<T>* begin, const TileSpan<T>* end, int64_t bin, int64_t entry, T weight,
+          bool is_first)
+      : begin(begin), end(end), bin(bin), entry(entry), weight(weight), is_first(is_first) {}
+};
+// Adds what a row has for its taps to their sums: (entries, sums_step), `outputs` of each
+template <class T>
+using SumRow = void (*)(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* planes,
+                        T* sums, int64_t sums_step);
+// The transpose: adds to the row what its taps have of the grads.
+template <class T>
+using AddRow = void (*)(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* grads,
+                        int64_t grads_step, T* planes);
 
 template <class T>
 struct OwnChannelKernels {
   SumPlane<T> sum_plane;
-  SumTile<T> sum_tile;
-  AddTile<T> add_tile;
+  SplitPixel<T> split_pixel;
+  SumRow<T> sum_row;
+  AddRow<T> add_row;
   int64_t lanes;
 };
 

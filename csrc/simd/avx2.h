@@ -175,19 +175,31 @@ inline F32 move_up(F32 a, F32 b) {
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32 index) { return {_mm256_permutevar8x32_ps(a.v, index.v)}; }
 
-// rows[i] lane j becomes rows[j] lane i: pairs, then fours, within the 128-bit halves, then the halves.
+// Lanes 4 h + r of four rows become half h of u[r].
+inline void transpose_halves(const F32* rows, __m256* u) {
+  const __m256 a = _mm256_unpacklo_ps(rows[0].v, rows[1].v), b = _mm256_unpackhi_ps(rows[0].v, rows[1].v);
+  const __m256 c = _mm256_unpacklo_ps(rows[2].v, rows[3].v), d = _mm256_unpackhi_ps(rows[2].v, rows[3].v);
+  u[0] = _mm256_shuffle_ps(a, c, 0x44);
+  u[1] = _mm256_shuffle_ps(a, c, 0xee);
+  u[2] = _mm256_shuffle_ps(b, d, 0x44);
+  u[3] = _mm256_shuffle_ps(b, d, 0xee);
+}
+
+// Stores lane j of four rows as neighbours at y + j * stride, j < count.
+inline void store_fours(const F32 (&rows)[4], float* y, int64_t stride, int count) {
+  __m256 u[4];
+  transpose_halves(rows, u);
+  const auto store = [&](int j, __m128 four) __attribute__((always_inline)) {
+    if (j < count) _mm_storeu_ps(y + j * stride, four);
+  };
+  for (int r = 0; r < 4; ++r) store(r, _mm256_castps256_ps128(u[r]));
+  for (int r = 0; r < 4; ++r) store(4 + r, _mm256_extractf128_ps(u[r], 1));
+}
+
+// rows[i] lane j becomes rows[j] lane i: within the 128-bit halves, then the halves.
 inline void transpose(F32 (&rows)[8]) {
-  __m256 t[8], u[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v);
-    t[i + 1] = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
+  __m256 u[8];
+  for (int i = 0; i < 8; i += 4) transpose_halves(rows + i, u + i);
   for (int i = 0; i < 4; ++i) {
     rows[i].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
     rows[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);

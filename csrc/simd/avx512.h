@@ -147,19 +147,33 @@ inline F32 move_up(F32 a, F32 b) {
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32 index) { return {_mm512_permutexvar_ps(index.v, a.v)}; }
 
-// rows[i] lane j becomes rows[j] lane i: pairs, then fours, within the 128-bit quarters, then the quarters.
+// Lanes 4 q + r of four rows become quarter q of u[r].
+inline void transpose_quarters(const F32* rows, __m512* u) {
+  const __m512 a = _mm512_unpacklo_ps(rows[0].v, rows[1].v), b = _mm512_unpackhi_ps(rows[0].v, rows[1].v);
+  const __m512 c = _mm512_unpacklo_ps(rows[2].v, rows[3].v), d = _mm512_unpackhi_ps(rows[2].v, rows[3].v);
+  u[0] = _mm512_shuffle_ps(a, c, 0x44);
+  u[1] = _mm512_shuffle_ps(a, c, 0xee);
+  u[2] = _mm512_shuffle_ps(b, d, 0x44);
+  u[3] = _mm512_shuffle_ps(b, d, 0xee);
+}
+
+// Stores lane j of four rows as neighbours at y + j * stride, j < count.
+inline void store_fours(const F32 (&rows)[4], float* y, int64_t stride, int count) {
+  __m512 u[4];
+  transpose_quarters(rows, u);
+  const auto store = [&](int j, __m128 four) __attribute__((always_inline)) {
+    if (j < count) _mm_storeu_ps(y + j * stride, four);
+  };
+  for (int r = 0; r < 4; ++r) store(r, _mm512_castps512_ps128(u[r]));
+  for (int r = 0; r < 4; ++r) store(4 + r, _mm512_extractf32x4_ps(u[r], 1));
+  for (int r = 0; r < 4; ++r) store(8 + r, _mm512_extractf32x4_ps(u[r], 2));
+  for (int r = 0; r < 4; ++r) store(12 + r, _mm512_extractf32x4_ps(u[r], 3));
+}
+
+// rows[i] lane j becomes rows[j] lane i: within the 128-bit quarters, then the quarters.
 inline void transpose(F32 (&rows)[16]) {
-  __m512 t[16], u[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v);
-    t[i + 1] = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
-    u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
-    u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
+  __m512 u[16];
+  for (int i = 0; i < 16; i += 4) transpose_quarters(rows + i, u + i);
   for (int i = 0; i < 4; ++i) {  // quarter q of u[i + 4 r] is quarter r of rows[i + 4 q]
     const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x44),
                  b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xee);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/ps_roi_align/ps_roi_align.h"
 #include "simd/f64-inl.h"
+#include "simd/lanes-inl.h"
 
 namespace pyvision::PYVISION_ISA_NS {
 
@@ -31,42 +32,67 @@ void sum_plane(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t
 }
 
 template <class T>
-void sum_tile(const TilePart<T>* parts, int64_t count, const T* plane, T* sums) {
-  constexpr int64_t kLanes = Vec<T>::kLanes, kVectors = kTileWidth / kLanes;
-  for (int64_t k = 0; k < count; ++k) {
-    const TilePart<T>& part = parts[k];
-    Vec<T> down[kVectors];
-    for (int64_t j = 0; j < kVectors; ++j) down[j] = Vec<T>::zero();
-    for (int64_t i = 0; i < part.rows; ++i) {
-      const Vec<T> share = Vec<T>::set(part.y_weight[i]);
-      const T* const row = plane + part.y_index[i] * kTileWidth;
-      for (int64_t j = 0; j < kVectors; ++j) down[j] = fma(share, Vec<T>::load(row + j * kLanes), down[j]);
+void split_pixel(const SplitRow& shape, const T* pixel, T* planes) {
+  for_each_vector<T>(shape.bins, [&](int64_t bin, int lanes) {
+    if (lanes == 1) {
+      for (int64_t o = 0; o < shape.outputs; ++o) planes[bin * shape.plane + o] = pixel[o * shape.bins + bin];
+      return;
     }
-    Vec<T> sum = Vec<T>::zero();
-    for (int64_t j = 0; j < kVectors; ++j) sum = sum + across(part.x_weight + j * kLanes, down[j]);
-    sums[k] = reduce_add(sum);
+    for (int64_t o = 0; o < shape.outputs; o += 4) {
+      Vec<T> rows[4];
+      for (int64_t r = 0; r < 4; ++r)
+        rows[r] =
+            o + r < shape.outputs ? load_lanes(pixel + (o + r) * shape.bins + bin, lanes) : Vec<T>::zero();
+      store_fours(rows, planes + bin * shape.plane + o, shape.plane, lanes);
+    }
+  });
+}
+
+template <class T>
+void sum_row(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* planes, T* sums,
+             int64_t sums_step) {
+  static constexpr T zeros[Vec<T>::kLanes] = {};
+  for_each_vector<T>(shape.outputs, [&](int64_t o, int lanes) {
+    for (const TileTap<T>* tap = taps; tap < taps + count; ++tap) {
+      const Vec<T> down = Vec<T>::set(tap->weight);
+      for (const TileSpan<T>* span = tap->begin; span < tap->end; ++span) {
+        const T* const plane = planes + (tap->bin + span->bin) * shape.plane + o;
+        T* const to = sums + (tap->entry + span->entry) * sums_step + o;
+        const auto term = [&](int j, Vec<T> sum) __attribute__((always_inline)) {
+          return fma(Vec<T>::set(span->weight[j]), load_lanes(plane + span->at[j], lanes), sum);
+        };
+        Vec<T> across = Vec<T>::zero();
+        for (int j = 0; j < 4; ++j) across = term(j, across);
+        if (span->count > 4)
+          for (int j = 4; j < 8; ++j) across = term(j, across);
+        store_lanes(fma(down, across, load_lanes(tap->is_first ? zeros : to, lanes)), to, lanes);
+      }
+    }
+  });
+}
+
+template <class T>
+void add_row(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* grads, int64_t grads_step,
+             T* planes) {
+  for (const TileTap<T>* tap = taps; tap < taps + count; ++tap) {
+    const Vec<T> down = Vec<T>::set(tap->weight);
+    for (const TileSpan<T>* span = tap->begin; span < tap->end; ++span) {
+      T* const plane = planes + (tap->bin + span->bin) * shape.plane;
+      const T* const grad = grads + (tap->entry + span->entry) * grads_step;
+      for_each_vector<T>(shape.outputs, [&](int64_t o, int lanes) {
+        const Vec<T> share = down * load_lanes(grad + o, lanes);
+        for (int j = 0; j < span->count; ++j) {
+          T* const pixel = plane + span->at[j] + o;
+          store_lanes(fma(Vec<T>::set(span->weight[j]), share, load_lanes(pixel, lanes)), pixel, lanes);
+        }
+      });
+    }
   }
 }
 
 template <class T>
-void add_tile(const TilePart<T>* parts, int64_t count, const T* grads, T* plane) {
-  constexpr int64_t kLanes = Vec<T>::kLanes, kVectors = kTileWidth / kLanes;
-  for (int64_t k = 0; k < count; ++k) {
-    const TilePart<T>& part = parts[k];
-    Vec<T> shares[kVectors];
-    for (int64_t j = 0; j < kVectors; ++j)
-      shares[j] = across(part.x_weight + j * kLanes, Vec<T>::set(grads[k]));
-    for (int64_t i = 0; i < part.rows; ++i) {
-      const Vec<T> weight = Vec<T>::set(part.y_weight[i]);
-      T* const row = plane + part.y_index[i] * kTileWidth;
-      for (int64_t j = 0; j < kVectors; ++j)
-        fma(weight, shares[j], Vec<T>::load(row + j * kLanes)).store(row + j * kLanes);
-    }
-  }
-}
-
-template <class T>
-constexpr OwnChannelKernels<T> kOwnChannels = {sum_plane<T>, sum_tile<T>, add_tile<T>, Vec<T>::kLanes};
+constexpr OwnChannelKernels<T> kOwnChannels = {sum_plane<T>, split_pixel<T>, sum_row<T>, add_row<T>,
+                                               Vec<T>::kLanes};
 
 const PsRoiAlignKernels ps_roi_align = {F32::kIsaName, kOwnChannels<float>, kOwnChannels<double>};
 
