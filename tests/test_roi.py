@@ -759,7 +759,8 @@ def test_pixels_between_taps_do_not_count(layout: str, times: int, isa: str) -> 
         touched[np.ix_(*taps)] = True
     x[:, touched] = 1
     arguments: Arguments = {
-        "input": x, "boxes": np.tile(boxes, (times, 1)), "output_size": 3, "spatial_scale": 1.0, "sampling_ratio": 2,
+        "input": x, "boxes": np.tile(boxes, (times, 1)), "output_size": 3, "spatial_scale": 1.0,
+        "sampling_ratio": 2,
     }  # fmt: skip
     y = run("ps_roi_align", arguments, layout).reshape(times, 3, -1)
     np.testing.assert_allclose(y[:, :2], 1, rtol=1e-6)

@@ -8,8 +8,9 @@
 
 namespace pyvision {
 
-// A bin's taps along one axis, one to four, as four: the last has its weight in halves of halves where there
-// are fewer. Sums of them have no branch that hangs on their number. `at`: of the pixels in the map
+// A bin's taps along one axis, one to four, as four: where there are fewer, some have their weight in halves
+// or quarters, which add up to just what they would be. Sums of them have no branch that hangs on their
+// number. `at`: of the pixels in the map
 template <class T>
 struct FourTaps {
   int64_t at[4];
@@ -17,23 +18,24 @@ struct FourTaps {
 
   FourTaps() = default;
   FourTaps(const int32_t* index, const T* weights, int64_t count, int64_t stride) {
+    constexpr int64_t kTap[4][4] = {{0, 0, 0, 0}, {0, 0, 1, 1}, {0, 1, 2, 2}, {0, 1, 2, 3}};
+    constexpr T kShare[4][4] = {
+        {0.25, 0.25, 0.25, 0.25}, {0.5, 0.5, 0.5, 0.5}, {1, 1, 0.5, 0.5}, {1, 1, 1, 1}};
     for (int64_t i = 0; i < 4; ++i) {
-      at[i] = index[std::min(i, count - 1)] * stride;
-      if (i >= count) weight[i - 1] /= 2;
-      weight[i] = i < count ? weights[i] : weight[i - 1];
+      at[i] = index[kTap[count - 1][i]] * stride;
+      weight[i] = weights[kTap[count - 1][i]] * kShare[count - 1][i];
     }
   }
 };
 
 template <class T>
 T sum_few(const FourTaps<T>& y, const FourTaps<T>& x, const T* map) {
-  T sum = 0;
-  for (int64_t i = 0; i < 4; ++i) {
+  const auto row = [&](int64_t i) {
     const T* const row = map + y.at[i];
-    sum += y.weight[i] * ((x.weight[0] * row[x.at[0]] + x.weight[1] * row[x.at[1]]) +
+    return y.weight[i] * ((x.weight[0] * row[x.at[0]] + x.weight[1] * row[x.at[1]]) +
                           (x.weight[2] * row[x.at[2]] + x.weight[3] * row[x.at[3]]));
-  }
-  return sum;
+  };
+  return (row(0) + row(1)) + (row(2) + row(3));
 }
 
 // How one channel of a bin is summed, for many channels.

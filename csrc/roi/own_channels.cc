@@ -279,10 +279,9 @@ class TiledBins {
       span.weight[span.count] = weight;
       span.at[span.count++] = static_cast<uint16_t>(column * step);
     };
-    int32_t last = 0;
     for (int32_t column = 0; column < kWidth; ++column)
-      if (span.touched >> column & 1) append(last = column, weights[column]);
-    while (span.count % 4 != 0) append(last, span.weight[span.count - 1] /= 2);
+      if (span.touched >> column & 1) append(column, weights[column]);
+    while (span.count % 4 != 0) append(kWidth, 0);
     return span;
   }
   static int64_t end_of(int64_t key, const std::vector<int64_t>& ends) {
@@ -348,7 +347,7 @@ class OwnTiles {
         bins_(grid.bins()),
         outputs_(maps.channels / bins_),
         step_((std::min(outputs_, kOutputs) + 3) / 4 * 4),
-        plane_((kTileWidth * step_ / kLine | 1) * kLine),
+        plane_((((kTileWidth + 1) * step_ + kLine - 1) / kLine | 1) * kLine),
         grid_(grid),
         regions_(regions),
         kernels_(kernels) {}
@@ -452,6 +451,7 @@ class OwnTiles {
     parallel_for(tiled.tiles(), 2, [&](int64_t begin, int64_t end) {
       TileRows<T> rows;
       const Scratch<T> planes(bins_ * plane_);
+      std::fill_n(planes.get(), bins_ * plane_, T(0));
       for (int64_t tile = begin; tile < end; ++tile) {
         tiled.rows_of(tile, &rows);
         const int64_t height = std::min<int64_t>(TiledBins<T>::kHeight, level_.h - tiled.row(tile));

@@ -89,7 +89,7 @@ using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t beg
                           const T* plane, int64_t width, T* sums);
 
 // A few pixels of a map's row, split: a plane for every bin, of `step` values a pixel, the first `outputs` of
-// which are those of the bin's outputs.
+// which are those of the bin's outputs. One pixel more than there are is 0.
 constexpr int64_t kTileWidth = 8;  // pixels
 struct SplitRow {
   int64_t bins, outputs, step, plane;  // the last: values from one plane to the next
@@ -98,8 +98,8 @@ struct SplitRow {
 template <class T>
 using SplitPixel = void (*)(const SplitRow& shape, const T* pixel, T* planes);
 
-// The x taps of a bin within a tile, 4 or 8 whatever they are: the last has its weight in halves of halves
-// where there are fewer.
+// The x taps of a bin within a tile, 4 or 8 whatever they are: with the pixel that is 0 where there are
+// fewer.
 template <class T>
 struct TileSpan {
   T weight[kTileWidth];
