@@ -23,8 +23,12 @@ void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t row
 // Rows of neighbouring channels: x, y: (rows, cols), rows x_stride and y_stride apart
 template <class T>
 void copy_rows(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t rows, int64_t cols) {
-  for (int64_t i = 0; i < rows; ++i)
-    std::memcpy(y + i * y_stride, x + i * x_stride, static_cast<size_t>(cols) * sizeof(T));
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const auto copy = [&](int64_t size) __attribute__((always_inline)) {
+    for (int64_t i = 0; i < rows; ++i)
+      std::memcpy(y + i * y_stride, x + i * x_stride, static_cast<size_t>(size) * sizeof(T));
+  };
+  cols == kLine ? copy(kLine) : copy(cols);  // the former without a call
 }
 
 }  // namespace pyvision
