@@ -712,7 +712,9 @@ def test_more_channels_than_sums_wait_for() -> None:
     np.testing.assert_array_equal(grad[1], x[0] + x[1])
 
 
-@pytest.mark.parametrize(("op", "outputs"), [("ps_roi_align", 5), ("ps_roi_pool", 5), ("ps_roi_pool", 21)])
+@pytest.mark.parametrize(
+    ("op", "outputs"), [("ps_roi_align", 5), *(("ps_roi_pool", outputs) for outputs in (1, 5, 21))]
+)
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_many_boxes_with_channels_of_their_own(op: str, outputs: int, layout: str, isa: str) -> None:
     """Bins that end in many tiles of a large map, at 1 and 2 threads; its gradient is the transpose."""

@@ -40,7 +40,8 @@ class OwnBins {
     });
   }
 
-  // At most four taps an axis: these are to be used then, and the lists of all regions are empty.
+  // At most four taps an axis, of all regions: these are to be used then, and the lists are empty. Where
+  // there are none, the first weight is 0, as no tap's is.
   bool are_few() const { return are_few_; }
   const FourTaps<T>* few_y(int64_t bin) const { return few_y_[static_cast<size_t>(bin / grid_.w)].data(); }
   const FourTaps<T>* few_x(int64_t bin) const { return few_x_[static_cast<size_t>(bin % grid_.w)].data(); }
@@ -177,16 +178,12 @@ class TiledBins {
     }
     y_bin_.reserve(y.size()), x_bin_.reserve(x.size()), spans_.reserve(x.size());
     for (const Cut& cut : y) y_bin_.push_back(cut.bin);
+    for (const Cut& cut : x) x_bin_.push_back(cut.bin);
     y_.resize(y.size());
     std::vector<Cut> sorted(x.size());
     y_end_ = counting_sort(y, rows_, [](const Cut& cut) { return cut.tile; }, y_.data());
-    x_end_ = counting_sort(
-        x, size() * columns_, [&](const Cut& cut) { return int64_t{cut.region} * columns_ + cut.tile; },
-        sorted.data());
-    for (const Cut& cut : sorted) {
-      spans_.push_back(span_of(cut, step));
-      x_bin_.push_back(cut.bin);
-    }
+    x_end_ = counting_sort(x, columns_, [](const Cut& cut) { return cut.tile; }, sorted.data());
+    for (const Cut& cut : sorted) spans_.push_back(span_of(cut, step));
   }
 
   int64_t size() const { return static_cast<int64_t>(tables_.size()) - 1; }  // regions
@@ -200,16 +197,15 @@ class TiledBins {
     rows->taps.resize(kHeight), rows->columns = 0;
     for (std::vector<TileTap<T>>& taps : rows->taps) taps.clear();
     const int64_t row = tile / columns_, column = tile % columns_;
-    int64_t region = -1;
-    const TileSpan<T>*begin = nullptr, *end = nullptr;  // of that region
+    // Both lists are by region.
+    const TileSpan<T>*begin = spans_.data() + begin_of(column, x_end_), *end = begin;  // of one region
+    const TileSpan<T>* const last = spans_.data() + end_of(column, x_end_);
     for (int64_t i = begin_of(row, y_end_); i < end_of(row, y_end_); ++i) {
       const Cut& y = y_[static_cast<size_t>(i)];
-      if (y.region != region) {
-        region = y.region;
-        begin = spans_.data() + begin_of(region * columns_ + column, x_end_);
-        end = spans_.data() + end_of(region * columns_ + column, x_end_);
-        for (const TileSpan<T>* span = begin; span < end; ++span) rows->columns |= span->touched;
-      }
+      const int64_t region = y.region;
+      while (begin < last && begin->region < region) ++begin;
+      for (end = std::max(begin, end); end < last && end->region == region; ++end)
+        rows->columns |= end->touched;
       if (begin == end) continue;
       const RoiAxis<T>& taps = regions_[region].taps.y;
       const Table* const table = &tables_[static_cast<size_t>(region)];
@@ -217,7 +213,7 @@ class TiledBins {
           table->at + (y.at - table->row) * (table[1].column - table->column) - table->column;
       for (int64_t k = y.begin; k < y.end; ++k)
         rows->taps[static_cast<size_t>(taps.index[k] - row * kHeight)].push_back(
-            TileTap<T>(begin, end, y.bin * grid_.w, entry, taps.weight[k], k == y.begin));
+            {begin, end, y.bin * grid_.w, entry, taps.weight[k], k == y.begin});
     }
   }
 
@@ -269,7 +265,7 @@ class TiledBins {
   TileSpan<T> span_of(const Cut& cut, int64_t step) const {
     const RoiAxis<T>& taps = regions_[cut.region].taps.x;
     T weights[kWidth] = {};
-    TileSpan<T> span = {{}, {}, cut.bin, static_cast<int32_t>(spans_.size()), 0, 0};
+    TileSpan<T> span = {{}, {}, cut.region, cut.bin, cut.at, 0, 0};
     for (int64_t i = cut.begin; i < cut.end; ++i) {
       const int32_t column = taps.index[i] % kWidth;
       weights[column] += taps.weight[i];
@@ -296,8 +292,8 @@ class TiledBins {
   const int64_t rows_, columns_;  // of tiles
   std::vector<Table> tables_;     // and where the last ends
   std::vector<int64_t> y_bin_, x_bin_;
-  std::vector<Cut> y_;              // by tile
-  std::vector<TileSpan<T>> spans_;  // by region, then by tile
+  std::vector<Cut> y_;              // by tile, then by region
+  std::vector<TileSpan<T>> spans_;  // likewise
   std::vector<int64_t> y_end_, x_end_;
 };
 
@@ -549,6 +545,47 @@ void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
 
 constexpr double kDense = 0.35;  // reads of a channel's pixel from which on splitting whole pixels pays
 
+// Maps of neighbouring channels with one output, which makes no vector, as planes. Results are (K, bins) of
+// either.
+template <class T, class Map>
+class OneOutput {
+ public:
+  explicit OneOutput(const RoiMaps<Map>& maps)
+      : maps_(maps),
+        level_(maps.levels[0]),
+        buffer_(static_cast<size_t>(maps.n * maps.channels * level_.h * level_.w) * sizeof(T)) {}
+
+  template <class Other>
+  RoiMaps<Other> planar(RoiLevel<Other>* level) const {
+    *level = {buffer_.as<T>(), level_.h, level_.w, level_.scale};
+    return {level, 1, maps_.n, maps_.channels, true};
+  }
+  void read() const {
+    for_each_row([&](const T* pixels, T* planes) {
+      transpose<T>(pixels, maps_.channels, planes, level_.h * level_.w, level_.w, maps_.channels);
+    });
+  }
+  void write() const {
+    for_each_row([&](T* pixels, const T* planes) {
+      transpose<T>(planes, level_.h * level_.w, pixels, maps_.channels, maps_.channels, level_.w);
+    });
+  }
+
+ private:
+  template <class Body>
+  void for_each_row(Body body) const {
+    parallel_for(maps_.n * level_.h, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        body(level_.data + i * level_.w * maps_.channels,
+             buffer_.as<T>() + (i / level_.h * maps_.channels * level_.h + i % level_.h) * level_.w);
+    });
+  }
+
+  const RoiMaps<Map>& maps_;
+  const RoiLevel<Map>& level_;
+  const AlignedBuffer buffer_;
+};
+
 // Its transpose.
 template <class T>
 void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64_t width, T* plane) {
@@ -569,7 +606,12 @@ void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, cons
   const double reads = regions.reads_per_pixel(maps, grid) / static_cast<double>(grid.bins());
   if (maps.planar)
     gather_own_planes(maps, grid, regions, kernels, reads * 64 / sizeof(T) > 1, out);
-  else if (reads > kDense)
+  else if (reads > kDense && maps.channels == grid.bins()) {
+    const OneOutput<T, const T> one(maps);
+    one.read();
+    RoiLevel<const T> level;
+    gather_own_planes(one.planar(&level), grid, regions, kernels, false, out);
+  } else if (reads > kDense)
     OwnTiles<T, const T>(maps, grid, regions, kernels).gather(out);
   else
     gather_own_pixels(maps, grid, regions, out);
@@ -579,6 +621,12 @@ template <class T>
 void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                           const OwnChannelKernels<T>& kernels, const T* grad) {
   if (maps.channels == 0) return;
+  if (!maps.planar && maps.channels == grid.bins()) {
+    const OneOutput<T, T> one(maps);
+    RoiLevel<T> level;
+    scatter_own_channels(one.planar(&level), grid, regions, kernels, grad);
+    return one.write();
+  }
   if (!maps.planar) return OwnTiles<T, T>(maps, grid, regions, kernels).scatter(grad);
   const RoiLevel<T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), plane = level.h * level.w;

@@ -89,7 +89,8 @@ using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t beg
                           const T* plane, int64_t width, T* sums);
 
 // A few pixels of a map's row, split: a plane for every bin, of `step` values a pixel, the first `outputs` of
-// which are those of the bin's outputs. One pixel more than there are is 0.
+// which are those of the bin's outputs. Where they are read,
+// one pixel more than there are is 0.
 constexpr int64_t kTileWidth = 8;  // pixels
 struct SplitRow {
   int64_t bins, outputs, step, plane;  // the last: values from one plane to the next
@@ -103,9 +104,9 @@ using SplitPixel = void (*)(const SplitRow& shape, const T* pixel, T* planes);
 template <class T>
 struct TileSpan {
   T weight[kTileWidth];
-  uint16_t at[kTileWidth];  // of a pixel in a plane
-  int32_t bin, entry;       // of a row of bins; where its sum belongs
-  uint8_t count, touched;   // the latter: bits for the columns
+  uint16_t at[kTileWidth];     // of a pixel in a plane
+  int32_t region, bin, entry;  // the bin of a row of bins; where its sum belongs
+  uint8_t count, touched;      // the latter: bits for the columns
 };
 // A y tap of a row of bins, beside all its x taps within a tile.
 template <class T>
@@ -114,10 +115,6 @@ struct TileTap {
   int64_t bin, entry;  // to which those of the spans are added
   T weight;
   bool is_first;  // its sums are set, not added to
-
-  TileTap(const TileSpan<T>* begin, const TileSpan<T>* end, int64_t bin, int64_t entry, T weight,
-          bool is_first)
-      : begin(begin), end(end), bin(bin), entry(entry), weight(weight), is_first(is_first) {}
 };
 // Adds what a row has for its taps to their sums: (entries, sums_step), `outputs` of each
 template <class T>

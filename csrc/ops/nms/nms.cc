@@ -122,8 +122,8 @@ class Leading {
 };
 
 // Where boxes crowd, the first few by score suppress most of the others, whatever these's order: they are
-// held against all of them before those that are left are sorted. left: (n / 64,) words, receives a bit per
-// box that is left; keep: room for n indices, its contents are lost. False where it does not pay.
+// held against all of them before those that are left are sorted. left: ((n + 63) / 64,) words, receives a
+// bit per box that is left; keep: room for n indices, its contents are lost. False where it does not pay.
 bool thin(const float* boxes, const float* scores, int64_t n, NmsGroups groups, double threshold,
           int64_t* keep, uint64_t* left) {
   const Sample sample(n);

@@ -43,9 +43,9 @@ struct NmsKernels {
   const char* isa;
   NmsGreedy<float, NmsBoxes<float>> greedy_f32;  // boxes: (n, 4), finite; threshold: [0, 1]
   NmsGreedy<double, NmsBoxes<double>> greedy_f64;
-  // left: (n / 64,) words, bit i % 64 of word i / 64 for box i, 0 where a leader suppresses the box or it is
-  // not finite; a leader that suppresses it by a hair may not be seen. begin: a multiple of 64. Returns false
-  // where float32 may not decide about one of the boxes: then `left` means nothing.
+  // left: ((n + 63) / 64,) words, bit i % 64 of word i / 64 for box i, 0 where a leader suppresses the box or
+  // it is not finite; a leader that suppresses it by a hair may not be seen. begin: a multiple of 64. Returns
+  // false where float32 may not decide about one of the boxes: then `left` means nothing.
   bool (*thin)(const float* boxes, int64_t begin, int64_t end, const NmsLeaders& leaders, uint64_t* left);
 };
 
