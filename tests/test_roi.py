@@ -750,7 +750,7 @@ def test_many_boxes_with_channels_of_their_own(op: str, outputs: int, layout: st
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_pixels_between_taps_do_not_count(layout: str, times: int, isa: str) -> None:
     """Infinite pixels that no sample of ps_roi_align touches leave no trace."""
-    x = np.full((1, 30, 40, 9), np.inf, np.float32)
+    x = np.full((1, 30, 40, 18), np.inf, np.float32)
     boxes = np.array([[0, 3, 3, 33, 27], [0, 5, 5, 11, 11], [0, 60, 60, 90, 90]], np.float32)
     touched = np.zeros((30, 40), bool)
     for _, x1, y1, x2, y2 in boxes[:2]:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "ops/layout/layout.h"
 
@@ -18,6 +19,16 @@ void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t row
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < cols; ++j) y[j * y_stride + i] = x[i * x_stride + j];
   }
+}
+
+// A batch of them, dense. x: (n, rows, cols), y: (n, cols, rows)
+template <class T>
+void transpose_all(const T* x, T* y, int64_t n, int64_t rows, int64_t cols) {
+  if constexpr (std::is_same_v<T, float>)
+    nhwc_to_nchw(x, y, n, cols, rows, rows);
+  else
+    for (int64_t i = 0; i < n; ++i)
+      transpose(x + i * rows * cols, cols, y + i * rows * cols, rows, rows, cols);
 }
 
 // Rows of neighbouring channels: x, y: (rows, cols), rows x_stride and y_stride apart

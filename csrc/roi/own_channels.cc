@@ -545,48 +545,14 @@ void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
 
 constexpr double kDense = 0.35;  // reads of a channel's pixel from which on splitting whole pixels pays
 
-// Maps of neighbouring channels with one output, which makes no vector, as planes. Results are (K, bins) of
+// One output makes no vector of neighbouring channels: planes serve it better. Results are (K, bins) of
 // either.
-template <class T, class Map>
-class OneOutput {
- public:
-  explicit OneOutput(const RoiMaps<Map>& maps)
-      : maps_(maps),
-        level_(maps.levels[0]),
-        buffer_(static_cast<size_t>(maps.n * maps.channels * level_.h * level_.w) * sizeof(T)) {}
+template <class Map>
+bool has_one_output(const RoiMaps<Map>& maps, const RoiGrid& grid) {
+  return maps.channels == grid.bins();
+}
 
-  template <class Other>
-  RoiMaps<Other> planar(RoiLevel<Other>* level) const {
-    *level = {buffer_.as<T>(), level_.h, level_.w, level_.scale};
-    return {level, 1, maps_.n, maps_.channels, true};
-  }
-  void read() const {
-    for_each_row([&](const T* pixels, T* planes) {
-      transpose<T>(pixels, maps_.channels, planes, level_.h * level_.w, level_.w, maps_.channels);
-    });
-  }
-  void write() const {
-    for_each_row([&](T* pixels, const T* planes) {
-      transpose<T>(planes, level_.h * level_.w, pixels, maps_.channels, maps_.channels, level_.w);
-    });
-  }
-
- private:
-  template <class Body>
-  void for_each_row(Body body) const {
-    parallel_for(maps_.n * level_.h, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        body(level_.data + i * level_.w * maps_.channels,
-             buffer_.as<T>() + (i / level_.h * maps_.channels * level_.h + i % level_.h) * level_.w);
-    });
-  }
-
-  const RoiMaps<Map>& maps_;
-  const RoiLevel<Map>& level_;
-  const AlignedBuffer buffer_;
-};
-
-// Its transpose.
+// Adds a bin's share of its gradient to the pixels that it reads.
 template <class T>
 void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64_t width, T* plane) {
   for (int64_t i = taps.y.first[y_bin]; i < taps.y.first[y_bin + 1]; ++i) {
@@ -606,11 +572,13 @@ void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, cons
   const double reads = regions.reads_per_pixel(maps, grid) / static_cast<double>(grid.bins());
   if (maps.planar)
     gather_own_planes(maps, grid, regions, kernels, reads * 64 / sizeof(T) > 1, out);
-  else if (reads > kDense && maps.channels == grid.bins()) {
-    const OneOutput<T, const T> one(maps);
-    one.read();
-    RoiLevel<const T> level;
-    gather_own_planes(one.planar(&level), grid, regions, kernels, false, out);
+  else if (reads > kDense && has_one_output(maps, grid)) {
+    const RoiLevel<const T>& level = maps.levels[0];
+    const int64_t plane = level.h * level.w;
+    const AlignedBuffer planes(static_cast<size_t>(maps.n * maps.channels * plane) * sizeof(T));
+    transpose_all(level.data, planes.as<T>(), maps.n, plane, maps.channels);
+    const RoiLevel<const T> planar = {planes.as<T>(), level.h, level.w, level.scale};
+    gather_own_planes<T>({&planar, 1, maps.n, maps.channels, true}, grid, regions, kernels, false, out);
   } else if (reads > kDense)
     OwnTiles<T, const T>(maps, grid, regions, kernels).gather(out);
   else
@@ -621,15 +589,15 @@ template <class T>
 void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                           const OwnChannelKernels<T>& kernels, const T* grad) {
   if (maps.channels == 0) return;
-  if (!maps.planar && maps.channels == grid.bins()) {
-    const OneOutput<T, T> one(maps);
-    RoiLevel<T> level;
-    scatter_own_channels(one.planar(&level), grid, regions, kernels, grad);
-    return one.write();
-  }
-  if (!maps.planar) return OwnTiles<T, T>(maps, grid, regions, kernels).scatter(grad);
   const RoiLevel<T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), plane = level.h * level.w;
+  if (!maps.planar && has_one_output(maps, grid)) {
+    const AlignedBuffer planes(static_cast<size_t>(maps.n * maps.channels * plane) * sizeof(T));
+    const RoiLevel<T> planar = {planes.as<T>(), level.h, level.w, level.scale};
+    scatter_own_channels<T>({&planar, 1, maps.n, maps.channels, true}, grid, regions, kernels, grad);
+    return transpose_all(planes.as<T>(), level.data, maps.n, maps.channels, plane);
+  }
+  if (!maps.planar) return OwnTiles<T, T>(maps, grid, regions, kernels).scatter(grad);
   parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;

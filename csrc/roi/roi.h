@@ -89,8 +89,7 @@ using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t beg
                           const T* plane, int64_t width, T* sums);
 
 // A few pixels of a map's row, split: a plane for every bin, of `step` values a pixel, the first `outputs` of
-// which are those of the bin's outputs. Where they are read,
-// one pixel more than there are is 0.
+// which are those of the bin's outputs. Where they are read, one pixel more than there are is 0.
 constexpr int64_t kTileWidth = 8;  // pixels
 struct SplitRow {
   int64_t bins, outputs, step, plane;  // the last: values from one plane to the next

@@ -122,7 +122,7 @@ cdef int64_t nms_to(
     if kept == PYVISION_BAD_ARGUMENT:
         with gil:
             refuse_suppression(op.decode(), boxes, scores, classes, iou_threshold, max_output, room)
-    return checked(kept, op)
+    return checked(kept, op)  # which is not refused here: interrupted or out of memory at most
 
 
 cdef int64_t nms_limited_into(

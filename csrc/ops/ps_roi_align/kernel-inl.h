@@ -34,7 +34,7 @@ void sum_plane(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t
 template <class T>
 void split_pixel(const SplitRow& shape, const T* pixel, T* planes) {
   for_each_vector<T>(shape.bins, [&](int64_t bin, int lanes) {
-    if (lanes == 1) {
+    if (lanes == 1) {  // such as the last of 7 x 7 bins
       for (int64_t o = 0; o < shape.outputs; ++o) planes[bin * shape.plane + o] = pixel[o * shape.bins + bin];
       return;
     }
