@@ -700,16 +700,39 @@ def test_bins_of_many_columns(width: int, ratio: int | None, layout: str, isa: s
         assert_within(got, y, 40 * EPS * (bound + np.abs(x).max()))
 
 
-def test_more_channels_than_sums_wait_for() -> None:
-    """One box at a time, the second added to what the first has left, and an image without any."""
-    x = np.random.default_rng(0).standard_normal((2, 1, 1, (4 << 20) + 1), dtype=np.float32)
+def test_many_outputs_of_one_bin() -> None:
+    """Two boxes on one pixel, whose gradients add up, and an image without any."""
+    x = np.random.default_rng(0).standard_normal((2, 1, 1, 70_001), dtype=np.float32)
     box = np.array([[1, 0, 0, 1, 1]] * 2, np.float32)
     y = ops.ps_roi_align(x, box, 1, sampling_ratio=1, layout="NHWC")
     np.testing.assert_array_equal(y[0], x[1])
     np.testing.assert_array_equal(y[1], x[1])
     grad = ops.ps_roi_align_backward(x, box, x.shape, sampling_ratio=1, layout="NHWC")
     np.testing.assert_array_equal(grad[0], np.zeros_like(x[0]))
-    np.testing.assert_array_equal(grad[1], x[0] + x[1])
+    bound = np.abs(x[0]) + np.abs(x[1])
+    assert_within(grad[1], x[0].astype(np.float64) + x[1], 8 * EPS * bound)
+
+
+def test_rows_of_too_many_values() -> None:
+    """A pixel's place in a row of neighbouring channels has 32 bits."""
+    grad = np.zeros((0, 7, 7, 1_000), np.float32)
+    with pytest.raises(ValueError, match="2\\^31 values in a row"):
+        ops.ps_roi_pool_backward(grad, np.zeros((0, 5), np.float32), (1, 1, 50_000, 49_000), layout="NHWC")
+
+
+def test_tall_map_with_channels_of_its_own(isa: str) -> None:
+    """Tasks of an odd number of rows, more than the fewest; several windows of columns and of outputs."""
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(-4, (30, 500), (12, 2))
+    sides = rng.uniform(2, (40, 300), (12, 2))
+    x = rng.standard_normal((1, 530, 37, 425), dtype=np.float32)
+    arguments: Arguments = {
+        "input": x, "boxes": np.concatenate([np.zeros((12, 1)), corner, corner + sides], 1, dtype=np.float32),
+        "output_size": (5, 5), "spatial_scale": 1.0,
+    }  # fmt: skip
+    y, bound = expected("ps_roi_pool", arguments)
+    assert_within(run("ps_roi_pool", arguments, "NHWC"), y, 40 * EPS * (bound + np.abs(x).max()))
+    check_threads_agree(lambda: run("ps_roi_pool", arguments, "NHWC"))
 
 
 @pytest.mark.parametrize(
@@ -717,7 +740,7 @@ def test_more_channels_than_sums_wait_for() -> None:
 )
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_many_boxes_with_channels_of_their_own(op: str, outputs: int, layout: str, isa: str) -> None:
-    """Bins that end in many tiles of a large map, at 1 and 2 threads; its gradient is the transpose."""
+    """Bins that several tasks share, at 1 and 2 threads; their gradient is the transpose."""
     rng = np.random.default_rng(0)
     corner = rng.uniform(-4, 40, (60, 2))
     boxes = np.concatenate(

@@ -138,6 +138,16 @@ inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& gri
   return channels / grid.bins();
 }
 
+// Of maps of neighbouring channels, where 32 bits have a pixel's place in its row.
+template <class T>
+void check_row(const char* op, const RoiMaps<T>& maps) {
+  if (!maps.planar && maps.channels > 0)
+    check(maps.levels[0].w <= INT32_MAX / maps.channels, op,
+          "expected fewer than 2^31 values in a row of a "
+          "map, got ",
+          maps.levels[0].w, " pixels of ", maps.channels, " channels");
+}
+
 // channels_of(maps, grid): those of the output; run(grid, maps, boxes, out)
 template <class T, class ChannelsOf, class Run>
 py::array roi_forward(const char* op, const py::array& input, const py::array& boxes,
@@ -160,6 +170,7 @@ template <class T, class Run>
 py::array own_channels_forward(const char* op, const py::array& input, const py::array& boxes,
                                const RoiSize& output_size, double scale, bool planar, Run run) {
   const auto channels_of = [&](const RoiMaps<const T>& maps, const RoiGrid& grid) {
+    check_row(op, maps);
     return own_channels(op, maps.channels, grid);
   };
   return roi_forward<T>(op, input, boxes, output_size, scale, planar, channels_of, run);
@@ -173,6 +184,7 @@ py::array own_channels_backward(const char* op, const py::array& grad_output, co
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, op, "grad_output", 4);
   const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true, "grad_output");
+  check_row(op, maps.maps());
   const int64_t channels = own_channels(op, maps.maps().channels, grid, "input_shape", "grad_output");
   const T* const grad = roi_gradient<T>(op, "grad_output", grad_output,
                                         roi_output_shape(regions.count, channels, grid, planar));

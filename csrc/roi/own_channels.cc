@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "roi/own_channels.h"
 
+#include <utility>
+
 #include "core/arena.h"
+#include "ops/roi_align/roi_align.h"
 #include "roi/bin_sum.h"
 #include "roi/copy.h"
+#include "roi/pool.h"
 
 namespace pyvision {
 namespace {
@@ -144,413 +148,314 @@ void gather_own_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const 
   });
 }
 
-// What regions have within one tile: their taps in each of its rows, and bits for the columns they touch.
-template <class T>
-struct TileRows {
-  std::vector<std::vector<TileTap<T>>> taps;
-  uint32_t columns;
-};
-
-// The taps of regions of one image, cut where tiles of the map end. What the tiles add to a region's bins
-// makes a table, with a row for every cut of its rows of bins and a column for every cut of its columns of
-// bins.
-template <class T>
-class TiledBins {
- public:
-  static constexpr int32_t kHeight = 64, kWidth = kTileWidth;
-
-  // Takes the first regions of a group, one at least, until their tables have `most` entries together. step:
-  // from one pixel to the next in a plane
-  TiledBins(const RoiGrid& grid, const Regions<T>& regions, const RegionGroup& group, int64_t height,
-            int64_t width, int64_t step, int64_t most)
-      : grid_(grid),
-        regions_(&regions[group.begin]),
-        rows_((height + kHeight - 1) / kHeight),
-        columns_((width + kWidth - 1) / kWidth) {
-    std::vector<Cut> y, x;
-    tables_.push_back({});
-    for (int64_t k = 0; k < group.end - group.begin && (k == 0 || table_size() < most); ++k) {
-      cut(regions_[k].taps.y, grid.h, kHeight, k, &y);
-      cut(regions_[k].taps.x, grid.w, kWidth, k, &x);
-      Table next = {0, static_cast<int64_t>(y.size()), static_cast<int64_t>(x.size())};
-      next.at = tables_.back().at + (next.row - tables_.back().row) * (next.column - tables_.back().column);
-      tables_.push_back(next);
-    }
-    y_bin_.reserve(y.size()), x_bin_.reserve(x.size()), spans_.reserve(x.size());
-    for (const Cut& cut : y) y_bin_.push_back(cut.bin);
-    for (const Cut& cut : x) x_bin_.push_back(cut.bin);
-    y_.resize(y.size());
-    std::vector<Cut> sorted(x.size());
-    y_end_ = counting_sort(y, rows_, [](const Cut& cut) { return cut.tile; }, y_.data());
-    x_end_ = counting_sort(x, columns_, [](const Cut& cut) { return cut.tile; }, sorted.data());
-    for (const Cut& cut : sorted) spans_.push_back(span_of(cut, step));
-  }
-
-  int64_t size() const { return static_cast<int64_t>(tables_.size()) - 1; }  // regions
-  int64_t tiles() const { return rows_ * columns_; }
-  int64_t row(int64_t tile) const { return tile / columns_ * kHeight; }  // its first
-  int64_t column(int64_t tile) const { return tile % columns_ * kWidth; }
-  int64_t table_size() const { return tables_.back().at; }  // of all regions together
-
-  // Sets rows to those of the tile.
-  void rows_of(int64_t tile, TileRows<T>* rows) const {
-    rows->taps.resize(kHeight), rows->columns = 0;
-    for (std::vector<TileTap<T>>& taps : rows->taps) taps.clear();
-    const int64_t row = tile / columns_, column = tile % columns_;
-    // Both lists are by region.
-    const TileSpan<T>*begin = spans_.data() + begin_of(column, x_end_), *end = begin;  // of one region
-    const TileSpan<T>* const last = spans_.data() + end_of(column, x_end_);
-    for (int64_t i = begin_of(row, y_end_); i < end_of(row, y_end_); ++i) {
-      const Cut& y = y_[static_cast<size_t>(i)];
-      const int64_t region = y.region;
-      while (begin < last && begin->region < region) ++begin;
-      for (end = std::max(begin, end); end < last && end->region == region; ++end)
-        rows->columns |= end->touched;
-      if (begin == end) continue;
-      const RoiAxis<T>& taps = regions_[region].taps.y;
-      const Table* const table = &tables_[static_cast<size_t>(region)];
-      const int64_t entry =
-          table->at + (y.at - table->row) * (table[1].column - table->column) - table->column;
-      for (int64_t k = y.begin; k < y.end; ++k)
-        rows->taps[static_cast<size_t>(taps.index[k] - row * kHeight)].push_back(
-            {begin, end, y.bin * grid_.w, entry, taps.weight[k], k == y.begin});
-    }
-  }
-
-  // Region k from all regions' tables, of `outputs` channels. out: (bins, outputs)
-  void add_up(int64_t k, const T* sums, int64_t outputs, T* out) const {
-    const Table* const table = &tables_[static_cast<size_t>(k)];
-    std::fill_n(out, grid_.bins() * outputs, T(0));
-    sums += table->at * outputs;
-    for (int64_t i = table->row; i < table[1].row; ++i) {
-      for (int64_t j = table->column; j < table[1].column; ++j, sums += outputs) {
-        const int64_t bin = y_bin_[static_cast<size_t>(i)] * grid_.w + x_bin_[static_cast<size_t>(j)];
-        for (int64_t o = 0; o < outputs; ++o) out[bin * outputs + o] += sums[o];
-      }
-    }
-  }
-  // The transpose: a table's entries get what their bins have. grad: (bins, outputs)
-  void spread(int64_t k, const T* grad, int64_t outputs, T* sums) const {
-    const Table* const table = &tables_[static_cast<size_t>(k)];
-    sums += table->at * outputs;
-    for (int64_t i = table->row; i < table[1].row; ++i) {
-      for (int64_t j = table->column; j < table[1].column; ++j, sums += outputs) {
-        const int64_t bin = y_bin_[static_cast<size_t>(i)] * grid_.w + x_bin_[static_cast<size_t>(j)];
-        std::copy_n(grad + bin * outputs, outputs, sums);
-      }
-    }
-  }
-
- private:
-  // A bin's taps [begin, end) along one axis, all in one tile; `at`: its place by region, then by bin.
-  struct Cut {
-    int32_t tile, region, bin, at;
-    int64_t begin, end;
-  };
-  struct Table {
-    int64_t at, row, column;  // its first sum, row and column
-  };
-
-  static void cut(const RoiAxis<T>& taps, int64_t bins, int32_t side, int64_t region,
-                  std::vector<Cut>* cuts) {
-    for (int64_t bin = 0; bin < bins; ++bin) {
-      for (int64_t i = taps.first[bin], end = i; i < taps.first[bin + 1]; i = end) {
-        const int32_t tile = taps.index[i] / side;
-        while (end < taps.first[bin + 1] && taps.index[end] / side == tile) ++end;
-        cuts->push_back({tile, static_cast<int32_t>(region), static_cast<int32_t>(bin),
-                         static_cast<int32_t>(cuts->size()), i, end});
-      }
-    }
-  }
-  TileSpan<T> span_of(const Cut& cut, int64_t step) const {
-    const RoiAxis<T>& taps = regions_[cut.region].taps.x;
-    T weights[kWidth] = {};
-    TileSpan<T> span = {{}, {}, cut.region, cut.bin, cut.at, 0, 0};
-    for (int64_t i = cut.begin; i < cut.end; ++i) {
-      const int32_t column = taps.index[i] % kWidth;
-      weights[column] += taps.weight[i];
-      span.touched = static_cast<uint8_t>(span.touched | 1 << column);
-    }
-    const auto append = [&](int32_t column, T weight) {
-      span.weight[span.count] = weight;
-      span.at[span.count++] = static_cast<uint16_t>(column * step);
-    };
-    for (int32_t column = 0; column < kWidth; ++column)
-      if (span.touched >> column & 1) append(column, weights[column]);
-    while (span.count % 4 != 0) append(kWidth, 0);
-    return span;
-  }
-  static int64_t end_of(int64_t key, const std::vector<int64_t>& ends) {
-    return ends[static_cast<size_t>(key)];
-  }
-  static int64_t begin_of(int64_t key, const std::vector<int64_t>& ends) {
-    return key > 0 ? end_of(key - 1, ends) : 0;
-  }
-
-  const RoiGrid& grid_;
-  const Region<T>* const regions_;
-  const int64_t rows_, columns_;  // of tiles
-  std::vector<Table> tables_;     // and where the last ends
-  std::vector<int64_t> y_bin_, x_bin_;
-  std::vector<Cut> y_;              // by tile, then by region
-  std::vector<TileSpan<T>> spans_;  // likewise
-  std::vector<int64_t> y_end_, x_end_;
-};
-
-// Fetches channels [channel, channel + channels) of a tile of maps of neighbouring channels in order, some of
-// them at a time; of rows beyond the map, none.
+// Some columns of a map's row, fetched a few lines at a time.
 template <class T>
 class Ahead {
  public:
-  Ahead(const RoiMaps<const T>& maps, int64_t image, int64_t row, int64_t column, int64_t height,
-        int64_t width, int64_t channel, int64_t channels)
-      : stride_w_(maps.channels),
-        stride_h_(maps.levels[0].w * stride_w_),
-        columns_(std::min(width, maps.levels[0].w - column)),
-        run_(channels),
-        rows_(std::min(height, maps.levels[0].h - row)),
-        row_(maps.levels[0].data + (image * maps.levels[0].h + row) * stride_h_ + column * stride_w_ +
-             channel) {
-    if (run_ == stride_w_) run_ *= columns_, columns_ = 1;  // nothing lies between its pixels
+  Ahead() = default;
+  Ahead(const T* first, int64_t columns, int64_t stride, int64_t values)
+      : at_(first), columns_(columns), stride_(stride), values_(values) {
+    if (values_ == stride_) values_ *= std::exchange(columns_, 1);  // nothing lies between its pixels
   }
 
-  void fetch(int64_t values) {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    while (values > 0 && rows_ > 0) {
-      const T* const run = row_ + column_ * stride_w_;
-      for (; values > 0 && at_ < run_; values -= kLine, at_ += kLine) __builtin_prefetch(run + at_, 0, 2);
-      if (at_ >= run_) at_ = 0, ++column_;
-      if (column_ == columns_) column_ = 0, row_ += stride_h_, --rows_;
+  int64_t lines() const { return columns_ * (values_ / kLine + 1); }
+  void fetch(int64_t lines) {
+    for (; lines > 0 && columns_ > 0; --lines) {
+      __builtin_prefetch(at_ + i_, 0, 2);
+      i_ += kLine;
+      if (i_ >= values_) i_ = 0, at_ += stride_, --columns_;
     }
   }
 
  private:
-  const int64_t stride_w_, stride_h_;
-  int64_t columns_, run_, rows_, column_ = 0, at_ = 0;
-  const T* row_;
+  static constexpr int64_t kLine = 64 / sizeof(T);
+  const T* at_ = nullptr;
+  int64_t columns_ = 0, stride_ = 0, values_ = 0, i_ = 0;
 };
 
-// Maps of neighbouring channels: tile after tile, row after row, of which the outputs of every bin become
-// neighbours. What a bin reads of the row, or adds to it, are vectors of all its outputs then, in L1.
-// Map: const T, or T where they are set
-template <class T, class Map>
-class OwnTiles {
+// Maps of neighbouring channels, row after row from left to right: what a bin reads is still in L1 for the
+// next bin that does. Bands of rows are tasks, and a row of bins that lies in several has a sum of each.
+// Map, Sum: const T, T; or T, const T where maps are set
+template <class T, class Map, class Sum>
+class OwnRows {
  public:
-  OwnTiles(const RoiMaps<Map>& maps, const RoiGrid& grid, const Regions<T>& regions,
-           const OwnChannelKernels<T>& kernels)
+  OwnRows(const RoiMaps<Map>& maps, const RoiGrid& grid, const Regions<T>& regions,
+          const OwnChannelKernels<T>& kernels)
       : maps_(maps),
         level_(maps.levels[0]),
-        bins_(grid.bins()),
-        outputs_(maps.channels / bins_),
-        step_((std::min(outputs_, kOutputs) + 3) / 4 * 4),
-        plane_((((kTileWidth + 1) * step_ + kLine - 1) / kLine | 1) * kLine),
         grid_(grid),
         regions_(regions),
-        kernels_(kernels) {}
+        kernels_(kernels),
+        outputs_(maps.channels / grid.bins()),
+        row_(grid.w * outputs_),
+        band_(std::max(kBand, (level_.h + kBands - 1) / kBands)),
+        width_(std::max<int64_t>(1, kWindow / (std::min(outputs_, kOutputs) * grid.bins()))),
+        windows_((level_.w + width_ - 1) / width_) {
+    first_.reserve(static_cast<size_t>(regions.size() + 1));
+    for (int64_t k = 0; k < regions.size(); ++k) {
+      const RoiAxis<T>& x = regions[k].taps.x;
+      int64_t count = 0;
+      for (int64_t bin = 0; bin < grid.w; ++bin) count += (x.first[bin + 1] - x.first[bin] + 3) / 4;
+      first_.push_back(first_.back() + count);
+    }
+    buffer_ = AlignedBuffer(static_cast<size_t>(first_.back()) * sizeof(Columns));
+    places_.resize(static_cast<size_t>(first_.back()));
+    parallel_for(regions.size(), kRegions, [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) place_columns(k);
+    });
+  }
 
   // out: (K, bins, outputs)
   void gather(T* out) const {
-    for (const RegionGroup& group : regions_.groups()) {
-      for_each_batch(group, [&](const TiledBins<T>& tiled, int64_t first, T* sums) {
-        for_each_row(tiled, regions_[first].image, [&](const Row& row, const SplitRow& shape, T* planes) {
-          if (row.taps.empty()) return;
-          const auto count = static_cast<int64_t>(row.taps.size());
-          Ahead<T> ahead = next_of(row, shape);
-          for_each_pixel(row, shape, row.columns, [&](const T* pixel, int64_t at) {
-            ahead.fetch(shape.outputs * bins_ / 2);
-            kernels_.split_pixel(shape, pixel, planes + at);
-          });
-          const int64_t rest = kTileWidth * shape.outputs * bins_ / 2, share = rest * kTaps / count;
-          for (int64_t k = 0; k < count; k += kTaps) {
-            ahead.fetch(share);
-            kernels_.sum_row(shape, row.taps.data() + k, std::min(kTaps, count - k), planes, sums + row.first,
-                             outputs_);
-          }
-        });
-        parallel_for(tiled.size(), 32, [&](int64_t begin, int64_t end) {
-          for (int64_t k = begin; k < end; ++k)
-            tiled.add_up(k, sums, outputs_, out + regions_[first + k].box * maps_.channels);
-        });
+    std::vector<int64_t> spilled{0};  // rows of bins' sums of other bands than their first
+    for (int64_t i = 0; i < regions_.size() * grid_.h; ++i)
+      spilled.push_back(spilled.back() + more_bands(i / grid_.h, i % grid_.h));
+    const AlignedBuffer buffer(static_cast<size_t>(spilled.back() * row_) * sizeof(T));
+    T* const spill = buffer.as<T>();
+    const auto first_of = [&](int64_t k, int64_t ph) {
+      return spilled[static_cast<size_t>(k * grid_.h + ph)];
+    };
+    parallel_for(regions_.size(), kRegions, [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) std::fill_n(row_of(out, k, 0), grid_.h * row_, T(0));
+      std::fill_n(spill + first_of(begin, 0) * row_, (first_of(end, 0) - first_of(begin, 0)) * row_, T(0));
+    });
+    const auto sums_of = [&](int64_t k, int64_t ph, int64_t more) {
+      return more == 0 ? row_of(out, k, ph) : spill + (first_of(k, ph) + more - 1) * row_;
+    };
+    for_each_row(sums_of, [&](int64_t y, int64_t r, const T* row, const PairTaps& taps) {
+      for_each_window([&](const OwnRow& shape, int64_t window) {
+        Ahead<T> ahead = after(shape, y, r, row, taps, window);
+        const Tap* const begin = taps.begin(window, r);
+        const int64_t count = taps.count(window, r);
+        const int64_t step = kLines * count / std::max<int64_t>(1, ahead.lines()) + 1;
+        for (int64_t i = 0; i < count; i += step) {
+          ahead.fetch(kLines);
+          kernels_.sum_taps(shape, begin + i, std::min(step, count - i), r, row + shape.first * shape.bins);
+        }
+        ahead.fetch(ahead.lines());
       });
-    }
+    });
+    parallel_for(regions_.size(), kRegions, [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) {
+        for (int64_t ph = 0; ph < grid_.h; ++ph) {
+          T* const sums = row_of(out, k, ph);
+          for (int64_t i = first_of(k, ph); i < first_of(k, ph + 1); ++i)
+            for (int64_t j = 0; j < row_; ++j) sums[j] += spill[i * row_ + j];
+        }
+      }
+    });
   }
 
   // grad: as out
   void scatter(const T* grad) const {
     std::vector<bool> is_set(static_cast<size_t>(maps_.n));
-    for (const RegionGroup& group : regions_.groups()) {
-      for_each_batch(group, [&](const TiledBins<T>& tiled, int64_t first, T* sums) {
-        const int64_t image = regions_[first].image;
-        parallel_for(tiled.size(), 32, [&](int64_t begin, int64_t end) {
-          for (int64_t k = begin; k < end; ++k)
-            tiled.spread(k, grad + regions_[first + k].box * maps_.channels, outputs_, sums);
-        });
-        const bool add_to_it = is_set[static_cast<size_t>(image)];
-        for_each_row(tiled, image, [&](const Row& row, const SplitRow& shape, T* planes) {
-          const bool has_taps = !row.taps.empty();
-          if (!has_taps && add_to_it) return;
-          if (add_to_it)
-            for_each_pixel(row, shape, row.columns, [&](const T* pixel, int64_t at) {
-              kernels_.split_pixel(shape, pixel, planes + at);
-            });
-          else
-            std::fill_n(planes, has_taps ? bins_ * plane_ : 0, T(0));
-          kernels_.add_row(shape, row.taps.data(), static_cast<int64_t>(row.taps.size()), sums + row.first,
-                           outputs_, planes);
-          for_each_pixel(row, shape, add_to_it ? row.columns : ~0u, [&](T* pixel, int64_t at) {
-            if (has_taps)
-              transpose<T>(planes + at, plane_, pixel, bins_, bins_, shape.outputs);
-            else
-              std::fill_n(pixel, shape.outputs * bins_, T(0));
-          });
-        });
-        is_set[static_cast<size_t>(image)] = true;
-      });
-    }
-    const int64_t row = level_.w * maps_.channels;
+    for (const RegionGroup& group : regions_.groups())
+      is_set[static_cast<size_t>(regions_[group.begin].image)] = true;
+    const int64_t row_size = level_.w * maps_.channels;
     for (int64_t n = 0; n < maps_.n; ++n)
       if (!is_set[static_cast<size_t>(n)])
         parallel_for(level_.h, 1, [&](int64_t begin, int64_t end) {
-          std::fill_n(level_.data + (n * level_.h + begin) * row, (end - begin) * row, T(0));
+          std::fill_n(level_.data + (n * level_.h + begin) * row_size, (end - begin) * row_size, T(0));
         });
-  }
-
- private:
-  static constexpr int64_t kLine = 64 / sizeof(T);
-  static constexpr int64_t kOutputs = 16;                   // at a time: the planes of a row stay in L1
-  static constexpr int64_t kSums = (16 << 20) / sizeof(T);  // that wait
-  static constexpr int64_t kTaps = 2;                       // between prefetches
-
-  // Some outputs of a tile's row.
-  struct Row {
-    int64_t image, row, column;  // of the map
-    int64_t first;               // output
-    uint32_t columns;            // bits for those that any tap of the tile touches
-    const std::vector<TileTap<T>>& taps;
-  };
-
-  // Calls body(tiled, first, sums) for as many regions at a time, from `first` on, as have room for their
-  // tables' entries in sums: (entries, outputs).
-  template <class Body>
-  void for_each_batch(RegionGroup group, Body body) const {
-    while (group.begin < group.end) {
-      const TiledBins<T> tiled(grid_, regions_, group, level_.h, level_.w, step_, kSums / outputs_);
-      const Scratch<T> sums(tiled.table_size() * outputs_);
-      body(tiled, group.begin, sums.get());
-      group.begin += tiled.size();
-    }
-  }
-
-  // Calls body(row, shape, planes) for all rows of all tiles, with room for the planes.
-  template <class Body>
-  void for_each_row(const TiledBins<T>& tiled, int64_t image, Body body) const {
-    parallel_for(tiled.tiles(), 2, [&](int64_t begin, int64_t end) {
-      TileRows<T> rows;
-      const Scratch<T> planes(bins_ * plane_);
-      std::fill_n(planes.get(), bins_ * plane_, T(0));
-      for (int64_t tile = begin; tile < end; ++tile) {
-        tiled.rows_of(tile, &rows);
-        const int64_t height = std::min<int64_t>(TiledBins<T>::kHeight, level_.h - tiled.row(tile));
-        for (int64_t i = 0; i < height; ++i)
-          for (int64_t o = 0; o < outputs_; o += kOutputs)
-            body(Row{image, tiled.row(tile) + i, tiled.column(tile), o, rows.columns,
-                     rows.taps[static_cast<size_t>(i)]},
-                 SplitRow{bins_, std::min(kOutputs, outputs_ - o), step_, plane_}, planes.get());
-      }
+    int64_t reach = 0;  // columns from a tap's first to its last
+    for (int64_t i = 0; i < first_.back(); ++i)
+      reach = std::max(reach, (columns()[i].at[3] - columns()[i].at[0]) / maps_.channels);
+    const auto grads_of = [&](int64_t k, int64_t ph, int64_t) { return row_of(grad, k, ph); };
+    for_each_row(grads_of, [&](int64_t, int64_t r, T* row, const PairTaps& taps) {
+      int64_t set = 0;  // columns
+      for_each_window([&](const OwnRow& shape, int64_t window) {
+        T* const first = row + shape.first * shape.bins;
+        if (window == 0) set = 0;
+        const int64_t needed = std::min(level_.w, (window + 1) * width_ + reach);
+        if (shape.outputs == outputs_)
+          std::fill_n(row + set * maps_.channels, (needed - set) * maps_.channels, T(0));
+        else
+          for (int64_t x = set; x < needed; ++x)
+            std::fill_n(first + x * maps_.channels, shape.outputs * shape.bins, T(0));
+        set = needed;
+        kernels_.add_taps(shape, taps.begin(window, r), taps.count(window, r), r, first);
+      });
     });
   }
 
-  // Calls body(pixel, at) for the row's pixels in the given columns, with what the map has for its outputs,
-  // and with its place in a plane.
-  template <class Body>
-  void for_each_pixel(const Row& row, const SplitRow& shape, uint32_t columns, Body body) const {
-    const int64_t first = (row.image * level_.h + row.row) * level_.w + row.column;
-    for (int64_t j = 0; j < std::min(kTileWidth, level_.w - row.column); ++j)
-      if (columns >> j & 1)
-        body(level_.data + (first + j) * maps_.channels + row.first * bins_, j * shape.step);
+ private:
+  using Columns = FourTaps<T, int32_t>;
+  using Tap = OwnTap<T, Sum>;
+  struct Place {
+    int32_t window, bin;  // of its first column; of a row of bins
+  };
+  enum Rows { kFirst, kBoth, kSecond };  // of a pair
+  // One or two y taps of a row of bins, in a pair of rows.
+  struct PairTap {
+    int64_t pair, region;
+    Sum* sums;
+    int32_t bin;  // the first of them
+    Rows rows;
+    T weight[2];
+  };
+  // Those of a pair of rows beside all x taps: in each window those of the first row, of both, of the second,
+  // so that either row has its own without a gap.
+  class PairTaps {
+   public:
+    // each(visit) calls visit(window, rows, tap)
+    template <class Each>
+    void sort(int64_t windows, Each each) {
+      const auto each_key = [&](auto visit) {
+        each([&](int64_t window, Rows rows, const Tap& tap) { visit(3 * window + rows, tap); });
+      };
+      ends_ = counting_sort_each<Tap>(3 * windows, each_key, [&](int64_t count) {
+        if (static_cast<int64_t>(taps_.size()) < count) taps_.resize(static_cast<size_t>(count));
+        return taps_.data();
+      });
+    }
+    const Tap* begin(int64_t window, int64_t row) const {
+      const auto key = static_cast<size_t>(3 * window + row);
+      return taps_.data() + (key > 0 ? ends_[key - 1] : 0);
+    }
+    int64_t count(int64_t window, int64_t row) const {
+      return taps_.data() + ends_[static_cast<size_t>(3 * window + row + 1)] - begin(window, row);
+    }
+
+   private:
+    std::vector<Tap> taps_;
+    std::vector<int64_t> ends_;
+  };
+
+  static constexpr int64_t kBand = 16, kBands = 32;           // rows at least; of an image at most
+  static constexpr int64_t kOutputs = 16;                     // at a time
+  static constexpr int64_t kWindow = (16 << 10) / sizeof(T);  // half of L1
+  static constexpr int64_t kAhead = 2;                        // windows
+  static constexpr int64_t kLines = 8;     // at a time: more would hold up what is needed now
+  static constexpr int64_t kRegions = 64;  // a task
+
+  template <class Any>
+  Any* row_of(Any* sums, int64_t k, int64_t ph) const {
+    return sums + (regions_[k].box * grid_.h + ph) * row_;
+  }
+  // Bands that a row of bins has taps in, or between those, but for the first.
+  int64_t more_bands(int64_t k, int64_t ph) const {
+    const RoiAxis<T>& y = regions_[k].taps.y;
+    return y.first[ph] < y.first[ph + 1] ? y.last(ph) / band_ - y.index[y.first[ph]] / band_ : 0;
   }
 
-  // Fetches what follows in the tile.
-  Ahead<T> next_of(const Row& row, const SplitRow& shape) const {
-    const int64_t o = row.first + shape.outputs, first = o < outputs_ ? o : 0;
-    return {maps_,      row.image,     first > 0 ? row.row : row.row + 1,           row.column, 1,
-            kTileWidth, first * bins_, std::min(kOutputs, outputs_ - first) * bins_};
+  void place_columns(int64_t k) {
+    const RoiAxis<T>& x = regions_[k].taps.x;
+    int64_t at = first_[static_cast<size_t>(k)];
+    for (int64_t bin = 0; bin < grid_.w; ++bin) {
+      for (int64_t i = x.first[bin]; i < x.first[bin + 1]; i += 4, ++at) {
+        const int64_t count = std::min<int64_t>(4, x.first[bin + 1] - i);
+        buffer_.template as<Columns>()[at] = {x.index + i, x.weight + i, count,
+                                              static_cast<int32_t>(maps_.channels)};
+        places_[static_cast<size_t>(at)] = {x.index[i] / static_cast<int32_t>(width_),
+                                            static_cast<int32_t>(bin)};
+      }
+    }
   }
+
+  // Calls body(y, r, row, taps) for the rows of images with regions, r being 0 or 1, its place in its pair.
+  // Taps have what sums_of(k, ph, more) returns, `more` being the bands from the row of bins' first to this.
+  template <class SumsOf, class Body>
+  void for_each_row(SumsOf sums_of, Body body) const {
+    for (const RegionGroup& group : regions_.groups()) {
+      Map* const image = level_.data + regions_[group.begin].image * level_.h * level_.w * maps_.channels;
+      parallel_for((level_.h + band_ - 1) / band_, 1, [&](int64_t begin, int64_t end) {
+        std::vector<PairTap> unsorted, sorted;
+        PairTaps taps;
+        for (int64_t band = begin; band < end; ++band) {
+          const int64_t top = band * band_, bottom = std::min(level_.h, top + band_);
+          unsorted.clear();
+          for (int64_t k = group.begin; k < group.end; ++k) add_pairs(k, top, bottom, sums_of, &unsorted);
+          sorted.resize(unsorted.size());
+          const std::vector<int64_t> ends = counting_sort(
+              unsorted, (bottom - top + 1) / 2, [](const PairTap& tap) { return tap.pair; }, sorted.data());
+          int64_t first = 0;
+          for (int64_t y = top; y < bottom; ++y) {
+            const int64_t r = (y - top) % 2;
+            if (r == 0) {
+              const int64_t last = ends[static_cast<size_t>((y - top) / 2)];
+              taps.sort(windows_, [&](auto visit) {
+                for (int64_t i = first; i < last; ++i) visit_columns(sorted[static_cast<size_t>(i)], visit);
+              });
+              first = last;
+            }
+            stop_if_interrupted();
+            body(y, r, image + y * level_.w * maps_.channels, taps);
+          }
+        }
+      });
+    }
+  }
+  // Region k's, in rows [top, bottom).
+  template <class SumsOf>
+  void add_pairs(int64_t k, int64_t top, int64_t bottom, SumsOf sums_of, std::vector<PairTap>* pairs) const {
+    if (regions_[k].row_end <= top || regions_[k].row_begin >= bottom) return;
+    const RoiAxis<T>& y = regions_[k].taps.y;
+    for (int64_t ph = 0; ph < grid_.h; ++ph) {
+      int64_t i = y.first[ph];
+      const int64_t end = y.first[ph + 1];
+      if (i == end || y.index[i] >= bottom || y.index[end - 1] < top) continue;
+      Sum* const sums = sums_of(k, ph, top / band_ - y.index[i] / band_);
+      while (i < end && y.index[i] < top) ++i;
+      for (; i < end && y.index[i] < bottom; ++i) {
+        const int64_t row = y.index[i] - top, second = row % 2;
+        PairTap tap = {row / 2, k, sums, static_cast<int32_t>(ph * grid_.w), second ? kSecond : kFirst, {}};
+        tap.weight[second] = y.weight[i];
+        const bool has_both = !second && i + 1 < end && y.index[i + 1] == y.index[i] + 1;
+        if (has_both && y.index[i + 1] < bottom) tap.rows = kBoth, tap.weight[1] = y.weight[++i];
+        pairs->push_back(tap);
+      }
+    }
+  }
+  template <class Visit>
+  void visit_columns(const PairTap& tap, Visit visit) const {
+    const auto region = static_cast<size_t>(tap.region);
+    for (int64_t i = first_[region]; i < first_[region + 1]; ++i) {
+      const Place& place = places_[static_cast<size_t>(i)];
+      visit(place.window, tap.rows,
+            Tap{columns() + i,
+                tap.sums + place.bin * outputs_,
+                tap.bin + place.bin,
+                {tap.weight[0], tap.weight[1]}});
+    }
+  }
+
+  // Calls body(shape, window) for the windows of a row, of as many outputs at a time as leave them in L1.
+  template <class Body>
+  void for_each_window(Body body) const {
+    for (int64_t o = 0; o < outputs_; o += kOutputs) {
+      const OwnRow shape = {grid_.bins(), o, std::min(kOutputs, outputs_ - o)};
+      for (int64_t window = 0; window < windows_; ++window) body(shape, window);
+    }
+  }
+
+  // The window to fetch while another is read, if there is much to read in it. It may lie in the next row,
+  // which is taken to have taps where this has them.
+  Ahead<T> after(const OwnRow& shape, int64_t y, int64_t r, const T* row, const PairTaps& taps,
+                 int64_t window) const {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    const int64_t next = window + kAhead, rows = next / windows_, at = next % windows_;
+    const int64_t columns = std::min(width_, level_.w - at * width_), values = shape.outputs * shape.bins;
+    const int64_t reads = 4 * taps.count(at, r) * shape.outputs;
+    if (y + rows >= level_.h || reads * kLine < columns * values) return {};
+    return {row + (rows * level_.w + at * width_) * maps_.channels + shape.first * shape.bins, columns,
+            maps_.channels, values};
+  }
+
+  const Columns* columns() const { return buffer_.template as<Columns>(); }
 
   const RoiMaps<Map>& maps_;
   const RoiLevel<Map>& level_;
-  const int64_t bins_, outputs_, step_, plane_;  // of the latter planes: from pixel to pixel, and to the next
   const RoiGrid& grid_;
   const Regions<T>& regions_;
   const OwnChannelKernels<T>& kernels_;
+  const int64_t outputs_, row_;           // the latter: values of a row of bins
+  const int64_t band_, width_, windows_;  // rows; columns of a window
+  std::vector<int64_t> first_{0};         // of a region's columns
+  AlignedBuffer buffer_;                  // of them
+  std::vector<Place> places_;
 };
 
-// Maps of neighbouring channels, of which a bin reads one line each: tile after tile of the map, as bins end
-// there, so that a line is still in L2 for the next bin that reads it. The next tile is fetched meanwhile.
-template <class T>
-void gather_own_pixels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions, T* out) {
-  constexpr int64_t kTileBytes = 256 << 10, kTileHeight = 24;
-  constexpr int64_t kStep = 4;  // outputs between prefetches
-  const RoiLevel<const T>& level = maps.levels[0];
-  const int64_t bins = grid.bins(), outputs = maps.channels / bins;
-  const int64_t stride_w = maps.channels, stride_h = level.w * stride_w;
-  const int64_t column_bytes = kTileHeight * stride_w * static_cast<int64_t>(sizeof(T));
-  const int64_t tile_width = std::max<int64_t>(1, kTileBytes / column_bytes);
-  const int64_t tiles_h = (level.h + kTileHeight - 1) / kTileHeight;
-  const int64_t tiles_w = (level.w + tile_width - 1) / tile_width, tiles = maps.n * tiles_h * tiles_w;
-  struct Bin {
-    int32_t region, bin;
-    int64_t tile;
-  };
-  std::vector<Bin> unsorted(static_cast<size_t>(regions.size() * bins)), sorted(unsorted.size());
-  parallel_for(regions.size(), 64, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      const Region<T>& region = regions[k];
-      for (int64_t bin = 0; bin < bins; ++bin) {
-        const int64_t row = region.taps.y.last(grid.y_bin(bin / grid.w, bin % grid.w)),
-                      column = region.taps.x.last(grid.x_bin(bin / grid.w, bin % grid.w));
-        unsorted[static_cast<size_t>(k * bins + bin)] = {
-            static_cast<int32_t>(k), static_cast<int32_t>(bin),
-            (region.image * tiles_h + row / kTileHeight) * tiles_w + column / tile_width};
-      }
-    }
-  });
-  const std::vector<int64_t> ends =
-      counting_sort(unsorted, tiles, [](const Bin& bin) { return bin.tile; }, sorted.data());
-  parallel_for(tiles, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const int64_t first = tile > 0 ? ends[static_cast<size_t>(tile - 1)] : 0;
-      const int64_t last = ends[static_cast<size_t>(tile)], next = tile + 1;
-      if (first == last) continue;
-      const bool follows = next < tiles && ends[static_cast<size_t>(next)] > last;
-      Ahead<T> ahead(maps, next / tiles_w / tiles_h,
-                     follows ? next / tiles_w % tiles_h * kTileHeight : level.h, next % tiles_w * tile_width,
-                     kTileHeight, tile_width, 0, stride_w);
-      const int64_t calls = (last - first) * ((outputs + kStep - 1) / kStep);
-      const int64_t share = kTileHeight * tile_width * stride_w / calls + 1;
-      for (int64_t i = first; i < last; ++i) {
-        const Bin& bin = sorted[static_cast<size_t>(i)];
-        const Region<T>& region = regions[bin.region];
-        const BinSum<T> sum(grid, region, bin.bin, stride_h, stride_w);
-        const T* const map = level.data + region.image * level.h * stride_h + bin.bin;
-        T* const to = out + (region.box * bins + bin.bin) * outputs;
-        for (int64_t o = 0; o < outputs; o += kStep) {
-          ahead.fetch(share);
-          sum(map + o * bins, bins, std::min(kStep, outputs - o), to + o);
-        }
-      }
-    }
-  });
-}
-
-constexpr double kDense = 0.35;  // reads of a channel's pixel from which on splitting whole pixels pays
-
-// One output makes no vector of neighbouring channels: planes serve it better. Results are (K, bins) of
-// either.
-template <class Map>
-bool has_one_output(const RoiMaps<Map>& maps, const RoiGrid& grid) {
-  return maps.channels == grid.bins();
-}
+constexpr double kDense = 0.35;  // reads of a channel's pixel from which on planes pay
 
 // Adds a bin's share of its gradient to the pixels that it reads.
 template <class T>
@@ -568,21 +473,20 @@ void add_bin(const RoiTaps<T>& taps, int64_t y_bin, int64_t x_bin, T grad, int64
 template <class T>
 void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                          const OwnChannelKernels<T>& kernels, T* out) {
+  if (maps.channels == 0) return;
+  if (grid.bins() == 1) return gather_regions(maps, grid, regions, gather_kernel<T>(), out);
   // of a channel's pixel
   const double reads = regions.reads_per_pixel(maps, grid) / static_cast<double>(grid.bins());
-  if (maps.planar)
-    gather_own_planes(maps, grid, regions, kernels, reads * 64 / sizeof(T) > 1, out);
-  else if (reads > kDense && has_one_output(maps, grid)) {
-    const RoiLevel<const T>& level = maps.levels[0];
-    const int64_t plane = level.h * level.w;
-    const AlignedBuffer planes(static_cast<size_t>(maps.n * maps.channels * plane) * sizeof(T));
-    transpose_all(level.data, planes.as<T>(), maps.n, plane, maps.channels);
-    const RoiLevel<const T> planar = {planes.as<T>(), level.h, level.w, level.scale};
-    gather_own_planes<T>({&planar, 1, maps.n, maps.channels, true}, grid, regions, kernels, false, out);
-  } else if (reads > kDense)
-    OwnTiles<T, const T>(maps, grid, regions, kernels).gather(out);
-  else
-    gather_own_pixels(maps, grid, regions, out);
+  if (maps.planar) return gather_own_planes(maps, grid, regions, kernels, reads * 64 / sizeof(T) > 1, out);
+  if (maps.channels > grid.bins() || reads < kDense)
+    return OwnRows<T, const T, T>(maps, grid, regions, kernels).gather(out);
+  // One output: its planes, read by vectors, pay for themselves.
+  const RoiLevel<const T>& level = maps.levels[0];
+  const int64_t plane = level.h * level.w;
+  const AlignedBuffer planes(static_cast<size_t>(maps.n * maps.channels * plane) * sizeof(T));
+  transpose_all(level.data, planes.as<T>(), maps.n, plane, maps.channels);
+  const RoiLevel<const T> planar = {planes.as<T>(), level.h, level.w, level.scale};
+  gather_own_planes<T>({&planar, 1, maps.n, maps.channels, true}, grid, regions, kernels, false, out);
 }
 
 template <class T>
@@ -591,13 +495,8 @@ void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Reg
   if (maps.channels == 0) return;
   const RoiLevel<T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), plane = level.h * level.w;
-  if (!maps.planar && has_one_output(maps, grid)) {
-    const AlignedBuffer planes(static_cast<size_t>(maps.n * maps.channels * plane) * sizeof(T));
-    const RoiLevel<T> planar = {planes.as<T>(), level.h, level.w, level.scale};
-    scatter_own_channels<T>({&planar, 1, maps.n, maps.channels, true}, grid, regions, kernels, grad);
-    return transpose_all(planes.as<T>(), level.data, maps.n, maps.channels, plane);
-  }
-  if (!maps.planar) return OwnTiles<T, T>(maps, grid, regions, kernels).scatter(grad);
+  if (grid.bins() == 1) return scatter_regions(maps, grid, regions, scatter_kernel<T>(), grad);
+  if (!maps.planar) return OwnRows<T, T, const T>(maps, grid, regions, kernels).scatter(grad);
   parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const int64_t bin = c % bins, ph = bin / grid.w, pw = bin % grid.w;

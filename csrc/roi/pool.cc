@@ -205,7 +205,7 @@ void gather_planes(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regi
       const Region<T>& region = regions[task / parts];
       const RoiLevel<const T>& level = maps.levels[region.level];
       sums.clear();
-      for (int64_t bin = 0; bin < bins; ++bin) sums.emplace_back(grid, region, bin, level.w, 1);
+      for (int64_t bin = 0; bin < bins; ++bin) sums.emplace_back(grid, region, bin, level.w);
       const int64_t first = task % parts * kChannels;
       for (int64_t c = first; c < std::min(first + kChannels, maps.channels); ++c) {
         const T* const plane = level.data + (region.image * maps.channels + c) * level.h * level.w;

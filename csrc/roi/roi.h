@@ -88,48 +88,55 @@ template <class T>
 using SumPlane = void (*)(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t end,
                           const T* plane, int64_t width, T* sums);
 
-// A few pixels of a map's row, split: a plane for every bin, of `step` values a pixel, the first `outputs` of
-// which are those of the bin's outputs. Where they are read, one pixel more than there are is 0.
-constexpr int64_t kTileWidth = 8;  // pixels
-struct SplitRow {
-  int64_t bins, outputs, step, plane;  // the last: values from one plane to the next
-};
-// pixel: (outputs, bins); planes: the pixel's place in the first plane
-template <class T>
-using SplitPixel = void (*)(const SplitRow& shape, const T* pixel, T* planes);
+// A bin's taps along one axis, one to four, as four: where there are fewer, some have their weight in halves
+// or quarters, which add up to just what they would be. Sums of them have no branch that hangs on their
+// number. `at`: their index, in steps of `stride`
+template <class T, class At = int64_t>
+struct FourTaps {
+  At at[4];
+  T weight[4];
 
-// The x taps of a bin within a tile, 4 or 8 whatever they are: with the pixel that is 0 where there are
-// fewer.
-template <class T>
-struct TileSpan {
-  T weight[kTileWidth];
-  uint16_t at[kTileWidth];     // of a pixel in a plane
-  int32_t region, bin, entry;  // the bin of a row of bins; where its sum belongs
-  uint8_t count, touched;      // the latter: bits for the columns
+  FourTaps() = default;
+  FourTaps(const int32_t* index, const T* weights, int64_t count, At stride) {
+    constexpr int64_t kTap[4][4] = {{0, 0, 0, 0}, {0, 0, 1, 1}, {0, 1, 2, 2}, {0, 1, 2, 3}};
+    constexpr T kShare[4][4] = {
+        {0.25, 0.25, 0.25, 0.25}, {0.5, 0.5, 0.5, 0.5}, {1, 1, 0.5, 0.5}, {1, 1, 1, 1}};
+    for (int64_t i = 0; i < 4; ++i) {
+      at[i] = index[kTap[count - 1][i]] * stride;
+      weight[i] = weights[kTap[count - 1][i]] * kShare[count - 1][i];
+    }
+  }
 };
-// A y tap of a row of bins, beside all its x taps within a tile.
-template <class T>
-struct TileTap {
-  const TileSpan<T>*begin, *end;
-  int64_t bin, entry;  // to which those of the spans are added
-  T weight;
-  bool is_first;  // its sums are set, not added to
+
+// A row of a map of neighbouring channels, of which bin b has channels b, b + bins, ...: one for each output.
+// Only those outputs are meant that begin with `first`.
+struct OwnRow {
+  int64_t bins, first, outputs;
 };
-// Adds what a row has for its taps to their sums: (entries, sums_step), `outputs` of each
+// Four x taps of a bin, by their pixels' places in the row, beside a y tap. Neighbouring rows share it: the
+// latter weighs something else in either.
+template <class T, class Sum>
+struct OwnTap {
+  const FourTaps<T, int32_t>* x;
+  Sum* sums;  // of all outputs
+  int32_t bin;
+  T weight[2];
+};
+// Adds what the row has for its taps, with their weight r, to their sums. row: its first pixel, at the first
+// output meant
 template <class T>
-using SumRow = void (*)(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* planes,
-                        T* sums, int64_t sums_step);
-// The transpose: adds to the row what its taps have of the grads.
+using SumTaps = void (*)(const OwnRow& shape, const OwnTap<T, T>* taps, int64_t count, int64_t r,
+                         const T* row);
+// The transpose: adds to the row what its taps have of their grads.
 template <class T>
-using AddRow = void (*)(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* grads,
-                        int64_t grads_step, T* planes);
+using AddTaps = void (*)(const OwnRow& shape, const OwnTap<T, const T>* taps, int64_t count, int64_t r,
+                         T* row);
 
 template <class T>
 struct OwnChannelKernels {
   SumPlane<T> sum_plane;
-  SplitPixel<T> split_pixel;
-  SumRow<T> sum_row;
-  AddRow<T> add_row;
+  SumTaps<T> sum_taps;
+  AddTaps<T> add_taps;
   int64_t lanes;
 };
 

@@ -185,17 +185,6 @@ inline void transpose_halves(const F32* rows, __m256* u) {
   u[3] = _mm256_shuffle_ps(b, d, 0xee);
 }
 
-// Stores lane j of four rows as neighbours at y + j * stride, j < count.
-inline void store_fours(const F32 (&rows)[4], float* y, int64_t stride, int count) {
-  __m256 u[4];
-  transpose_halves(rows, u);
-  const auto store = [&](int j, __m128 four) __attribute__((always_inline)) {
-    if (j < count) _mm_storeu_ps(y + j * stride, four);
-  };
-  for (int r = 0; r < 4; ++r) store(r, _mm256_castps256_ps128(u[r]));
-  for (int r = 0; r < 4; ++r) store(4 + r, _mm256_extractf128_ps(u[r], 1));
-}
-
 // rows[i] lane j becomes rows[j] lane i: within the 128-bit halves, then the halves.
 inline void transpose(F32 (&rows)[8]) {
   __m256 u[8];

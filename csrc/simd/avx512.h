@@ -157,19 +157,6 @@ inline void transpose_quarters(const F32* rows, __m512* u) {
   u[3] = _mm512_shuffle_ps(b, d, 0xee);
 }
 
-// Stores lane j of four rows as neighbours at y + j * stride, j < count.
-inline void store_fours(const F32 (&rows)[4], float* y, int64_t stride, int count) {
-  __m512 u[4];
-  transpose_quarters(rows, u);
-  const auto store = [&](int j, __m128 four) __attribute__((always_inline)) {
-    if (j < count) _mm_storeu_ps(y + j * stride, four);
-  };
-  for (int r = 0; r < 4; ++r) store(r, _mm512_castps512_ps128(u[r]));
-  for (int r = 0; r < 4; ++r) store(4 + r, _mm512_extractf32x4_ps(u[r], 1));
-  for (int r = 0; r < 4; ++r) store(8 + r, _mm512_extractf32x4_ps(u[r], 2));
-  for (int r = 0; r < 4; ++r) store(12 + r, _mm512_extractf32x4_ps(u[r], 3));
-}
-
 // rows[i] lane j becomes rows[j] lane i: within the 128-bit quarters, then the quarters.
 inline void transpose(F32 (&rows)[16]) {
   __m512 u[16];

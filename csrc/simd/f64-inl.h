@@ -35,10 +35,6 @@ inline F64 exp(F64 a) { return {__builtin_exp(a.v)}; }
 inline double reduce_add(F64 a) { return a.v; }
 inline double reduce_max(F64 a) { return a.v; }
 
-inline void store_fours(const F64 (&rows)[4], double* y, int64_t, int) {
-  for (int r = 0; r < 4; ++r) y[r] = rows[r].v;
-}
-
 struct MaskF64 {
   bool m;
 };

@@ -131,11 +131,6 @@ inline F32 move_up(F32 a, F32) { return a; }
 // Lane l is lane index[l] of a.
 inline F32 permute(F32 a, I32) { return a; }
 
-// Stores lane j of four rows as neighbours at y + j * stride, j < count.
-inline void store_fours(const F32 (&rows)[4], float* y, int64_t, int) {
-  for (int r = 0; r < 4; ++r) y[r] = rows[r].v;
-}
-
 // rows[i] lane j becomes rows[j] lane i.
 inline void transpose(F32 (&)[1]) {}
 

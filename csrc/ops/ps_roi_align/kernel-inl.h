@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/ps_roi_align/ps_roi_align.h"
+
+#include <cmath>
+
 #include "simd/f64-inl.h"
 #include "simd/lanes-inl.h"
 
@@ -32,67 +35,73 @@ void sum_plane(const RoiAxis<T>& y, const RoiSpans<T>& x, int64_t begin, int64_t
 }
 
 template <class T>
-void split_pixel(const SplitRow& shape, const T* pixel, T* planes) {
-  for_each_vector<T>(shape.bins, [&](int64_t bin, int lanes) {
-    if (lanes == 1) {  // such as the last of 7 x 7 bins
-      for (int64_t o = 0; o < shape.outputs; ++o) planes[bin * shape.plane + o] = pixel[o * shape.bins + bin];
-      return;
+inline T mul_add(T a, T b, T c) {
+  if constexpr (F32::kLanes > 1) return std::fma(a, b, c);
+  return a * b + c;  // no FMA in the baseline
+}
+
+// The four pixels of a row that a bin reads, output after output. A bin's outputs are no neighbours: to
+// gather them into vectors takes longer than to sum one after the other.
+template <class T, class Pixel>
+struct FourPixels {
+  Pixel *p0, *p1, *p2, *p3;
+  T w0, w1, w2, w3;
+
+  template <class Sum>
+  FourPixels(const OwnTap<T, Sum>& tap, int64_t r, Pixel* row)
+      : p0(row + tap.x->at[0] + tap.bin),
+        p1(row + tap.x->at[1] + tap.bin),
+        p2(row + tap.x->at[2] + tap.bin),
+        p3(row + tap.x->at[3] + tap.bin),
+        w0(tap.weight[r] * tap.x->weight[0]),
+        w1(tap.weight[r] * tap.x->weight[1]),
+        w2(tap.weight[r] * tap.x->weight[2]),
+        w3(tap.weight[r] * tap.x->weight[3]) {}
+
+  T sum(int64_t at) const { return mul_add(w1, p1[at], w0 * p0[at]) + mul_add(w3, p3[at], w2 * p2[at]); }
+  void add(T grad) const {  // one by one: two may be the same
+    *p0 = mul_add(w0, grad, *p0);
+    *p1 = mul_add(w1, grad, *p1);
+    *p2 = mul_add(w2, grad, *p2);
+    *p3 = mul_add(w3, grad, *p3);
+  }
+  // The compiler would rather have one index for all four; but a product with memory whose address is two
+  // registers is two instructions to the CPU.
+  void advance(int64_t by) {
+    p0 += by, p1 += by, p2 += by, p3 += by;
+    asm("" : "+r"(p0), "+r"(p1), "+r"(p2), "+r"(p3));
+  }
+};
+
+template <class T>
+void sum_taps(const OwnRow& shape, const OwnTap<T, T>* taps, int64_t count, int64_t r, const T* row) {
+  for (const OwnTap<T, T>* tap = taps; tap < taps + count; ++tap) {
+    FourPixels<T, const T> pixels(*tap, r, row);
+    T* const sums = tap->sums + shape.first;
+    int64_t o = 0;
+    for (; o + 2 <= shape.outputs; o += 2) {
+      sums[o] += pixels.sum(0);
+      sums[o + 1] += pixels.sum(shape.bins);
+      pixels.advance(2 * shape.bins);
     }
-    for (int64_t o = 0; o < shape.outputs; o += 4) {
-      Vec<T> rows[4];
-      for (int64_t r = 0; r < 4; ++r)
-        rows[r] =
-            o + r < shape.outputs ? load_lanes(pixel + (o + r) * shape.bins + bin, lanes) : Vec<T>::zero();
-      store_fours(rows, planes + bin * shape.plane + o, shape.plane, lanes);
-    }
-  });
+    if (o < shape.outputs) sums[o] += pixels.sum(0);
+  }
 }
 
 template <class T>
-void sum_row(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* planes, T* sums,
-             int64_t sums_step) {
-  static constexpr T zeros[Vec<T>::kLanes] = {};
-  for_each_vector<T>(shape.outputs, [&](int64_t o, int lanes) {
-    for (const TileTap<T>* tap = taps; tap < taps + count; ++tap) {
-      const Vec<T> down = Vec<T>::set(tap->weight);
-      for (const TileSpan<T>* span = tap->begin; span < tap->end; ++span) {
-        const T* const plane = planes + (tap->bin + span->bin) * shape.plane + o;
-        T* const to = sums + (tap->entry + span->entry) * sums_step + o;
-        const auto term = [&](int j, Vec<T> sum) __attribute__((always_inline)) {
-          return fma(Vec<T>::set(span->weight[j]), load_lanes(plane + span->at[j], lanes), sum);
-        };
-        Vec<T> across = Vec<T>::zero();
-        for (int j = 0; j < 4; ++j) across = term(j, across);
-        if (span->count > 4)
-          for (int j = 4; j < 8; ++j) across = term(j, across);
-        store_lanes(fma(down, across, load_lanes(tap->is_first ? zeros : to, lanes)), to, lanes);
-      }
-    }
-  });
-}
-
-template <class T>
-void add_row(const SplitRow& shape, const TileTap<T>* taps, int64_t count, const T* grads, int64_t grads_step,
-             T* planes) {
-  for (const TileTap<T>* tap = taps; tap < taps + count; ++tap) {
-    const Vec<T> down = Vec<T>::set(tap->weight);
-    for (const TileSpan<T>* span = tap->begin; span < tap->end; ++span) {
-      T* const plane = planes + (tap->bin + span->bin) * shape.plane;
-      const T* const grad = grads + (tap->entry + span->entry) * grads_step;
-      for_each_vector<T>(shape.outputs, [&](int64_t o, int lanes) {
-        const Vec<T> share = down * load_lanes(grad + o, lanes);
-        for (int j = 0; j < span->count; ++j) {
-          T* const pixel = plane + span->at[j] + o;
-          store_lanes(fma(Vec<T>::set(span->weight[j]), share, load_lanes(pixel, lanes)), pixel, lanes);
-        }
-      });
+void add_taps(const OwnRow& shape, const OwnTap<T, const T>* taps, int64_t count, int64_t r, T* row) {
+  for (const OwnTap<T, const T>* tap = taps; tap < taps + count; ++tap) {
+    FourPixels<T, T> pixels(*tap, r, row);
+    const T* const grads = tap->sums + shape.first;
+    for (int64_t o = 0; o < shape.outputs; ++o) {
+      pixels.add(grads[o]);
+      pixels.advance(shape.bins);
     }
   }
 }
 
 template <class T>
-constexpr OwnChannelKernels<T> kOwnChannels = {sum_plane<T>, split_pixel<T>, sum_row<T>, add_row<T>,
-                                               Vec<T>::kLanes};
+constexpr OwnChannelKernels<T> kOwnChannels = {sum_plane<T>, sum_taps<T>, add_taps<T>, Vec<T>::kLanes};
 
 const PsRoiAlignKernels ps_roi_align = {F32::kIsaName, kOwnChannels<float>, kOwnChannels<double>};
 
