@@ -30,15 +30,15 @@ struct SampledAxis {
   }
 };
 
-// Calls visit(position) for the samples of bin `index` within [-1, extent], by rising position. Those far
-// outside are not even counted: a box may be 1e30 pixels large.
+// Calls visit(position) for the samples of bin `index` within [-1, extent], by rising position. Where there
+// are many, those far outside are not even counted: a box may be 1e30 pixels large.
 template <class T, class Visit>
 void for_each_sample(const SampledAxis<T>& axis, int64_t index, int64_t extent, Visit visit) {
   const double start = static_cast<double>(axis.start) + static_cast<double>(index) * axis.bin;
   const double step = static_cast<double>(axis.bin) / static_cast<double>(axis.samples);
   if (axis.samples <= 0 || !std::isfinite(start) || !std::isfinite(step)) return;
   int64_t begin = 0, end = axis.samples;
-  if (step != 0) {  // one sample more on either side, as positions are rounded
+  if (axis.samples > 8 && step != 0) {  // one sample more on either side, as positions are rounded
     const double a = (-1 - start) / step, b = (static_cast<double>(extent) - start) / step;
     const double last = static_cast<double>(axis.samples);
     begin = static_cast<int64_t>(std::clamp(std::floor(std::min(a, b)) - 2, 0.0, last));

@@ -188,9 +188,9 @@ class OwnRows {
         kernels_(kernels),
         outputs_(maps.channels / grid.bins()),
         row_(grid.w * outputs_),
-        band_(std::max(kBand, (level_.h + kBands - 1) / kBands)),
         width_(std::max<int64_t>(1, kWindow / (std::min(outputs_, kOutputs) * grid.bins()))),
         windows_((level_.w + width_ - 1) / width_) {
+    while (band_of(level_.h - 1) >= kBands) ++log2_band_;
     first_.reserve(static_cast<size_t>(regions.size() + 1));
     for (int64_t k = 0; k < regions.size(); ++k) {
       const RoiAxis<T>& x = regions[k].taps.x;
@@ -207,20 +207,20 @@ class OwnRows {
 
   // out: (K, bins, outputs)
   void gather(T* out) const {
-    std::vector<int64_t> spilled{0};  // rows of bins' sums of other bands than their first
-    for (int64_t i = 0; i < regions_.size() * grid_.h; ++i)
-      spilled.push_back(spilled.back() + more_bands(i / grid_.h, i % grid_.h));
-    const AlignedBuffer buffer(static_cast<size_t>(spilled.back() * row_) * sizeof(T));
-    T* const spill = buffer.as<T>();
-    const auto first_of = [&](int64_t k, int64_t ph) {
+    const int64_t rows = regions_.size() * grid_.h;
+    std::vector<int64_t> spilled(
+        static_cast<size_t>(rows + 1));  // rows of bins' sums of other bands than their first
+    const auto first_of = [&](int64_t k, int64_t ph) -> int64_t& {
       return spilled[static_cast<size_t>(k * grid_.h + ph)];
     };
-    parallel_for(regions_.size(), kRegions, [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) std::fill_n(row_of(out, k, 0), grid_.h * row_, T(0));
-      std::fill_n(spill + first_of(begin, 0) * row_, (first_of(end, 0) - first_of(begin, 0)) * row_, T(0));
-    });
+    for (int64_t i = 0; i < rows; ++i)
+      first_of(0, i + 1) = first_of(0, i) + more_bands(i / grid_.h, i % grid_.h);
+    const AlignedBuffer buffer(static_cast<size_t>(spilled.back() * row_) * sizeof(T));
+    T* const spill = buffer.as<T>();
     const auto sums_of = [&](int64_t k, int64_t ph, int64_t more) {
-      return more == 0 ? row_of(out, k, ph) : spill + (first_of(k, ph) + more - 1) * row_;
+      T* const sums = more == 0 ? row_of(out, k, ph) : spill + (first_of(k, ph) + more - 1) * row_;
+      std::fill_n(sums, row_, T(0));
+      return sums;
     };
     for_each_row(sums_of, [&](int64_t y, int64_t r, const T* row, const PairTaps& taps) {
       for_each_window([&](const OwnRow& shape, int64_t window) {
@@ -239,6 +239,7 @@ class OwnRows {
       for (int64_t k = begin; k < end; ++k) {
         for (int64_t ph = 0; ph < grid_.h; ++ph) {
           T* const sums = row_of(out, k, ph);
+          if (regions_[k].taps.y.is_empty(ph)) std::fill_n(sums, row_, T(0));
           for (int64_t i = first_of(k, ph); i < first_of(k, ph + 1); ++i)
             for (int64_t j = 0; j < row_; ++j) sums[j] += spill[i * row_ + j];
         }
@@ -321,21 +322,22 @@ class OwnRows {
     std::vector<int64_t> ends_;
   };
 
-  static constexpr int64_t kBand = 16, kBands = 32;           // rows at least; of an image at most
+  static constexpr int64_t kBands = 32;                       // rows at least; of an image at most
   static constexpr int64_t kOutputs = 16;                     // at a time
   static constexpr int64_t kWindow = (16 << 10) / sizeof(T);  // half of L1
   static constexpr int64_t kAhead = 2;                        // windows
-  static constexpr int64_t kLines = 8;     // at a time: more would hold up what is needed now
+  static constexpr int64_t kLines = 16;    // at a time: more would hold up what is needed now
   static constexpr int64_t kRegions = 64;  // a task
 
   template <class Any>
   Any* row_of(Any* sums, int64_t k, int64_t ph) const {
     return sums + (regions_[k].box * grid_.h + ph) * row_;
   }
+  int64_t band_of(int64_t row) const { return row >> log2_band_; }
   // Bands that a row of bins has taps in, or between those, but for the first.
   int64_t more_bands(int64_t k, int64_t ph) const {
     const RoiAxis<T>& y = regions_[k].taps.y;
-    return y.first[ph] < y.first[ph + 1] ? y.last(ph) / band_ - y.index[y.first[ph]] / band_ : 0;
+    return y.is_empty(ph) ? 0 : band_of(y.last(ph)) - band_of(y.index[y.first[ph]]);
   }
 
   void place_columns(int64_t k) {
@@ -353,16 +355,17 @@ class OwnRows {
   }
 
   // Calls body(y, r, row, taps) for the rows of images with regions, r being 0 or 1, its place in its pair.
-  // Taps have what sums_of(k, ph, more) returns, `more` being the bands from the row of bins' first to this.
+  // Taps have what sums_of(k, ph, more) returns, which is called once in every band of the row of bins,
+  // `more` being those before it.
   template <class SumsOf, class Body>
   void for_each_row(SumsOf sums_of, Body body) const {
     for (const RegionGroup& group : regions_.groups()) {
       Map* const image = level_.data + regions_[group.begin].image * level_.h * level_.w * maps_.channels;
-      parallel_for((level_.h + band_ - 1) / band_, 1, [&](int64_t begin, int64_t end) {
+      parallel_for(band_of(level_.h - 1) + 1, 1, [&](int64_t begin, int64_t end) {
         std::vector<PairTap> unsorted, sorted;
         PairTaps taps;
         for (int64_t band = begin; band < end; ++band) {
-          const int64_t top = band * band_, bottom = std::min(level_.h, top + band_);
+          const int64_t top = band << log2_band_, bottom = std::min(level_.h, (band + 1) << log2_band_);
           unsorted.clear();
           for (int64_t k = group.begin; k < group.end; ++k) add_pairs(k, top, bottom, sums_of, &unsorted);
           sorted.resize(unsorted.size());
@@ -394,7 +397,7 @@ class OwnRows {
       int64_t i = y.first[ph];
       const int64_t end = y.first[ph + 1];
       if (i == end || y.index[i] >= bottom || y.index[end - 1] < top) continue;
-      Sum* const sums = sums_of(k, ph, top / band_ - y.index[i] / band_);
+      Sum* const sums = sums_of(k, ph, band_of(top) - band_of(y.index[i]));
       while (i < end && y.index[i] < top) ++i;
       for (; i < end && y.index[i] < bottom; ++i) {
         const int64_t row = y.index[i] - top, second = row % 2;
@@ -448,10 +451,11 @@ class OwnRows {
   const RoiGrid& grid_;
   const Regions<T>& regions_;
   const OwnChannelKernels<T>& kernels_;
-  const int64_t outputs_, row_;           // the latter: values of a row of bins
-  const int64_t band_, width_, windows_;  // rows; columns of a window
-  std::vector<int64_t> first_{0};         // of a region's columns
-  AlignedBuffer buffer_;                  // of them
+  const int64_t outputs_, row_;    // the latter: values of a row of bins
+  int log2_band_ = 4;              // rows; a power of two, as divisions take long
+  const int64_t width_, windows_;  // rows; columns of a window
+  std::vector<int64_t> first_{0};  // of a region's columns
+  AlignedBuffer buffer_;           // of them
   std::vector<Place> places_;
 };
 

@@ -31,6 +31,11 @@ class AxisBuilder {
     index_.push_back(static_cast<int32_t>(index));
     weight_.push_back(weight);
   }
+  void reserve(int64_t bins, int64_t taps) {
+    first_.reserve(static_cast<size_t>(bins + 1));
+    index_.reserve(static_cast<size_t>(taps));
+    weight_.reserve(static_cast<size_t>(taps));
+  }
   void end_bin() { first_.push_back(static_cast<int64_t>(index_.size())); }
 
   int64_t bins() const { return static_cast<int64_t>(first_.size()) - 1; }
@@ -74,6 +79,8 @@ class Regions {
       for (int64_t i = begin; i < end; ++i) {
         Chunk& chunk = chunks_[static_cast<size_t>(i)];
         const int64_t last = std::min(boxes.count, (i + 1) * kChunk);
+        chunk.y.reserve(kChunk * grid.y_bins(), kChunk * grid.y_bins() * kTaps);
+        chunk.x.reserve(kChunk * grid.x_bins(), kChunk * grid.x_bins() * kTaps);
         for (int64_t k = i * kChunk; k < last; ++k) place(k, &chunk.y, &chunk.x);
         for (int64_t k = i * kChunk; k < last; ++k) {
           Region<T>& region = regions_[static_cast<size_t>(k)];
@@ -156,6 +163,7 @@ class Regions {
 
  private:
   static constexpr int64_t kChunk = 32;  // boxes that one task builds: some 20 us
+  static constexpr int64_t kTaps = 4;    // that most bins have at most
   struct Chunk {
     AxisBuilder<T> y, x;
   };

@@ -57,8 +57,8 @@ struct RoiAxis {
   const int32_t* index;  // [0, extent of the map)
   const T* weight;
 
-  // A bin's last tap, or 0 where it has none.
-  int64_t last(int64_t bin) const { return first[bin] < first[bin + 1] ? index[first[bin + 1] - 1] : 0; }
+  bool is_empty(int64_t bin) const { return first[bin] == first[bin + 1]; }
+  int64_t last(int64_t bin) const { return index[first[bin + 1] - 1]; }  // of a bin with taps
 };
 template <class T>
 struct RoiTaps {
