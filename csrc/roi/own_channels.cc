@@ -230,6 +230,10 @@ class OwnRows {
         const int64_t step = kLines * count / std::max<int64_t>(1, ahead.lines()) + 1;
         for (int64_t i = 0; i < count; i += step) {
           ahead.fetch(kLines);
+          for (int64_t j = i + step; j < std::min(i + 2 * step, count); ++j) {
+            __builtin_prefetch(begin[j].x);
+            __builtin_prefetch(begin[j].sums, 1);
+          }
           kernels_.sum_taps(shape, begin + i, std::min(step, count - i), r, row + shape.first * shape.bins);
         }
         ahead.fetch(ahead.lines());
