@@ -161,7 +161,7 @@ def cluster(kind: str) -> tuple[np.ndarray, np.ndarray, dict[float, list[int]]]:
 def test_clusters_equal_the_naive_loop(isa: str, threads: int, kind: str) -> None:
     boxes, scores, known = cluster(kind)
     for threshold, expected in known.items():
-        for limit in (None, 1, 40):
+        for limit in (None, 1, 4, 19, 40):
             kept = ops.nms(boxes, scores, threshold, max_output=limit)
             assert kept.tolist() == expected[:limit]
 
@@ -174,6 +174,7 @@ def test_one_box_that_float32_cannot_hold_has_all_decided_in_double(isa: str, sc
     for threshold in THRESHOLDS:
         expected = naive_loop(boxes.astype(np.float64), scores.astype(np.float64), threshold)
         assert ops.nms(boxes, scores, threshold).tolist() == expected
+        assert ops.nms(boxes, scores, threshold, max_output=3).tolist() == expected[:3]
         assert ops.batched_nms(boxes, scores, one_class, threshold).tolist() == expected
 
 

@@ -122,13 +122,16 @@ class Leading {
 };
 
 // Where boxes crowd, the first few by score suppress most of the others, whatever these's order: they are
-// held against all of them before those that are left are sorted. left: ((n + 63) / 64,) words, receives a
-// bit per box that is left; keep: room for n indices, its contents are lost. False where it does not pay.
+// held against all of them before those that are left are sorted. And where few are wanted, the first by
+// score may be enough: then none of the others is left. left: ((n + 63) / 64,) words, receives a bit per box
+// that is left; keep: room for n indices, its contents are lost. False where it does not pay.
 bool thin(const float* boxes, const float* scores, int64_t n, NmsGroups groups, double threshold,
           int64_t* keep, uint64_t* left) {
   const Sample sample(n);
-  if (!crowded(boxes, sample, threshold)) return false;
-  const int64_t about = std::min<int64_t>(n / 32, 2 * NmsLeaders::kMost);
+  const bool crowd = crowded(boxes, sample, threshold), few = groups.max_output <= n / 128;
+  if (!crowd && !few) return false;
+  const int64_t least = std::min<int64_t>(n / 32, 2 * NmsLeaders::kMost);
+  const int64_t about = few ? std::max(least, 4 * groups.max_output) : least;
   const Leading leading(scores, n, sample, about);
   int64_t all = 0;
   const auto for_each = [&](auto take) {
@@ -137,18 +140,22 @@ bool thin(const float* boxes, const float* scores, int64_t n, NmsGroups groups, 
       ++all;
     });
   };
-  groups.max_output = std::min(groups.max_output, about / 2);
+  if (!few) groups.max_output = about / 2;
   const int64_t count = nms_among(boxes, scores, n, groups, threshold, for_each, keep);
+  const bool are_enough = few && count == groups.max_output;
   // A look at a leader costs each of the others a part of what they cost if they stay.
   constexpr int64_t kLooks = 256;
-  if (count == groups.max_output || all * count >= (all - count) * kLooks) return false;
+  if (!are_enough &&
+      (!crowd || count >= about / 2 || count > NmsLeaders::kMost || all * count >= (all - count) * kLooks))
+    return false;
 
-  const NmsLeaders leaders = leaders_of(boxes, keep, count, threshold);
+  const NmsLeaders leaders = leaders_of(boxes, keep, are_enough ? 0 : count, threshold);
   std::atomic<bool> fit{true};
   parallel_for(n, 1024, [&](int64_t begin, int64_t end) {  // whole words, some 10 us
     if (!nms_kernels().thin(boxes, begin, end, leaders, left)) fit = false;
   });
-  for (int k = 0; k < leaders.count; ++k)
+  if (are_enough) std::fill_n(left, (n + 63) / 64, 0);
+  for (int64_t k = 0; k < count; ++k)
     left[keep[k] / 64] |= uint64_t{1} << keep[k] % 64;  // they overlap themselves
   return fit;
 }
