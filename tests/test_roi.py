@@ -716,16 +716,16 @@ def test_many_outputs_of_one_bin() -> None:
 def test_rows_of_too_many_values() -> None:
     """A pixel's place in a row of neighbouring channels has 32 bits."""
     grad = np.zeros((0, 7, 7, 1_000), np.float32)
-    with pytest.raises(ValueError, match="2\\^31 values in a row"):
+    with pytest.raises(ValueError, match="input_shape of fewer than 2\\^31 values in a row"):
         ops.ps_roi_pool_backward(grad, np.zeros((0, 5), np.float32), (1, 1, 50_000, 49_000), layout="NHWC")
 
 
 def test_tall_map_with_channels_of_its_own(isa: str) -> None:
-    """Tasks of an odd number of rows, more than the fewest; several windows of columns and of outputs."""
+    """Tasks of many rows, the last of an odd number; several windows of columns and of outputs."""
     rng = np.random.default_rng(0)
     corner = rng.uniform(-4, (30, 500), (12, 2))
     sides = rng.uniform(2, (40, 300), (12, 2))
-    x = rng.standard_normal((1, 530, 37, 425), dtype=np.float32)
+    x = rng.standard_normal((1, 531, 37, 425), dtype=np.float32)
     arguments: Arguments = {
         "input": x, "boxes": np.concatenate([np.zeros((12, 1)), corner, corner + sides], 1, dtype=np.float32),
         "output_size": (5, 5), "spatial_scale": 1.0,

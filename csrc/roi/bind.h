@@ -131,21 +131,16 @@ const T* roi_gradient(const char* op, const char* name, const py::array& array,
 }
 
 // Ops whose maps have a channel for every bin of every output. The names: of the arguments that have them.
-inline int64_t own_channels(const char* op, int64_t channels, const RoiGrid& grid, const char* name = "input",
-                            const char* bins_name = "output_size") {
+template <class T>
+int64_t own_channels(const char* op, const RoiMaps<T>& maps, const RoiGrid& grid, const char* name = "input",
+                     const char* bins_name = "output_size") {
+  const int64_t channels = maps.channels, w = maps.levels[0].w;
   check(channels % grid.bins() == 0, op, "expected ", name, " with a multiple of ", grid.bins(),
         " channels, the bins of ", bins_name, ", got ", channels);
+  // A pixel's place in a row of neighbouring channels has 32 bits.
+  check(maps.planar || channels == 0 || w <= INT32_MAX / channels, op, "expected ", name,
+        " of fewer than 2^31 values in a row, got ", w, " pixels of ", channels, " channels");
   return channels / grid.bins();
-}
-
-// Of maps of neighbouring channels, where 32 bits have a pixel's place in its row.
-template <class T>
-void check_row(const char* op, const RoiMaps<T>& maps) {
-  if (!maps.planar && maps.channels > 0)
-    check(maps.levels[0].w <= INT32_MAX / maps.channels, op,
-          "expected fewer than 2^31 values in a row of a "
-          "map, got ",
-          maps.levels[0].w, " pixels of ", maps.channels, " channels");
 }
 
 // channels_of(maps, grid): those of the output; run(grid, maps, boxes, out)
@@ -170,8 +165,7 @@ template <class T, class Run>
 py::array own_channels_forward(const char* op, const py::array& input, const py::array& boxes,
                                const RoiSize& output_size, double scale, bool planar, Run run) {
   const auto channels_of = [&](const RoiMaps<const T>& maps, const RoiGrid& grid) {
-    check_row(op, maps);
-    return own_channels(op, maps.channels, grid);
+    return own_channels(op, maps, grid);
   };
   return roi_forward<T>(op, input, boxes, output_size, scale, planar, channels_of, run);
 }
@@ -184,8 +178,7 @@ py::array own_channels_backward(const char* op, const py::array& grad_output, co
   const RoiBoxes<T> regions = roi_boxes<T>(op, boxes, 5, maps.maps().n);
   const Tensor g = dense_view<const T>(grad_output, op, "grad_output", 4);
   const RoiGrid grid = roi_grid(op, {g.shape[planar ? 2 : 1], g.shape[planar ? 3 : 2]}, true, "grad_output");
-  check_row(op, maps.maps());
-  const int64_t channels = own_channels(op, maps.maps().channels, grid, "input_shape", "grad_output");
+  const int64_t channels = own_channels(op, maps.maps(), grid, "input_shape", "grad_output");
   const T* const grad = roi_gradient<T>(op, "grad_output", grad_output,
                                         roi_output_shape(regions.count, channels, grid, planar));
   const py::array result = maps.allocate(op)[0];

@@ -187,9 +187,10 @@ class OwnRows {
         regions_(regions),
         kernels_(kernels),
         outputs_(maps.channels / grid.bins()),
-        row_(grid.w * outputs_),
+        values_(grid.w * outputs_),
         width_(std::max<int64_t>(1, kWindow / (std::min(outputs_, kOutputs) * grid.bins()))),
-        windows_((level_.w + width_ - 1) / width_) {
+        windows_((level_.w + width_ - 1) / width_),
+        steps_((outputs_ + kOutputs - 1) / kOutputs * windows_) {
     while (band_of(level_.h - 1) >= kBands) ++log2_band_;
     first_.reserve(static_cast<size_t>(regions.size() + 1));
     for (int64_t k = 0; k < regions.size(); ++k) {
@@ -207,45 +208,46 @@ class OwnRows {
 
   // out: (K, bins, outputs)
   void gather(T* out) const {
-    const int64_t rows = regions_.size() * grid_.h;
-    std::vector<int64_t> spilled(
-        static_cast<size_t>(rows + 1));  // rows of bins' sums of other bands than their first
-    const auto first_of = [&](int64_t k, int64_t ph) -> int64_t& {
-      return spilled[static_cast<size_t>(k * grid_.h + ph)];
-    };
-    for (int64_t i = 0; i < rows; ++i)
-      first_of(0, i + 1) = first_of(0, i) + more_bands(i / grid_.h, i % grid_.h);
-    const AlignedBuffer buffer(static_cast<size_t>(spilled.back() * row_) * sizeof(T));
+    // Where the sums begin that a row of bins has of other bands than its first, in rows of bins.
+    std::vector<int64_t> spilled{0};
+    spilled.reserve(static_cast<size_t>(regions_.size() * grid_.h + 1));
+    for (int64_t k = 0; k < regions_.size(); ++k)
+      for (int64_t ph = 0; ph < grid_.h; ++ph) spilled.push_back(spilled.back() + more_bands(k, ph));
+    const AlignedBuffer buffer(static_cast<size_t>(spilled.back() * values_) * sizeof(T));
     T* const spill = buffer.as<T>();
     const auto sums_of = [&](int64_t k, int64_t ph, int64_t more) {
-      T* const sums = more == 0 ? row_of(out, k, ph) : spill + (first_of(k, ph) + more - 1) * row_;
-      std::fill_n(sums, row_, T(0));
+      const int64_t first = spilled[static_cast<size_t>(k * grid_.h + ph)];
+      T* const sums = more == 0 ? sums_at(out, k, ph) : spill + (first + more - 1) * values_;
+      std::fill_n(sums, values_, T(0));
       return sums;
     };
-    for_each_row(sums_of, [&](int64_t y, int64_t r, const T* row, const PairTaps& taps) {
-      for_each_window([&](const OwnRow& shape, int64_t window) {
-        Ahead<T> ahead = after(shape, y, r, row, taps, window);
-        const Tap* const begin = taps.begin(window, r);
-        const int64_t count = taps.count(window, r);
-        const int64_t step = kLines * count / std::max<int64_t>(1, ahead.lines()) + 1;
-        for (int64_t i = 0; i < count; i += step) {
+    for_each_row(sums_of, [&](int64_t y, int64_t r, const T* row, const PairTaps* taps, bool) {
+      if (taps == nullptr) return;
+      for (int64_t step = 0; step < steps_; ++step) {
+        const OwnRow shape = outputs_of(step);
+        const Tap* const begin = taps->begin(step % windows_, r);
+        const int64_t count = taps->count(step % windows_, r);
+        Ahead<T> ahead = after(step, y, r, row, *taps);
+        const int64_t some = kLines * count / std::max<int64_t>(1, ahead.lines()) + 1;
+        for (int64_t i = 0; i < count; i += some) {
           ahead.fetch(kLines);
-          for (int64_t j = i + step; j < std::min(i + 2 * step, count); ++j) {
+          for (int64_t j = i + some; j < std::min(i + 2 * some, count); ++j) {
             __builtin_prefetch(begin[j].x);
             __builtin_prefetch(begin[j].sums, 1);
           }
-          kernels_.sum_taps(shape, begin + i, std::min(step, count - i), r, row + shape.first * shape.bins);
+          kernels_.sum_taps(shape, begin + i, std::min(some, count - i), r, row + shape.first * shape.bins);
         }
         ahead.fetch(ahead.lines());
-      });
+      }
     });
     parallel_for(regions_.size(), kRegions, [&](int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
         for (int64_t ph = 0; ph < grid_.h; ++ph) {
-          T* const sums = row_of(out, k, ph);
-          if (regions_[k].taps.y.is_empty(ph)) std::fill_n(sums, row_, T(0));
-          for (int64_t i = first_of(k, ph); i < first_of(k, ph + 1); ++i)
-            for (int64_t j = 0; j < row_; ++j) sums[j] += spill[i * row_ + j];
+          T* const sums = sums_at(out, k, ph);
+          if (regions_[k].taps.y.is_empty(ph)) std::fill_n(sums, values_, T(0));
+          const auto row = static_cast<size_t>(k * grid_.h + ph);
+          for (int64_t i = spilled[row]; i < spilled[row + 1]; ++i)
+            for (int64_t j = 0; j < values_; ++j) sums[j] += spill[i * values_ + j];
         }
       }
     });
@@ -262,24 +264,15 @@ class OwnRows {
         parallel_for(level_.h, 1, [&](int64_t begin, int64_t end) {
           std::fill_n(level_.data + (n * level_.h + begin) * row_size, (end - begin) * row_size, T(0));
         });
-    int64_t reach = 0;  // columns from a tap's first to its last
-    for (int64_t i = 0; i < first_.back(); ++i)
-      reach = std::max(reach, (columns()[i].at[3] - columns()[i].at[0]) / maps_.channels);
-    const auto grads_of = [&](int64_t k, int64_t ph, int64_t) { return row_of(grad, k, ph); };
-    for_each_row(grads_of, [&](int64_t, int64_t r, T* row, const PairTaps& taps) {
-      int64_t set = 0;  // columns
-      for_each_window([&](const OwnRow& shape, int64_t window) {
-        T* const first = row + shape.first * shape.bins;
-        if (window == 0) set = 0;
-        const int64_t needed = std::min(level_.w, (window + 1) * width_ + reach);
-        if (shape.outputs == outputs_)
-          std::fill_n(row + set * maps_.channels, (needed - set) * maps_.channels, T(0));
-        else
-          for (int64_t x = set; x < needed; ++x)
-            std::fill_n(first + x * maps_.channels, shape.outputs * shape.bins, T(0));
-        set = needed;
-        kernels_.add_taps(shape, taps.begin(window, r), taps.count(window, r), r, first);
-      });
+    const auto grads_of = [&](int64_t k, int64_t ph, int64_t) { return sums_at(grad, k, ph); };
+    for_each_row(grads_of, [&](int64_t, int64_t r, T* row, const PairTaps* taps, bool is_first) {
+      if (is_first) std::fill_n(row, row_size, T(0));
+      if (taps == nullptr) return;
+      for (int64_t step = 0; step < steps_; ++step) {
+        const OwnRow shape = outputs_of(step);
+        kernels_.add_taps(shape, taps->begin(step % windows_, r), taps->count(step % windows_, r), r,
+                          row + shape.first * shape.bins);
+      }
     });
   }
 
@@ -298,8 +291,8 @@ class OwnRows {
     Rows rows;
     T weight[2];
   };
-  // Those of a pair of rows beside all x taps: in each window those of the first row, of both, of the second,
-  // so that either row has its own without a gap.
+  // Those of a pair of rows beside all x taps: in each window those of the first row alone (kFirst), of both
+  // (kBoth), of the second alone (kSecond). So row r's are the two from r on.
   class PairTaps {
    public:
     // each(visit) calls visit(window, rows, tap)
@@ -313,12 +306,12 @@ class OwnRows {
         return taps_.data();
       });
     }
-    const Tap* begin(int64_t window, int64_t row) const {
-      const auto key = static_cast<size_t>(3 * window + row);
+    const Tap* begin(int64_t window, int64_t r) const {
+      const auto key = static_cast<size_t>(3 * window + r);
       return taps_.data() + (key > 0 ? ends_[key - 1] : 0);
     }
-    int64_t count(int64_t window, int64_t row) const {
-      return taps_.data() + ends_[static_cast<size_t>(3 * window + row + 1)] - begin(window, row);
+    int64_t count(int64_t window, int64_t r) const {
+      return taps_.data() + ends_[static_cast<size_t>(3 * window + r + 1)] - begin(window, r);
     }
 
    private:
@@ -326,16 +319,17 @@ class OwnRows {
     std::vector<int64_t> ends_;
   };
 
-  static constexpr int64_t kBands = 32;                       // rows at least; of an image at most
+  static constexpr int64_t kBands = 24;                       // of an image, at most
   static constexpr int64_t kOutputs = 16;                     // at a time
   static constexpr int64_t kWindow = (16 << 10) / sizeof(T);  // half of L1
   static constexpr int64_t kAhead = 2;                        // windows
   static constexpr int64_t kLines = 16;    // at a time: more would hold up what is needed now
   static constexpr int64_t kRegions = 64;  // a task
+  static constexpr int64_t kBatch = 8192;  // regions whose taps are sorted together
 
   template <class Any>
-  Any* row_of(Any* sums, int64_t k, int64_t ph) const {
-    return sums + (regions_[k].box * grid_.h + ph) * row_;
+  Any* sums_at(Any* sums, int64_t k, int64_t ph) const {
+    return sums + (regions_[k].box * grid_.h + ph) * values_;
   }
   int64_t band_of(int64_t row) const { return row >> log2_band_; }
   // Bands that a row of bins has taps in, or between those, but for the first.
@@ -358,39 +352,42 @@ class OwnRows {
     }
   }
 
-  // Calls body(y, r, row, taps) for the rows of images with regions, r being 0 or 1, its place in its pair.
+  // Calls body(y, r, row, taps, is_first) for the rows of images with regions, r being 0 or 1, its place in
+  // its pair; more than once where there are many regions, is_first being true but once; taps may be null.
   // Taps have what sums_of(k, ph, more) returns, which is called once in every band of the row of bins,
   // `more` being those before it.
   template <class SumsOf, class Body>
   void for_each_row(SumsOf sums_of, Body body) const {
-    for (const RegionGroup& group : regions_.groups()) {
-      Map* const image = level_.data + regions_[group.begin].image * level_.h * level_.w * maps_.channels;
-      parallel_for(band_of(level_.h - 1) + 1, 1, [&](int64_t begin, int64_t end) {
-        std::vector<PairTap> unsorted, sorted;
-        PairTaps taps;
-        for (int64_t band = begin; band < end; ++band) {
-          const int64_t top = band << log2_band_, bottom = std::min(level_.h, (band + 1) << log2_band_);
+    const auto images = static_cast<int64_t>(regions_.groups().size()), bands = band_of(level_.h - 1) + 1;
+    parallel_for(images * bands, 1, [&](int64_t begin, int64_t end) {
+      std::vector<PairTap> unsorted, sorted;
+      PairTaps taps;
+      for (int64_t task = begin; task < end; ++task) {
+        const RegionGroup& group = regions_.groups()[static_cast<size_t>(task / bands)];
+        Map* const image = level_.data + regions_[group.begin].image * level_.h * level_.w * maps_.channels;
+        const int64_t top = task % bands << log2_band_,
+                      bottom = std::min(level_.h, top + (int64_t{1} << log2_band_));
+        for (int64_t batch = group.begin; batch < group.end; batch += kBatch) {
           unsorted.clear();
-          for (int64_t k = group.begin; k < group.end; ++k) add_pairs(k, top, bottom, sums_of, &unsorted);
+          for (int64_t k = batch; k < std::min(batch + kBatch, group.end); ++k)
+            add_pairs(k, top, bottom, sums_of, &unsorted);
           sorted.resize(unsorted.size());
           const std::vector<int64_t> ends = counting_sort(
               unsorted, (bottom - top + 1) / 2, [](const PairTap& tap) { return tap.pair; }, sorted.data());
-          int64_t first = 0;
+          int64_t first = 0, last = 0;
           for (int64_t y = top; y < bottom; ++y) {
             const int64_t r = (y - top) % 2;
             if (r == 0) {
-              const int64_t last = ends[static_cast<size_t>((y - top) / 2)];
-              taps.sort(windows_, [&](auto visit) {
-                for (int64_t i = first; i < last; ++i) visit_columns(sorted[static_cast<size_t>(i)], visit);
-              });
-              first = last;
+              first = std::exchange(last, ends[static_cast<size_t>((y - top) / 2)]);
+              if (first < last) sort_columns(sorted.data() + first, sorted.data() + last, &taps);
             }
             stop_if_interrupted();
-            body(y, r, image + y * level_.w * maps_.channels, taps);
+            body(y, r, image + y * level_.w * maps_.channels, first < last ? &taps : nullptr,
+                 batch == group.begin);
           }
         }
-      });
-    }
+      }
+    });
   }
   // Region k's, in rows [top, bottom).
   template <class SumsOf>
@@ -407,44 +404,43 @@ class OwnRows {
         const int64_t row = y.index[i] - top, second = row % 2;
         PairTap tap = {row / 2, k, sums, static_cast<int32_t>(ph * grid_.w), second ? kSecond : kFirst, {}};
         tap.weight[second] = y.weight[i];
-        const bool has_both = !second && i + 1 < end && y.index[i + 1] == y.index[i] + 1;
-        if (has_both && y.index[i + 1] < bottom) tap.rows = kBoth, tap.weight[1] = y.weight[++i];
+        if (!second && i + 1 < end && y.index[i + 1] == y.index[i] + 1)  // not beyond the band: it is even
+          tap.rows = kBoth, tap.weight[1] = y.weight[++i];
         pairs->push_back(tap);
       }
     }
   }
-  template <class Visit>
-  void visit_columns(const PairTap& tap, Visit visit) const {
-    const auto region = static_cast<size_t>(tap.region);
-    for (int64_t i = first_[region]; i < first_[region + 1]; ++i) {
-      const Place& place = places_[static_cast<size_t>(i)];
-      visit(place.window, tap.rows,
-            Tap{columns() + i,
-                tap.sums + place.bin * outputs_,
-                tap.bin + place.bin,
-                {tap.weight[0], tap.weight[1]}});
-    }
+  void sort_columns(const PairTap* begin, const PairTap* end, PairTaps* taps) const {
+    taps->sort(windows_, [&](auto visit) {
+      for (const PairTap* tap = begin; tap < end; ++tap) {
+        const auto region = static_cast<size_t>(tap->region);
+        for (int64_t i = first_[region]; i < first_[region + 1]; ++i) {
+          const Place& place = places_[static_cast<size_t>(i)];
+          visit(place.window, tap->rows,
+                Tap{columns() + i,
+                    tap->sums + place.bin * outputs_,
+                    tap->bin + place.bin,
+                    {tap->weight[0], tap->weight[1]}});
+        }
+      }
+    });
   }
 
-  // Calls body(shape, window) for the windows of a row, of as many outputs at a time as leave them in L1.
-  template <class Body>
-  void for_each_window(Body body) const {
-    for (int64_t o = 0; o < outputs_; o += kOutputs) {
-      const OwnRow shape = {grid_.bins(), o, std::min(kOutputs, outputs_ - o)};
-      for (int64_t window = 0; window < windows_; ++window) body(shape, window);
-    }
+  // A row is read in steps: all windows for some outputs, that a window may stay in L1, then for the next.
+  OwnRow outputs_of(int64_t step) const {
+    const int64_t first = step / windows_ * kOutputs;
+    return {grid_.bins(), first, std::min(kOutputs, outputs_ - first)};
   }
-
-  // The window to fetch while another is read, if there is much to read in it. It may lie in the next row,
-  // which is taken to have taps where this has them.
-  Ahead<T> after(const OwnRow& shape, int64_t y, int64_t r, const T* row, const PairTaps& taps,
-                 int64_t window) const {
+  // What to fetch during a step, if there is much to read in it. It may lie in the next row, which is taken
+  // to have taps where this has them.
+  Ahead<T> after(int64_t step, int64_t y, int64_t r, const T* row, const PairTaps& taps) const {
     constexpr int64_t kLine = 64 / sizeof(T);
-    const int64_t next = window + kAhead, rows = next / windows_, at = next % windows_;
-    const int64_t columns = std::min(width_, level_.w - at * width_), values = shape.outputs * shape.bins;
-    const int64_t reads = 4 * taps.count(at, r) * shape.outputs;
+    const int64_t next = (step + kAhead) % steps_, rows = (step + kAhead) / steps_;
+    const OwnRow shape = outputs_of(next);
+    const int64_t window = next % windows_, columns = std::min(width_, level_.w - window * width_);
+    const int64_t values = shape.outputs * shape.bins, reads = 4 * taps.count(window, r) * shape.outputs;
     if (y + rows >= level_.h || reads * kLine < columns * values) return {};
-    return {row + (rows * level_.w + at * width_) * maps_.channels + shape.first * shape.bins, columns,
+    return {row + (rows * level_.w + window * width_) * maps_.channels + shape.first * shape.bins, columns,
             maps_.channels, values};
   }
 
@@ -455,15 +451,15 @@ class OwnRows {
   const RoiGrid& grid_;
   const Regions<T>& regions_;
   const OwnChannelKernels<T>& kernels_;
-  const int64_t outputs_, row_;    // the latter: values of a row of bins
-  int log2_band_ = 4;              // rows; a power of two, as divisions take long
-  const int64_t width_, windows_;  // rows; columns of a window
-  std::vector<int64_t> first_{0};  // of a region's columns
-  AlignedBuffer buffer_;           // of them
+  const int64_t outputs_, values_;         // the latter: of a row of bins
+  int log2_band_ = 3;                      // rows; a power of two, as divisions take long
+  const int64_t width_, windows_, steps_;  // columns of a window; windows, and steps, of a row
+  std::vector<int64_t> first_{0};          // of a region's columns
+  AlignedBuffer buffer_;                   // of them
   std::vector<Place> places_;
 };
 
-constexpr double kDense = 0.35;  // reads of a channel's pixel from which on planes pay
+constexpr double kDense = 0.35;  // reads of a channel's pixel from which on planes pay for one output
 
 // Adds a bin's share of its gradient to the pixels that it reads.
 template <class T>
@@ -483,10 +479,12 @@ void gather_own_channels(const RoiMaps<const T>& maps, const RoiGrid& grid, cons
                          const OwnChannelKernels<T>& kernels, T* out) {
   if (maps.channels == 0) return;
   if (grid.bins() == 1) return gather_regions(maps, grid, regions, gather_kernel<T>(), out);
-  // of a channel's pixel
+  // of a channel's pixel, in images with regions
   const double reads = regions.reads_per_pixel(maps, grid) / static_cast<double>(grid.bins());
   if (maps.planar) return gather_own_planes(maps, grid, regions, kernels, reads * 64 / sizeof(T) > 1, out);
-  if (maps.channels > grid.bins() || reads < kDense)
+  const double share =
+      static_cast<double>(regions.groups().size()) / static_cast<double>(maps.n);  // of images
+  if (maps.channels > grid.bins() || reads * share < kDense)
     return OwnRows<T, const T, T>(maps, grid, regions, kernels).gather(out);
   // One output: its planes, read by vectors, pay for themselves.
   const RoiLevel<const T>& level = maps.levels[0];

@@ -104,8 +104,12 @@ constexpr double kOften = 30;    // from here on copies that stay in the cache p
 template <class T>
 void gather_interleaved(const RoiMaps<const T>& maps, const RoiGrid& grid, const Regions<T>& regions,
                         GatherRow<T> run, T* out, int32_t* argmax) {
-  const int64_t channels = maps.channels, cost = grid.w * (channels * 16 + 64);  // operations a row of bins
-  const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(cost, 1));
+  const int64_t channels = maps.channels, all_rows = std::max<int64_t>(1, regions.size() * grid.h);
+  const double reads =
+      std::max(16.0 * static_cast<double>(grid.w), regions.reads(grid) / static_cast<double>(all_rows));
+  const double cost =
+      static_cast<double>(grid.w * 64) + static_cast<double>(channels) * reads;  // operations a row of bins
+  const auto grain = std::max<int64_t>(1, static_cast<int64_t>(0x1p19 / cost));
   const int64_t batch = batch_of(0);
   std::vector<BinRow> rows(static_cast<size_t>(std::min(batch, regions.size()) * grid.h));
   for (int64_t first = 0; first < regions.size(); first += batch) {

@@ -78,9 +78,9 @@ class Regions {
     parallel_for(static_cast<int64_t>(chunks_.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Chunk& chunk = chunks_[static_cast<size_t>(i)];
-        const int64_t last = std::min(boxes.count, (i + 1) * kChunk);
-        chunk.y.reserve(kChunk * grid.y_bins(), kChunk * grid.y_bins() * kTaps);
-        chunk.x.reserve(kChunk * grid.x_bins(), kChunk * grid.x_bins() * kTaps);
+        const int64_t last = std::min(boxes.count, (i + 1) * kChunk), count = last - i * kChunk;
+        chunk.y.reserve(count * grid.y_bins(), count * grid.y_bins() * kTaps);
+        chunk.x.reserve(count * grid.x_bins(), count * grid.x_bins() * kTaps);
         for (int64_t k = i * kChunk; k < last; ++k) place(k, &chunk.y, &chunk.x);
         for (int64_t k = i * kChunk; k < last; ++k) {
           Region<T>& region = regions_[static_cast<size_t>(k)];
@@ -141,20 +141,25 @@ class Regions {
     return row;
   }
 
-  // How often bins read a pixel of the images that have any, on average.
+  // How many pixels the bins of all regions read.
+  double reads(const RoiGrid& grid) const {
+    double reads = 0;
+    for (const Region<T>& region : regions_) {
+      const RoiAxis<T>&y = region.taps.y, &x = region.taps.x;
+      const auto y_taps = static_cast<double>(y.first[grid.y_bins()] - y.first[0]);
+      const auto x_taps = static_cast<double>(x.first[grid.x_bins()] - x.first[0]);
+      reads += y_taps * x_taps / static_cast<double>(grid.shared ? 1 : grid.bins());
+    }
+    return reads;
+  }
+  // How often they read a pixel of the images that have any, on average.
   double reads_per_pixel(const RoiMaps<const T>& maps, const RoiGrid& grid) const {
-    double reads = 0, pixels = 0;
+    double pixels = 0;
     for (const RegionGroup& group : groups_) {
       const RoiLevel<const T>& level = maps.levels[(*this)[group.begin].level];
       pixels += static_cast<double>(level.h * level.w);
-      for (int64_t i = group.begin; i < group.end; ++i) {
-        const RoiAxis<T>&y = (*this)[i].taps.y, &x = (*this)[i].taps.x;
-        const auto y_taps = static_cast<double>(y.first[grid.y_bins()] - y.first[0]);
-        const auto x_taps = static_cast<double>(x.first[grid.x_bins()] - x.first[0]);
-        reads += y_taps * x_taps / static_cast<double>(grid.shared ? 1 : grid.bins());
-      }
     }
-    return reads / std::max(pixels, 1.0);
+    return reads(grid) / std::max(pixels, 1.0);
   }
 
   int64_t size() const { return static_cast<int64_t>(regions_.size()); }
