@@ -767,6 +767,10 @@ def test_many_boxes_with_channels_of_their_own(op: str, outputs: int, layout: st
         np.sum(dx.astype(np.float64) * x.transpose(order)), np.sum(y * grad.astype(np.float64)), rtol=1e-4
     )
     check_threads_agree(lambda: backward(given, input_shape=shape, layout=layout, **rest))
+    if layout == "NHWC":  # either layout has a way of its own
+        planes = np.ascontiguousarray(grad.transpose(0, 3, 1, 2))
+        other = backward(planes, input_shape=(2, 9 * outputs, 37, 50), layout="NCHW", **rest)
+        np.testing.assert_allclose(dx, other.transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("times", [1, 60])  # few and many reads of a pixel
