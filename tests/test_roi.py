@@ -773,6 +773,24 @@ def test_many_boxes_with_channels_of_their_own(op: str, outputs: int, layout: st
         np.testing.assert_allclose(dx, other.transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
+def test_more_boxes_with_channels_of_their_own_than_are_sorted_together() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(-2, 12, (9_000, 2))
+    boxes = np.concatenate(
+        [rng.integers(0, 2, (9_000, 1)), corner, corner + rng.uniform(0, 9, (9_000, 2))], axis=1
+    )
+    x = rng.standard_normal((2, 8, 19, 11))  # channels first: another way, that knows no batches
+    first = ops.ps_roi_pool(x, boxes, (2, 2), 1.0, layout="NCHW")
+    last = ops.ps_roi_pool(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), boxes, (2, 2), 1.0, layout="NHWC")
+    np.testing.assert_allclose(last, first.transpose(0, 2, 3, 1), rtol=1e-12, atol=1e-12)
+    grad = rng.standard_normal(first.shape)
+    dx = ops.ps_roi_pool_backward(grad, boxes, x.shape, 1.0, layout="NCHW")
+    last = ops.ps_roi_pool_backward(
+        np.ascontiguousarray(grad.transpose(0, 2, 3, 1)), boxes, (2, 19, 11, 8), 1.0, layout="NHWC"
+    )
+    np.testing.assert_allclose(last, dx.transpose(0, 2, 3, 1), rtol=1e-12, atol=1e-10)
+
+
 @pytest.mark.parametrize("times", [1, 60])  # few and many reads of a pixel
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_pixels_between_taps_do_not_count(layout: str, times: int, isa: str) -> None:
