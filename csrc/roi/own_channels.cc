@@ -369,7 +369,8 @@ class OwnRows {
                       bottom = std::min(level_.h, top + (int64_t{1} << log2_band_));
         for (int64_t batch = group.begin; batch < group.end; batch += kBatch) {
           unsorted.clear();
-          for (int64_t k = batch; k < std::min(batch + kBatch, group.end); ++k)
+          const int64_t batch_end = std::min(batch + kBatch, group.end);
+          for (int64_t k = batch; k < batch_end && regions_[k].row_begin < bottom; ++k)
             add_pairs(k, top, bottom, sums_of, &unsorted);
           sorted.resize(unsorted.size());
           const std::vector<int64_t> ends = counting_sort(
@@ -389,10 +390,10 @@ class OwnRows {
       }
     });
   }
-  // Region k's, in rows [top, bottom).
+  // Region k's, in rows [top, bottom). Regions come by their first row: the caller stops at the bottom.
   template <class SumsOf>
   void add_pairs(int64_t k, int64_t top, int64_t bottom, SumsOf sums_of, std::vector<PairTap>* pairs) const {
-    if (regions_[k].row_end <= top || regions_[k].row_begin >= bottom) return;
+    if (regions_[k].row_end <= top) return;
     const RoiAxis<T>& y = regions_[k].taps.y;
     for (int64_t ph = 0; ph < grid_.h; ++ph) {
       int64_t i = y.first[ph];
@@ -501,7 +502,7 @@ void scatter_own_channels(const RoiMaps<T>& maps, const RoiGrid& grid, const Reg
   if (maps.channels == 0) return;
   const RoiLevel<T>& level = maps.levels[0];
   const int64_t bins = grid.bins(), plane = level.h * level.w;
-  if (grid.bins() == 1) return scatter_regions(maps, grid, regions, scatter_kernel<T>(), grad);
+  if (bins == 1) return scatter_regions(maps, grid, regions, scatter_kernel<T>(), grad);
   if (!maps.planar) return OwnRows<T, T, const T>(maps, grid, regions, kernels).scatter(grad);
   parallel_for(maps.channels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {

@@ -365,7 +365,8 @@ def ps_roi_align(
 
     Args:
         input, boxes, output_size, spatial_scale, sampling_ratio, layout: as :func:`roi_align` takes them;
-            channels are a multiple of the number of bins.
+            channels are a multiple of the number of bins, and a row of an NHWC map on the CPU has fewer than
+            2^31 values.
 
     Returns:
         (K, C / bins, bins, bins) in ``layout``, of the same kind as ``input``.
@@ -407,8 +408,7 @@ def ps_roi_pool(
     as :func:`ps_roi_align`'s.
 
     Args:
-        input, boxes, output_size, spatial_scale, layout: as :func:`roi_align` takes them; channels are a
-            multiple of the number of bins.
+        input, boxes, output_size, spatial_scale, layout: as :func:`ps_roi_align` takes them.
 
     Returns:
         (K, C / bins, bins, bins) in ``layout``, of the same kind as ``input``.

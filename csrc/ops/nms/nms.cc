@@ -149,6 +149,7 @@ bool thin(const float* boxes, const float* scores, int64_t n, NmsGroups groups, 
       (!crowd || count >= about / 2 || count > NmsLeaders::kMost || all * count >= (all - count) * kLooks))
     return false;
 
+  // Without leaders it is still to be known whether float32 may decide.
   const NmsLeaders leaders = leaders_of(boxes, keep, are_enough ? 0 : count, threshold);
   std::atomic<bool> fit{true};
   parallel_for(n, 1024, [&](int64_t begin, int64_t end) {  // whole words, some 10 us
