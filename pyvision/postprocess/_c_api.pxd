@@ -65,3 +65,7 @@ cdef double as_double(object value, str op, str name) except? -1
 
 # The memory of a C-contiguous array that the caller keeps, a third of what a memoryview of it would take.
 cdef void* memory_of(object array) except NULL
+
+# Exports a C-contiguous int64 vector, which the caller releases; raises BufferError, TypeError or ValueError for
+# others. Two thirds of what a memoryview of it would take.
+cdef int get_int64s(object value, Py_buffer* view) except -1

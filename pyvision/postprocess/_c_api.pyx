@@ -2,7 +2,7 @@
 # cython: language_level=3
 """The table of kernels, and the checks of arguments, once for every module here."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 
@@ -67,3 +67,16 @@ cdef void* memory_of(object array) except NULL:
     PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
     PyBuffer_Release(&view)
     return view.buf
+
+
+cdef int get_int64s(object value, Py_buffer* view) except -1:
+    cdef const char* code
+    PyObject_GetBuffer(value, view, PyBUF_ND | PyBUF_FORMAT)  # without strides: C-contiguous
+    code = view.format
+    if code != NULL and view.ndim == 1 and view.itemsize == sizeof(int64_t):
+        if code[0] in b"@=<":  # this machine's order, as ctypes says it
+            code += 1
+        if code[0] in b"lq" and code[1] == 0:
+            return 0
+    PyBuffer_Release(view)
+    raise TypeError

@@ -2,6 +2,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Detections from the maps of a dense detector."""
 
+from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport expf
 from libc.stdint cimport INT64_MAX, int64_t
 
@@ -12,6 +13,7 @@ from pyvision.postprocess._c_api cimport (
     as_int64,
     check_buffer,
     checked,
+    get_int64s,
     memory_of,
 )
 
@@ -364,27 +366,31 @@ def batched_nms(boxes, scores, idxs, iou_threshold, *, max_output=None):
     op = "batched_nms"
     cdef const float[:, ::1] corners
     cdef const float[::1] values
-    cdef const int64_t[::1] classes
+    cdef Py_buffer classes
     cdef double threshold = as_double(iou_threshold, op, "iou_threshold")
     cdef int64_t limit = INT64_MAX if max_output is None else as_int64(max_output, op, "max_output")
     try:
-        if boxes is None or scores is None or idxs is None:
+        if boxes is None or scores is None:
             raise TypeError
         corners = boxes
         values = scores
-        classes = idxs
+        get_int64s(idxs, &classes)
     except (BufferError, TypeError, ValueError):
         check_buffer(boxes, op, "boxes", "float32", 2)
         check_buffer(scores, op, "scores", "float32", 1)
         check_buffer(idxs, op, "idxs", "int64", 1)
         raise
     cdef int64_t n = corners.shape[0], count
-    keep = empty(n, int64)
-    cdef int64_t* kept = <int64_t*>memory_of(keep)
-    with nogil:
-        count = nms_to(
-            b"batched_nms", corners, values, &classes[0], classes.shape[0], threshold, limit, kept, n
-        )
+    cdef int64_t* kept
+    try:
+        keep = empty(n, int64)
+        kept = <int64_t*>memory_of(keep)
+        with nogil:
+            count = nms_to(
+                b"batched_nms", corners, values, <int64_t*>classes.buf, classes.shape[0], threshold, limit, kept, n
+            )
+    finally:
+        PyBuffer_Release(&classes)
     return keep if count == n else keep[:count]
 
 
